@@ -1,0 +1,39 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both make the environment in .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint bench
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# The constraints are what was tested; pyproject.toml says what may work.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "faceage needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,judge,heif,examples]'
+	touch $@
+
+demo: $(READY) ## age the example faces with the shipped weights, into aged/
+	$(BIN)/python examples/astronaut.py aged/photos
+	cp examples/*.jpg aged/photos/
+	$(BIN)/faceage batch aged/photos --out aged/faces
+	@echo "one grid per face in aged/faces/grids, the latents in aged/faces/latents.h5"
+
+test: $(READY) ## the tests: under ten minutes on two cores
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: $(READY) ## every test, the slow and data-bound ones too
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## faces per second of each stage, and of the folded against the plain generator
+	$(BIN)/python tests/bench/bench.py

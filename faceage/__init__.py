@@ -1,0 +1,1 @@
+"""Age faces in folders of photos with an Age-cGAN."""

@@ -1,0 +1,23 @@
+"""The six age classes of Age-cGAN (Antipov, Baccouche & Dugelay 2017) and the way to and from them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+AGE_CLASSES: tuple[str, ...] = ("0-18", "19-29", "30-39", "40-49", "50-59", "60+")
+LOWEST_AGES = np.array([0, 19, 30, 40, 50, 60])
+"""The first year of each class."""
+MAX_AGE = 100
+"""Ages above this are taken as wrong labels (about half of them are, in IMDB-WIKI) and dropped."""
+
+
+def age_class(age: int) -> int:
+    """Index 0-5 of the class that holds `age` in years. Raises ValueError outside 0 to `MAX_AGE`."""
+    if not 0 <= age <= MAX_AGE:
+        raise ValueError(f"an age is 0 to {MAX_AGE} years, not {age}")
+    return int(np.searchsorted(LOWEST_AGES, age, side="right")) - 1
+
+
+def one_hot(classes: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Class indices of shape (n,) as one-hot rows, (n, 6) float32."""
+    return np.eye(len(AGE_CLASSES), dtype=np.float32)[np.asarray(classes, int)]

@@ -1,0 +1,73 @@
+"""`manifest.jsonl`: one row per photo, appended when all that the photo gave is on disk."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faceage.images import partial_name
+
+OK, NO_FACE, UNREADABLE, FAILED = "ok", "no_face", "unreadable", "failed"
+STATUSES = (OK, NO_FACE, UNREADABLE, FAILED)
+
+
+@dataclass(frozen=True)
+class PhotoOutcome:
+    """What became of one photo.
+
+    `status` is one of `STATUSES`; `reason` says why where it is not ok; `input` is the SHA-256 of the photo's bytes ("" if
+    it could not be read) and `settings` the hash of weights and options: a next run may skip the photo if both are
+    unchanged.
+    """
+
+    path: str
+    status: str
+    faces: int
+    reason: str
+    seconds: dict[str, float] = field(default_factory=dict)
+    input: str = ""
+    settings: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_manifest(path: Path) -> list[PhotoOutcome]:
+    """The rows of a manifest; a last line cut off by a kill, or any other that is none, is left out."""
+    outcomes = []
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        try:
+            outcomes.append(PhotoOutcome(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return outcomes
+
+
+class Manifest:
+    """The open manifest of a run."""
+
+    def __init__(self, path: Path, kept: list[PhotoOutcome]) -> None:
+        """Begin with the `kept` rows of an earlier run."""
+        partial = partial_name(path)
+        try:
+            partial.write_text("".join(_line(outcome) for outcome in kept))
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        self._file = open(path, "a")
+
+    def append(self, outcome: PhotoOutcome) -> None:
+        self._file.write(_line(outcome))
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _line(outcome: PhotoOutcome) -> str:
+    return json.dumps(outcome.to_json()) + "\n"

@@ -1,0 +1,128 @@
+"""What a batch run is asked to do, checked before any work is done, and what of it is still left."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from faceage.ages import AGE_CLASSES
+from faceage.batch.manifest import NO_FACE, OK, PhotoOutcome, read_manifest
+from faceage.errors import PhotoError, UsageError
+from faceage.images import FACE_SIZE
+from faceage.photos.decode import fingerprint, read_photo
+from faceage.photos.find import EXTENSIONS, FoundPhoto, find_photos
+
+MANIFEST, LATENTS, GRIDS = "manifest.jsonl", "latents.h5", "grids"
+
+_LONGEST_NAME = 255
+"""Bytes in a file name, on every common file system."""
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """What decides the outcome of a photo, apart from its bytes and the weights.
+
+    `faces` is "all" or "largest"; `min_face` a width in photo pixels or None; `age_class` the class that every face is
+    taken to have, or None to estimate it; `targets` the classes to draw; `optimiser` the fields of `OptimiserOptions`;
+    `scale` enlarges the grid.
+    """
+
+    faces: str = "all"
+    min_face: int | None = None
+    age_class: int | None = None
+    targets: tuple[int, ...] = tuple(range(len(AGE_CLASSES)))
+    scale: int = 2
+    optimiser: dict[str, Any] = field(default_factory=dict)
+
+    def fingerprint(self, weights: str) -> str:
+        """One hash for these options with the model of fingerprint `weights`."""
+        text = json.dumps({**asdict(self), "weights": weights, "face_size": FACE_SIZE}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The photos to do, and the rows of an earlier run that stand. `settings` is the options' fingerprint."""
+
+    out: Path
+    options: BatchOptions
+    settings: str
+    todo: tuple[FoundPhoto, ...]
+    done: tuple[PhotoOutcome, ...]
+
+
+def make_plan(places: Sequence[Path], out: Path, options: BatchOptions, weights: str) -> Plan:
+    """Find the photos and subtract what an earlier run with the same settings has done. Writes nothing.
+
+    Raises UsageError for anything that would make the whole run fail or harm its input.
+    """
+    check_out(places, out)
+    photos = find_photos(places)
+    if not photos:
+        kinds = " ".join(sorted(EXTENSIONS))
+        raise UsageError(f"no photo in {', '.join(map(str, places))}", f"photos are files that end in {kinds}")
+    settings = options.fingerprint(weights)
+    before = {row.path: row for row in read_manifest(out / MANIFEST) if row.settings == settings}
+    done, todo = [], []
+    for photo in photos:
+        row = before.get(photo.name)
+        if row is not None and row.status in (OK, NO_FACE) and _unchanged(photo, row) and _grids_exist(out, photo, row):
+            done.append(row)
+        else:
+            todo.append(photo)
+    return Plan(out, options, settings, tuple(todo), tuple(done))
+
+
+def check_out(places: Sequence[Path], out: Path) -> None:
+    """Raise UsageError where `out` cannot be the output folder for `places`."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file", "name a folder; it is made if need be")
+    where = Path(os.path.realpath(out))
+    for place in places:
+        inside = Path(os.path.realpath(place))
+        if inside.is_dir() and (where == inside or inside in where.parents):
+            raise UsageError(
+                f"--out {out} lies inside the input {place}", "a next run would take results for photos: choose another"
+            )
+
+
+def open_out(out: Path) -> None:
+    """Make the output folder and write to it once. Raises UsageError for a read-only or full disk."""
+    try:
+        (out / GRIDS).mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=out, prefix=".write-test-") as file:
+            file.write(b"\0" * 65536)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to --out {out}: {error.strerror or error}", "free some space, or choose another folder"
+        ) from error
+
+
+def grid_path(out: Path, relative: PurePath, face: int) -> Path:
+    """Where a face's grid goes: the photo's relative path, extension and all, and the face's number.
+
+    A name that would be longer than file systems allow is cut and told apart by a hash.
+    """
+    folder, ending = out / GRIDS / relative.parent, f"_{face}.png"
+    name = os.fsencode(relative.name)
+    if len(name) + len(ending) > _LONGEST_NAME:
+        mark = "~" + hashlib.sha256(name).hexdigest()[:12]
+        name = name[: _LONGEST_NAME - len(ending) - len(mark)] + mark.encode()
+    return folder / (os.fsdecode(name) + ending)
+
+
+def _unchanged(photo: FoundPhoto, row: PhotoOutcome) -> bool:
+    try:
+        return not photo.problem and fingerprint(read_photo(photo.path)) == row.input
+    except PhotoError:
+        return False
+
+
+def _grids_exist(out: Path, photo: FoundPhoto, row: PhotoOutcome) -> bool:
+    return all(grid_path(out, photo.relative, face).exists() for face in range(row.faces))

@@ -1,0 +1,82 @@
+"""The `faceage` command: its subcommands, and the one place where errors become messages and exit codes."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from faceage.cli import batch, data, sample, train
+from faceage.errors import EXIT_INTERRUPTED, FaceageError
+
+app = typer.Typer(
+    name="faceage",
+    help="The same people at other ages, for whole folders of photos.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("batch")(batch.batch)
+app.command("sample")(sample.sample)
+app.add_typer(train.app, name="train")
+app.add_typer(data.app, name="data")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"faceage {version('faceage')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    # TensorFlow reads these when it is first imported, which no command has done yet.
+    if not debug:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    global _debug
+    _debug = debug
+
+
+_debug = False
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C. No KeyboardInterrupt, which typer would turn into exit status 1; no Exception, so that none swallow it."""
+
+
+def _interrupt(signal_number: int, frame: object) -> None:
+    raise _Interrupted
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status: 0, 1 (some photos failed), 2 (wrong usage), 130 (interrupted)."""
+    signal.signal(signal.SIGINT, _interrupt)
+    if hasattr(signal, "SIGPIPE"):
+        # `faceage … | head` ends quietly, as other commands do.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        app(args=arguments)
+    except FaceageError as error:
+        if _debug:
+            raise
+        _complain(str(error), error.hint)
+        sys.exit(error.exit_code)
+    except _Interrupted:
+        _complain("interrupted: what is finished is kept, and the same command goes on from there", "")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _complain(message: str, hint: str) -> None:
+    typer.echo(f"faceage: {message}", err=True)
+    if hint:
+        typer.echo(f"  {hint}", err=True)

@@ -1,0 +1,154 @@
+"""`faceage batch`: the main job."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from faceage.cli.console import bar, err, out
+from faceage.cli.options import Json, Quiet, Seed, Weights
+from faceage.errors import EXIT_OK, UsageError
+
+if TYPE_CHECKING:
+    from faceage.batch.pipeline import RunSummary
+    from faceage.batch.plan import Plan
+
+
+def batch(
+    photos: Annotated[list[Path] | None, typer.Argument(help="Folders of photos, or photos.", show_default=False)] = None,
+    to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.", show_default=False)] = ...,  # type: ignore[assignment]
+    files_from: Annotated[
+        str | None, typer.Option("--files-from", metavar="FILE|-", help="Read more photos' names, one a line.")
+    ] = None,
+    faces: Annotated[Literal["all", "largest"], typer.Option(help="Which faces of a photo.")] = "all",
+    min_face: Annotated[
+        int | None,
+        typer.Option(metavar="PX", min=16, help="Narrowest face, in photo pixels [default: 1/32 of the longer side]."),
+    ] = None,
+    age: Annotated[
+        int | None, typer.Option(metavar="YEARS", help="The people's age, if all have one [default: estimated].")
+    ] = None,
+    ages: Annotated[
+        str, typer.Option(metavar="LIST", help="Ages to draw: classes (0-18,60+) or years (25,70).")
+    ] = "0-18,19-29,30-39,40-49,50-59,60+",
+    objective: Annotated[
+        Literal["identity", "pixel", "none"],
+        typer.Option(help="What the latent is optimised for; 'none' keeps the encoder's."),
+    ] = "identity",
+    steps: Annotated[int, typer.Option(min=1, max=10_000, help="Optimiser steps per face.")] = 60,
+    scale: Annotated[int, typer.Option(min=1, max=8, help="Enlarge the faces of a grid so many times.")] = 2,
+    seed: Seed = 0,
+    weights: Weights = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find every face in PHOTOS and draw the same person at other ages.
+
+    Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 and DIR/manifest.jsonl. The same command again does what is left.
+    """
+    from faceage.batch.plan import BatchOptions, check_out, make_plan
+    from faceage.weights import check_files, find_model, fingerprint, read_card
+
+    places = [*(photos or []), *_listed(files_from)]
+    if not places:
+        raise UsageError("no photos named", "faceage batch PHOTOS --out DIR")
+    options = BatchOptions(
+        faces=faces,
+        min_face=min_face,
+        age_class=None if age is None else _class_of(str(age), "--age"),
+        targets=tuple(_class_of(text.strip(), "--ages") for text in ages.split(",")),
+        scale=scale,
+        optimiser={"objective": objective, "steps": steps, "seed": seed},
+    )
+    check_out(places, to)
+    folder = find_model(weights)
+    card = read_card(folder)
+    check_files(folder, card)
+    plan = make_plan(places, to, options, fingerprint(card))
+    if dry_run:
+        _print_plan(plan, folder, json)
+        return
+
+    from faceage.batch.pipeline import run_batch
+
+    with bar(len(plan.todo), " photos", quiet=quiet or json) as shown:
+        done = {"faces": 0}
+
+        def progress(finished: int, found: int) -> None:
+            done["faces"] += found
+            elapsed = shown.format_dict["elapsed"]
+            shown.set_postfix_str(f"{done['faces'] / elapsed:.1f} faces/s" if elapsed else "", refresh=False)
+            shown.update(finished)
+
+        summary = run_batch(folder, plan, progress)
+    if json:
+        out.print_json(data=summary.to_json())
+    elif not quiet:
+        _print_summary(summary, to)
+    raise typer.Exit(summary.exit_code)
+
+
+def _listed(files_from: str | None) -> list[Path]:
+    if files_from is None:
+        return []
+    try:
+        text = sys.stdin.read() if files_from == "-" else Path(files_from).read_text(errors="surrogateescape")
+    except OSError as error:
+        raise UsageError(f"--files-from {files_from} cannot be read: {error.strerror}") from error
+    return [Path(line) for line in text.splitlines() if line.strip()]
+
+
+def _class_of(text: str, option: str) -> int:
+    from faceage.ages import AGE_CLASSES, MAX_AGE, age_class
+
+    if text in AGE_CLASSES:
+        return AGE_CLASSES.index(text)
+    try:
+        return age_class(int(text))
+    except ValueError as error:
+        raise UsageError(
+            f"{option}: unknown age {text!r}", f"ages are 0 to {MAX_AGE} years, or one of {', '.join(AGE_CLASSES)}"
+        ) from error
+
+
+def _print_plan(plan: "Plan", folder: Path, json: bool) -> None:
+    unreadable = sum(bool(photo.problem) for photo in plan.todo)
+    if json:
+        out.print_json(
+            data={
+                "todo": [photo.name for photo in plan.todo],
+                "done": len(plan.done),
+                "out": str(plan.out),
+                "weights": str(folder),
+            }
+        )
+        return
+    for photo in plan.todo:
+        out.print(photo.name, markup=False)
+    err.print(
+        f"{len(plan.todo)} photos to do ({unreadable} that cannot be read), {len(plan.done)} done before; "
+        f"into {plan.out}, with {folder}",
+        markup=False,
+    )
+
+
+def _print_summary(summary: "RunSummary", to: Path) -> None:
+    from rich.table import Table
+
+    table = Table("", "", show_header=False, title=f"faceage batch → {to}")
+    table.add_row("photos", str(sum(summary.photos.values())))
+    table.add_row("  done by an earlier run", str(summary.skipped))
+    for status, label in (("ok", "  with faces"), ("no_face", "  no face"), ("unreadable", "  unreadable"), ("failed", "  failed")):
+        table.add_row(label, str(summary.photos[status]))
+    table.add_row("faces", str(summary.faces))
+    if summary.distances:
+        before, after = summary.median_distance
+        table.add_row("identity distance, median", f"{before:.3f} → {after:.3f}")
+    table.add_section()
+    for stage, seconds in summary.seconds.items():
+        table.add_row(f"{stage}, seconds", f"{seconds:.1f}")
+    err.print(table)
+    if summary.exit_code != EXIT_OK:
+        err.print(f"the reasons are in {to / 'manifest.jsonl'}", markup=False)

@@ -1,0 +1,39 @@
+"""One exception tree, and the exit status each part of it ends a command with."""
+
+
+class FaceageError(Exception):
+    """Anything a user can cause or mend. `str(error)` is one sentence; `hint` says what to try."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(FaceageError):
+    """The command cannot start as it was asked: a wrong path, option or combination of them."""
+
+
+class WeightsError(FaceageError):
+    """A model that is missing, incomplete, damaged or made for something else."""
+
+
+class DataError(FaceageError):
+    """A data set that cannot be read or holds nothing to train or measure on."""
+
+
+class MissingExtraError(FaceageError):
+    """A command needs an optional package; `hint` names the extra to install."""
+
+
+class PhotoError(FaceageError):
+    """One photo cannot be used. The batch records `str(error)` as its reason and goes on."""
+
+    exit_code = 1
+
+
+EXIT_OK = 0
+EXIT_SOME_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130

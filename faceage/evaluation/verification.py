@@ -1,0 +1,77 @@
+"""Does a recogniser tell same from different people? Distances over all pairs, a threshold, and the score at it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faceage.errors import DataError, PhotoError
+from faceage.photos.align import align, face_transform
+from faceage.photos.decode import decode, read_photo
+from faceage.photos.detect import Detector
+from faceage.photos.find import find_photos
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Scores of one threshold over all pairs: `same` and `different` are the shares judged rightly of each kind."""
+
+    threshold: float
+    balanced_accuracy: float
+    same: float
+    different: float
+    same_pairs: int
+    different_pairs: int
+
+
+def pair_distances(embeddings: np.ndarray) -> np.ndarray:
+    """Euclidean distances of all pairs of (n, d) rows, in the order of `numpy.triu_indices(n, 1)`."""
+    rows, columns = np.triu_indices(len(embeddings), 1)
+    return np.sqrt(np.square(embeddings[rows] - embeddings[columns]).sum(-1))
+
+
+def same_pairs(people: Sequence[str]) -> np.ndarray:
+    """For all pairs, in the same order, whether both are one person."""
+    names = np.asarray(people)
+    rows, columns = np.triu_indices(len(names), 1)
+    return names[rows] == names[columns]
+
+
+def verify(distances: np.ndarray, same: np.ndarray, threshold: float) -> Verification:
+    """Judge pairs nearer than `threshold` as one person, against the truth `same`."""
+    hit = distances < threshold
+    found, rejected = float(hit[same].mean()), float((~hit[~same]).mean())
+    return Verification(
+        threshold=round(threshold, 4),
+        balanced_accuracy=round((found + rejected) / 2, 4),
+        same=round(found, 4),
+        different=round(rejected, 4),
+        same_pairs=int(same.sum()),
+        different_pairs=int((~same).sum()),
+    )
+
+
+def load_people(folder: Path) -> tuple[np.ndarray, list[str]]:
+    """Aligned faces (n, 64, 64, 3) uint8 and names of a folder with one subfolder of photos per person, as LFW's.
+
+    Of several faces the most central one is the person, by the set's layout. Raises DataError unless there are two
+    people, and one of them twice.
+    """
+    photos, names = [], []
+    for found in find_photos([folder]):
+        try:
+            photos.append(decode(read_photo(found.path)))
+        except PhotoError:
+            continue
+        names.append(found.relative.parts[0])
+    faces, people = [], []
+    for photo, name, detections in zip(photos, names, Detector().detect(photos), strict=True):
+        if detections:
+            middle = np.array(photo.shape[1::-1]) / 2
+            face = min(detections, key=lambda face: float(np.hypot(*(face.landmarks.mean(0) - middle))))
+            faces.append(align(photo, face_transform(face.landmarks)))
+            people.append(name)
+    if not 1 < len(set(people)) < len(people):
+        raise DataError(f"{folder} does not hold photos of several people", "one subfolder per person, as in LFW")
+    return np.stack(faces), people

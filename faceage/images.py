@@ -1,0 +1,40 @@
+"""Pixels: the one conversion between uint8 and the networks' range, and writing a picture whole or not at all."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+FACE_SIZE = 64
+"""Side of an aligned face in pixels: what every network takes or gives."""
+
+
+def to_float(pixels: np.ndarray) -> np.ndarray:
+    """uint8 0..255 of any shape → float32 -1..1."""
+    return pixels.astype(np.float32) / 127.5 - 1.0
+
+
+def to_uint8(values: np.ndarray) -> np.ndarray:
+    """float -1..1 of any shape → uint8 0..255, rounded and clipped."""
+    return np.clip(np.rint((np.asarray(values, np.float32) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def partial_name(path: Path) -> Path:
+    """Where `path` is written before it is renamed: the same folder, so that the rename is atomic.
+
+    The name is short and fixed in length, since `path` may already have the longest name the file system takes.
+    """
+    return path.with_name(f".{os.getpid()}.partial{path.suffix}")
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write `image` as a PNG without any metadata, under a temporary name first: a file that exists is complete."""
+    partial = partial_name(path)
+    try:
+        # Rebuilt from its pixels: Pillow would carry the ICC profile or EXIF over from `info`.
+        clean = Image.fromarray(np.asarray(image))
+        clean.save(partial, format="PNG")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

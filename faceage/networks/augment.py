@@ -1,0 +1,42 @@
+"""Random views of a face, differentiable: what the discriminator, the recogniser and the optimiser look at."""
+
+import keras
+from keras import ops
+
+from faceage.images import FACE_SIZE
+
+
+def shift_and_flip(faces, seed: keras.random.SeedGenerator, shift: int = 4, flip: bool = True):
+    """Each of (b, 64, 64, 3) moved by up to `shift` whole pixels each way, half of them mirrored; edges are repeated.
+
+    A selection matrix per axis instead of a gather: its gradient is a matrix product too, which is several times faster
+    than a scatter.
+    """
+    batch = ops.shape(faces)[0]
+    pixels = ops.arange(FACE_SIZE)
+    dy, dx = (keras.random.randint((batch, 1), -shift, shift + 1, seed=seed) for _ in range(2))
+    rows = ops.clip(pixels[None] + dy, 0, FACE_SIZE - 1)
+    columns = ops.clip(pixels[None] + dx, 0, FACE_SIZE - 1)
+    if flip:
+        mirrored = keras.random.uniform((batch, 1), seed=seed) < 0.5
+        columns = ops.where(mirrored, FACE_SIZE - 1 - columns, columns)
+    select_rows = ops.one_hot(rows, FACE_SIZE, dtype=faces.dtype)  # (b, 64 to, 64 from)
+    select_columns = ops.one_hot(columns, FACE_SIZE, dtype=faces.dtype)
+    faces = ops.matmul(select_rows, ops.reshape(faces, (-1, FACE_SIZE, FACE_SIZE * 3)))
+    faces = ops.reshape(faces, (-1, FACE_SIZE, FACE_SIZE, 3))
+    return ops.einsum("btw,bhwc->bhtc", select_columns, faces)
+
+
+def brightness_and_contrast(faces, seed: keras.random.SeedGenerator, amount: float = 0.2):
+    """Each face's contrast times 1 ± `amount` about its mean, then its brightness plus or minus `amount`."""
+    batch = ops.shape(faces)[0]
+    factor, offset = (
+        keras.random.uniform((batch, 1, 1, 1), -amount, amount, dtype=faces.dtype, seed=seed) for _ in range(2)
+    )
+    mean = ops.mean(faces, axis=(1, 2, 3), keepdims=True)
+    return (faces - mean) * (1 + factor) + mean + offset
+
+
+def view(faces, seed: keras.random.SeedGenerator, flip: bool = True):
+    """The augmentation of everything that a network in training sees (Zhao et al. 2020, small amplitudes)."""
+    return brightness_and_contrast(shift_and_flip(faces, seed, flip=flip), seed)

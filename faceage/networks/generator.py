@@ -1,0 +1,35 @@
+"""Generator G of Age-cGAN: (z, y) → face (Antipov, Baccouche & Dugelay 2017, after DCGAN)."""
+
+import keras
+from keras import layers
+
+from faceage.ages import AGE_CLASSES
+from faceage.networks import LATENT_SIZE
+from faceage.networks.layers import UpsampleConv, leaky_relu
+
+
+
+def generator(dtype: str = "float32", width: int = 256) -> keras.Model:
+    """Latents (b, 100) and age weights (b, 6) → faces (b, 64, 64, 3), float32 in -1..1.
+
+    `dtype` is a Keras dtype policy; `width` the number of channels at 8×8, 256 in the reference of 34,885,251
+    parameters.
+    """
+    latent = keras.Input((LATENT_SIZE,), name="latent")
+    age = keras.Input((len(AGE_CLASSES),), name="age")
+    x = layers.Concatenate(dtype=dtype)([latent, age])
+    x = layers.Dense(8 * width, dtype=dtype)(x)
+    x = leaky_relu(dtype)(x)
+    x = layers.Dropout(0.2, dtype=dtype)(x)
+    x = layers.Dense(8 * 8 * width, dtype=dtype)(x)
+    x = layers.BatchNormalization(dtype=dtype)(x)
+    x = leaky_relu(dtype)(x)
+    x = layers.Dropout(0.2, dtype=dtype)(x)
+    x = layers.Reshape((8, 8, width), dtype=dtype)(x)
+    for filters in (width // 2, width // 4):
+        x = UpsampleConv(filters, dtype=dtype)(x)  # (b, 16, 16, 128), then (b, 32, 32, 64)
+        x = layers.BatchNormalization(momentum=0.8, dtype=dtype)(x)
+        x = leaky_relu(dtype)(x)
+    x = UpsampleConv(3, dtype=dtype)(x)  # (b, 64, 64, 3)
+    face = layers.Activation("tanh", dtype="float32", name="face")(x)
+    return keras.Model([latent, age], face, name="generator")

@@ -1,0 +1,84 @@
+"""The layers that Keras does not have."""
+
+import keras
+import numpy as np
+from keras import ops
+
+LEAK = 0.2
+
+
+def leaky_relu(dtype: str) -> keras.layers.Layer:
+    return keras.layers.LeakyReLU(negative_slope=LEAK, dtype=dtype)
+
+
+def _phase_matrix() -> np.ndarray:
+    """(2, 3, 5): which taps of a 5-tap kernel fall on which of 3 low-resolution pixels, for each of the 2 phases.
+
+    Output pixel 2i+p sees, through tap k, the up-sampled pixel 2i+p+k-2, which is a copy of input pixel
+    i + floor((p+k-2)/2).
+    """
+    matrix = np.zeros((2, 3, 5), np.float32)
+    for phase in range(2):
+        for tap in range(5):
+            matrix[phase, (phase + tap - 2) // 2 + 1, tap] = 1.0
+    return matrix
+
+
+@keras.saving.register_keras_serializable("faceage")
+class UpsampleConv(keras.layers.Layer):
+    """Nearest up-sampling ×2 followed by a 5×5 convolution ("same"), computed without ever up-sampling.
+
+    (b, h, w, c) → (b, 2h, 2w, filters). The weights are those of the plain 5×5 convolution. Each of the four output
+    phases sees only 3×3 distinct input pixels, so the kernel folds into four 3×3 kernels: one convolution with four
+    times the filters, then depth to space, with 36 instead of 100 products per output.
+    """
+
+    def __init__(self, filters: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, input_shape) -> None:
+        channels = input_shape[-1]
+        self.kernel = self.add_weight(shape=(5, 5, channels, self.filters), initializer="glorot_uniform", name="kernel")
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+
+    def call(self, inputs):
+        channels = inputs.shape[-1]
+        phases = ops.convert_to_tensor(_phase_matrix(), dtype=self.compute_dtype)
+        # Two small matrix products, height and then width: (2·3, 5) @ (5, …).
+        folded = ops.tensordot(phases, ops.cast(self.kernel, self.compute_dtype), axes=[[2], [0]])  # (2, 3, 5, c, f)
+        folded = ops.tensordot(phases, folded, axes=[[2], [2]])  # (2q, 3b, 2p, 3a, c, f)
+        folded = ops.transpose(folded, (3, 1, 4, 2, 0, 5))  # (3a, 3b, c, 2p, 2q, f)
+        folded = ops.reshape(folded, (3, 3, channels, 4 * self.filters))
+        outputs = ops.conv(inputs, folded, padding="same")
+        return ops.depth_to_space(outputs, 2) + ops.cast(self.bias, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        return (batch, height and 2 * height, width and 2 * width, self.filters)
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
+@keras.saving.register_keras_serializable("faceage")
+class LabelPlanes(keras.layers.Layer):
+    """Append the label to an image as constant planes: (b, h, w, c) and (b, k) → (b, h, w, c + k)."""
+
+    def call(self, images, labels):
+        batch, height, width, _ = ops.shape(images)
+        classes = labels.shape[-1]
+        # Broadcast, never repeat and reshape: that mixes the classes within a plane.
+        planes = ops.broadcast_to(ops.reshape(labels, (-1, 1, 1, classes)), (batch, height, width, classes))
+        return ops.concatenate([images, ops.cast(planes, images.dtype)], axis=-1)
+
+    def compute_output_shape(self, images_shape, labels_shape):
+        return (*images_shape[:-1], images_shape[-1] + labels_shape[-1])
+
+
+@keras.saving.register_keras_serializable("faceage")
+class UnitLength(keras.layers.Layer):
+    """(b, n) → the same vectors with length 1."""
+
+    def call(self, inputs):
+        return inputs * ops.rsqrt(ops.sum(ops.square(inputs), axis=-1, keepdims=True) + 1e-12)

@@ -1,0 +1,46 @@
+"""Face recognisers FR: aligned face → unit embedding; the distance of two is the identity distance."""
+
+import keras
+from keras import layers
+
+from faceage.images import FACE_SIZE
+from faceage.networks.layers import UnitLength
+from faceage.networks.residual import residual_trunk
+
+EMBEDDING_SIZE = 128
+
+RECOGNIZERS = ("compact", "inception-resnet-v2")
+
+_INCEPTION_SIDE = 160
+
+
+def recognizer(kind: str = "compact", dtype: str = "float32") -> keras.Model:
+    """Faces (b, 64, 64, 3) in -1..1 → embeddings (b, 128) of length 1, float32. `kind` is one of `RECOGNIZERS`.
+
+    `inception-resnet-v2` (Keras Applications, average pooling, dense 128; 54,533,472 parameters) is the reference and
+    sees the face enlarged to 160×160; `compact` takes it as it is.
+    """
+    face = keras.Input((FACE_SIZE, FACE_SIZE, 3), name="face")
+    if kind == "compact":
+        features = residual_trunk(face, width=32, blocks=(2, 2, 2, 3), dtype=dtype)
+    elif kind == "inception-resnet-v2":
+        features = _inception_resnet_v2(face, dtype)
+    else:
+        raise ValueError(f"recogniser {kind!r} is none of {', '.join(RECOGNIZERS)}")
+    embedding = layers.Dense(EMBEDDING_SIZE, dtype="float32")(features)
+    embedding = UnitLength(dtype="float32", name="embedding")(embedding)
+    return keras.Model(face, embedding, name="recognizer")
+
+
+def _inception_resnet_v2(face: keras.KerasTensor, dtype: str) -> keras.KerasTensor:
+    enlarged = layers.Resizing(_INCEPTION_SIDE, _INCEPTION_SIDE, dtype="float32")(face)
+    previous = keras.config.dtype_policy()
+    # Keras Applications takes its layers' policy from the global one only.
+    keras.config.set_dtype_policy(dtype)
+    try:
+        trunk = keras.applications.InceptionResNetV2(
+            include_top=False, weights=None, input_shape=(_INCEPTION_SIDE, _INCEPTION_SIDE, 3), pooling="avg"
+        )
+    finally:
+        keras.config.set_dtype_policy(previous)
+    return trunk(enlarged)

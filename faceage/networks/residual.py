@@ -1,0 +1,38 @@
+"""The small residual trunk that the compact recogniser and the age estimator share."""
+
+import keras
+from keras import layers
+
+from faceage.networks.layers import leaky_relu
+
+
+def residual_trunk(face: keras.KerasTensor, width: int, blocks: tuple[int, ...], dtype: str) -> keras.KerasTensor:
+    """Faces (b, 64, 64, 3) → features (b, c), the mean over the last, 4×4 or coarser, map.
+
+    One stage per entry of `blocks`, each halving the side and, after the first, doubling the channels from `width`.
+    """
+    x = layers.Conv2D(width, 3, 2, "same", use_bias=False, dtype=dtype)(face)  # (b, 32, 32, width)
+    x = layers.BatchNormalization(dtype=dtype)(x)
+    x = leaky_relu(dtype)(x)
+    for stage, count in enumerate(blocks):
+        channels = width * 2**stage
+        for block in range(count):
+            x = _block(x, channels, 2 if block == 0 and stage > 0 else 1, dtype)
+    return layers.GlobalAveragePooling2D(dtype=dtype)(x)
+
+
+def _block(x: keras.KerasTensor, channels: int, stride: int, dtype: str) -> keras.KerasTensor:
+    shortcut = x
+    if stride > 1 or x.shape[-1] != channels:
+        if stride > 1:
+            shortcut = layers.AveragePooling2D(stride, dtype=dtype)(shortcut)
+        shortcut = layers.Conv2D(channels, 1, use_bias=False, dtype=dtype)(shortcut)
+        shortcut = layers.BatchNormalization(dtype=dtype)(shortcut)
+    x = layers.Conv2D(channels, 3, stride, "same", use_bias=False, dtype=dtype)(x)
+    x = layers.BatchNormalization(dtype=dtype)(x)
+    x = leaky_relu(dtype)(x)
+    x = layers.Conv2D(channels, 3, 1, "same", use_bias=False, dtype=dtype)(x)
+    # Starting each block as the identity lets a deep trunk train at a high rate from the first step.
+    x = layers.BatchNormalization(gamma_initializer="zeros", dtype=dtype)(x)
+    x = layers.Add(dtype=dtype)([x, shortcut])
+    return leaky_relu(dtype)(x)

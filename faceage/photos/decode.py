@@ -1,0 +1,109 @@
+"""From the bytes of an image file to upright 8-bit RGB pixels, or to one sentence that says why not."""
+
+import hashlib
+import io
+import os
+import stat
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from faceage.errors import PhotoError
+
+MAX_PIXELS = 178_956_970
+"""Larger images are refused before a pixel is decoded (0.5 GB of RGB; Pillow's own limit)."""
+
+MIN_SIDE = 16
+"""Pixels. A face of fewer cannot be found, let alone aligned."""
+
+# Every photo's size is checked here against MAX_PIXELS; Pillow's warning at half of it would only clutter stderr.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+try:
+    import pillow_heif
+except ImportError:
+    HAS_HEIF = False
+else:
+    pillow_heif.register_heif_opener()
+    HAS_HEIF = True
+
+
+def read_photo(path: Path) -> bytes:
+    """The file's bytes. Raises PhotoError for what is no readable, non-empty regular file."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            # Opening a FIFO or a device could wait for ever.
+            raise PhotoError("not a regular file")
+        if status.st_size == 0:
+            raise PhotoError("the file is empty")
+        return path.read_bytes()
+    except OSError as error:
+        raise PhotoError(f"cannot be read: {error.strerror or error}") from error
+
+
+def fingerprint(content: bytes) -> str:
+    """SHA-256 of a photo's bytes, as hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def decode(content: bytes) -> np.ndarray:
+    """Decode any format that Pillow reads into (h, w, 3) uint8, turned upright by its EXIF orientation.
+
+    The first frame of an animation is taken, transparency is laid on white, 16-bit values are scaled to 8. Raises
+    PhotoError for anything else.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise PhotoError(_too_large(f"{width}×{height} pixels"))
+            if min(width, height) < MIN_SIDE:
+                raise PhotoError(f"{width}×{height} pixels: too small to hold a face")
+            image.load()
+            return np.ascontiguousarray(_to_rgb(_upright(image)))
+    except PhotoError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise PhotoError(_too_large("the image")) from error
+    except UnidentifiedImageError as error:
+        raise PhotoError("not an image of a known format") from error
+    except MemoryError as error:
+        raise PhotoError("not enough memory to decode it") from error
+    except Exception as error:
+        # Pillow's plugins let whatever a damaged file provokes escape: OSError, SyntaxError, struct.error, IndexError…
+        raise PhotoError(f"damaged image: {error or type(error).__name__}") from error
+
+
+def _too_large(what: str) -> str:
+    return f"{what}: over the limit of {MAX_PIXELS / 1e6:.0f} megapixels"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        # Garbage in EXIF says nothing about the pixels: use them as they lie.
+        return image
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith(("I", "F")):
+        return _deep_gray_to_rgb(np.asarray(image))
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return np.asarray(image.convert("RGB"))
+
+
+def _deep_gray_to_rgb(values: np.ndarray) -> np.ndarray:
+    """Grayscale of more than 8 bits, integer or float, as RGB: by its format's full range, never stretched."""
+    gray = np.nan_to_num(values.astype(np.float32))
+    highest = gray.max(initial=0.0)
+    if np.issubdtype(values.dtype, np.floating) and highest <= 1.0:
+        gray *= 255.0
+    elif highest > 255.0:
+        gray /= 257.0 if highest <= 65535.0 else highest / 255.0
+    return np.repeat(np.clip(np.rint(gray), 0, 255).astype(np.uint8)[..., None], 3, axis=2)

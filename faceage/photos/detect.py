@@ -1,0 +1,123 @@
+"""MTCNN over batches of photos that are letterboxed onto one canvas size."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+SMALLEST_FACE_ON_CANVAS = 20
+"""Pixels. mtcnn 1.0 loses faces at any other value (it counts pyramid levels from the whole image): scale the canvas."""
+
+CANVAS_SIDES = (128, 256, 384, 640, 1024, 1600, 2560, 4096)
+"""A photo goes onto the smallest of these that holds it, so that many photos share a batch and a compiled shape."""
+
+DEFAULT_CANVAS = 640
+"""Longest side a photo is searched at when no smallest face is asked for: it finds faces of 1/32 of that side."""
+
+_CANVAS_PIXELS_PER_BATCH = 64 * 256 * 256
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face, in pixels of the upright photo.
+
+    `box` (4,) float32 x, y, width, height; `landmarks` (5, 2) float32: the eye, eye, nose, mouth corner and mouth
+    corner, image left before right; `confidence` 0..1.
+    """
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """A photo's place on a square canvas: scaled by `scale`, in the upper left corner of `side`×`side` pixels."""
+
+    side: int
+    scale: float
+
+    @classmethod
+    def for_photo(cls, width: int, height: int, min_face: int | None = None) -> "Letterbox":
+        """Canvas for a photo of `width`×`height`, on which a face of `min_face` photo pixels is still found."""
+        longest = max(width, height)
+        if min_face is None:
+            scale = min(1.0, DEFAULT_CANVAS / longest)
+        else:
+            scale = min(SMALLEST_FACE_ON_CANVAS / min_face, CANVAS_SIDES[-1] / longest)
+            # Enlarging shows MTCNN nothing new but makes faces under 20 pixels reachable; shrinking far below the
+            # size that a large `min_face` allows would cost the landmarks their precision.
+            scale = min(max(scale, min(1.0, DEFAULT_CANVAS / 2 / longest)), 2.0)
+        needed = math.ceil(longest * scale)
+        side = next((side for side in CANVAS_SIDES if side >= needed), CANVAS_SIDES[-1])
+        return cls(side, scale)
+
+    def draw(self, photo: np.ndarray) -> np.ndarray:
+        """(h, w, 3) uint8 photo → (side, side, 3) uint8 canvas, black where there is no photo."""
+        height, width = photo.shape[:2]
+        size = (max(1, min(self.side, round(width * self.scale))), max(1, min(self.side, round(height * self.scale))))
+        canvas = np.zeros((self.side, self.side, 3), np.uint8)
+        if size == (width, height):
+            canvas[:height, :width] = photo
+        else:
+            resized = Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR)
+            canvas[: size[1], : size[0]] = np.asarray(resized)
+        return canvas
+
+
+class Detector:
+    """The MTCNN of the `mtcnn` package (Zhang et al. 2016), loaded once and traced once."""
+
+    def __init__(self) -> None:
+        import tensorflow as tf
+        from mtcnn import MTCNN
+
+        self._mtcnn = MTCNN()
+        signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
+        for stage in self._mtcnn.stages:
+            # Called eagerly, as the package does, each layer is dispatched from Python for every pyramid level.
+            stage._model = tf.function(stage._model, input_signature=signature)
+
+    def detect(self, photos: Sequence[np.ndarray], min_face: int | None = None) -> list[list[Detection]]:
+        """Faces of each photo, the most prominent (largest) first.
+
+        `photos` are (h, w, 3) uint8 of any sizes; `min_face` is the smallest face width to report, in photo pixels
+        (None: whatever is found at the default canvas).
+        """
+        found: list[list[Detection]] = [[] for _ in photos]
+        boxes = [Letterbox.for_photo(photo.shape[1], photo.shape[0], min_face) for photo in photos]
+        for side in sorted({box.side for box in boxes}):
+            members = [i for i, box in enumerate(boxes) if box.side == side]
+            batch = max(1, _CANVAS_PIXELS_PER_BATCH // side**2)
+            for start in range(0, len(members), batch):
+                chosen = members[start : start + batch]
+                rows = self._rows([boxes[i].draw(photos[i]) for i in chosen])
+                for row in rows:
+                    i = chosen[int(row[0])]
+                    detection = _from_row(row, boxes[i].scale, photos[i].shape[:2])
+                    if detection is not None and detection.box[2] >= (min_face or 0):
+                        found[i].append(detection)
+        for faces in found:
+            faces.sort(key=lambda face: -float(face.box[2] * face.box[3]))
+        return found
+
+    def _rows(self, canvases: list[np.ndarray]) -> np.ndarray:
+        """(n, 16): canvas index, x1, y1, x2, y2, confidence, five x, five y."""
+        return self._mtcnn.detect_faces(canvases, output_type="numpy", box_format="xyxy", postprocess=False)
+
+
+def _from_row(row: np.ndarray, scale: float, shape: tuple[int, int]) -> Detection | None:
+    """One MTCNN row in photo pixels, or None where its centre lies off the photo, in the canvas's black border."""
+    height, width = shape
+    x1, y1, x2, y2 = row[1:5] / scale
+    landmarks = np.stack([row[6:11], row[11:16]], axis=1) / scale
+    centre = landmarks.mean(0)
+    if not (np.isfinite(row).all() and 0 <= centre[0] < width and 0 <= centre[1] < height) or x2 <= x1 or y2 <= y1:
+        return None
+    x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
+    if x2 <= x1 or y2 <= y1:
+        return None
+    box = np.array([x1, y1, x2 - x1, y2 - y1], np.float32)
+    return Detection(box, landmarks.astype(np.float32), float(row[5]))

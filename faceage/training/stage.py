@@ -1,0 +1,79 @@
+"""What the stages share: averaged losses for `fit()`, and one network trained towards one loss."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from faceage.backend import fuse, gradients
+
+
+class Stage(keras.Model):
+    """A `keras.Model` whose `train_step` reports the epoch's means of the values named in `LOSSES`."""
+
+    LOSSES: tuple[str, ...] = ()
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.random = keras.random.SeedGenerator(seed)
+        self._means = [keras.metrics.Mean(name=name) for name in self.LOSSES]
+
+    @property
+    def metrics(self) -> list[keras.Metric]:
+        return self._means
+
+    def report(self, **values: Any) -> dict[str, Any]:
+        """Add a step's values to the means; the means so far."""
+        for mean in self._means:
+            mean.update_state(values[mean.name])
+        return {mean.name: mean.result() for mean in self._means}
+
+
+class SupervisedStage(Stage):
+    """Trains `network` alone, by Adam with a rate that rises for `WARM_UP` steps and falls along a cosine to zero."""
+
+    WARM_UP = 200
+
+    def __init__(self, network: keras.Model, seed: int) -> None:
+        super().__init__(seed)
+        self.network = network
+        self.built = True
+
+    def compile(self, learning_rate: float, steps: int, weight_decay: float = 0.0, **kwargs: Any) -> None:
+        """`steps` is the length of the whole training, over which the rate falls."""
+        super().compile(**kwargs)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            learning_rate / 100, max(1, steps - self.WARM_UP), warmup_target=learning_rate, warmup_steps=self.WARM_UP
+        )
+        self.network_optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
+        # An unbuilt optimiser would be restored from a checkpoint empty, with no more than a warning.
+        self.network_optimizer.build(self.network.trainable_variables)
+        self._apply = fuse(self._apply_gradients)
+
+    def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
+        """The scalar to minimise for a batch, and the values named in `LOSSES`."""
+        raise NotImplementedError
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        _, values, found = gradients(lambda: self.loss_of(data), self.network.trainable_variables)
+        self._apply(found)
+        return self.report(**values)
+
+    def _apply_gradients(self, found: Any) -> None:
+        self.network_optimizer.apply(found, self.network.trainable_variables)
+
+
+def unit_faces(pixels: Any) -> Any:
+    """uint8 faces of a batch → float32 in -1..1, inside the compiled step."""
+    return ops.cast(pixels, "float32") / 127.5 - 1.0
+
+
+def predict(network: keras.Model, faces: np.ndarray, batch_size: int = 128) -> np.ndarray:
+    """`network`'s output for (n, 64, 64, 3) uint8 faces, in batches of one compiled shape."""
+    outputs = []
+    for start in range(0, len(faces), batch_size):
+        batch = faces[start : start + batch_size]
+        padded = np.concatenate([batch, np.repeat(batch[:1], batch_size - len(batch), axis=0)])
+        outputs.append(network.predict_on_batch(padded.astype(np.float32) / 127.5 - 1.0)[: len(batch)])
+    return np.concatenate(outputs)

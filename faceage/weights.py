@@ -1,0 +1,244 @@
+"""A model folder: find it, check every byte of it, and only then load it. No pickle, no code, HDF5 numbers alone.
+
+    model.json                what it is: networks and their hashes, crop geometry, provenance, measured scores
+    <network>.weights.h5      Keras weights, float16 on disk
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from faceage.ages import AGE_CLASSES
+from faceage.errors import WeightsError
+from faceage.images import FACE_SIZE, partial_name
+from faceage.photos.align import TEMPLATE
+
+if TYPE_CHECKING:
+    import keras
+
+FORMAT = "faceage-model"
+VERSION = 1
+CARD = "model.json"
+VARIABLE = "FACEAGE_WEIGHTS"
+NETWORKS = ("generator", "encoder", "recognizer", "age_estimator")
+"""What `faceage batch` needs. A model in training may also hold its discriminator."""
+
+_REPOSITORY = Path(__file__).resolve().parent.parent / "weights"
+
+
+@dataclass(frozen=True)
+class Model:
+    """The networks of a model folder, ready for inference, and its `card` (model.json)."""
+
+    folder: Path
+    card: dict[str, Any]
+    generator: "keras.Model"
+    encoder: "keras.Model"
+    recognizer: "keras.Model"
+    age_estimator: "keras.Model"
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.card)
+
+
+def fingerprint(card: dict[str, Any]) -> str:
+    """One SHA-256 for all the networks that decide what `faceage batch` draws."""
+    hashes = {name: card["networks"][name]["sha256"] for name in NETWORKS}
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+def find_model(option: Path | None = None) -> Path:
+    """The model folder: `option`, else $FACEAGE_WEIGHTS, else the repository's `weights/`.
+
+    Each may be a model folder or a folder that holds exactly one. Raises WeightsError otherwise.
+    """
+    if option is not None:
+        place, said = option, "--weights"
+    elif VARIABLE in os.environ:
+        place, said = Path(os.environ[VARIABLE]), VARIABLE
+    else:
+        place, said = _REPOSITORY, "the default"
+    if (place / CARD).is_file():
+        return place
+    models = sorted(path.parent for path in place.glob(f"*/{CARD}")) if place.is_dir() else []
+    if len(models) == 1:
+        return models[0]
+    hint = f"name a folder that holds a {CARD} with --weights DIR or {VARIABLE}"
+    if models:
+        raise WeightsError(f"{place} ({said}) holds several models: {', '.join(m.name for m in models)}", hint)
+    what = f"holds no {CARD}" if place.is_dir() else "is no folder" if place.exists() else "does not exist"
+    raise WeightsError(f"no model found: {place} ({said}) {what}", hint)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The checked contents of a folder's model.json. Raises WeightsError for one this version cannot use."""
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise WeightsError(f"{path} is damaged: {error}") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise WeightsError(f"{path} is no faceage model")
+    expected = _contract()
+    for key, value in expected.items():
+        if card.get(key) != value:
+            raise WeightsError(
+                f"{path} is a model for another version or geometry ({key}: {card.get(key)!r} instead of {value!r})",
+                "take the weights that belong to this version of faceage",
+            )
+    if not isinstance(card.get("networks"), dict):
+        raise WeightsError(f"{path} is damaged: it lists no networks")
+    return card
+
+
+def check_files(folder: Path, card: dict[str, Any], names: Iterable[str] = NETWORKS) -> None:
+    """Compare each network's file with model.json. Raises WeightsError naming the first that differs."""
+    for name in names:
+        entry = card["networks"].get(name)
+        if not isinstance(entry, dict) or not {"sha256", "bytes"} <= entry.keys():
+            raise WeightsError(f"the model in {folder} has no {name}", f"train it: faceage train {_STAGE[name]}")
+        path = folder / f"{name}.weights.h5"
+        if not path.is_file():
+            raise WeightsError(f"the model in {folder} is incomplete: {path.name} is missing", _FETCH_AGAIN)
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise WeightsError(f"{path} has {size} bytes instead of {entry['bytes']}", _FETCH_AGAIN)
+        if _sha256(path) != entry["sha256"]:
+            raise WeightsError(f"{path} is not the file that {CARD} describes (its SHA-256 differs)", _FETCH_AGAIN)
+
+
+_FETCH_AGAIN = "fetch the model again, or name another with --weights DIR"
+_STAGE = {
+    "generator": "gan",
+    "discriminator": "gan",
+    "encoder": "encoder",
+    "recognizer": "recognizer",
+    "age_estimator": "age",
+}
+
+
+def load_model(folder: Path) -> Model:
+    """Check and load the four networks for inference. Raises WeightsError."""
+    card = read_card(folder)
+    check_files(folder, card)
+    return Model(folder, card, **{name: load_network(folder, card, name) for name in NETWORKS})
+
+
+def load_network(folder: Path, card: dict[str, Any], name: str, dtype: str = "float32") -> "keras.Model":
+    """Build network `name` as `card` describes it, under the Keras dtype policy `dtype`, and fill in its weights."""
+    check_files(folder, card, [name])
+    path = folder / f"{name}.weights.h5"
+    try:
+        network = _builder(name, card)(dtype)
+        network.load_weights(path)
+    except Exception as error:
+        # Keras reports a foreign layout as ValueError, KeyError, OSError or TypeError, over several lines.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(f"{path} does not fit its network: {reason}", _FETCH_AGAIN) from error
+    network.trainable = False
+    return network
+
+
+def _builder(name: str, card: dict[str, Any]) -> Callable[[str], "keras.Model"]:
+    # Keras takes seconds to import; reading a card must not wait for it.
+    from faceage.networks.age_estimator import age_estimator
+    from faceage.networks.discriminator import discriminator
+    from faceage.networks.encoder import encoder
+    from faceage.networks.generator import generator
+    from faceage.networks.recognizer import RECOGNIZERS, recognizer
+
+    kind = card["networks"][name].get("kind", "compact")
+    if name == "recognizer" and kind not in RECOGNIZERS:
+        raise WeightsError(f"the model's recogniser is {kind!r}; known are {', '.join(RECOGNIZERS)}")
+    builders: dict[str, Callable[[str], keras.Model]] = {
+        "generator": generator,
+        "encoder": encoder,
+        "discriminator": discriminator,
+        "age_estimator": age_estimator,
+        "recognizer": lambda dtype: recognizer(kind, dtype),
+    }
+    return builders[name]
+
+
+def save_network(folder: Path, name: str, network: "keras.Model", provenance: dict[str, Any]) -> None:
+    """Write `network` into the model folder, in float16, and enter it with its `provenance` in model.json.
+
+    `provenance` may hold "kind" (which builder) besides whatever explains the training: data, seed, steps, options.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.weights.h5"
+    partial = folder / f".{name}.partial.weights.h5"
+    try:
+        network.save_weights(partial)
+        _halve(partial)
+        entry = {"sha256": _sha256(partial), "bytes": partial.stat().st_size, "parameters": network.count_params()}
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+    def enter(card: dict[str, Any]) -> None:
+        card["networks"][name] = {**entry, **provenance}
+
+    update_card(folder, enter)
+
+
+def update_card(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Read a folder's model.json, or begin one, let `change` edit it, and write it back whole."""
+    path = folder / CARD
+    card = read_card(folder) if path.exists() else {"format": FORMAT, **_contract(), "networks": {}, "scores": {}}
+    change(card)
+    partial = partial_name(path)
+    try:
+        partial.write_text(json.dumps(card, indent=2) + "\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _contract() -> dict[str, Any]:
+    """What code and weights must agree on before a number is loaded."""
+    return {
+        "version": VERSION,
+        "age_classes": list(AGE_CLASSES),
+        "crop": {"size": FACE_SIZE, "landmarks": TEMPLATE.tolist()},
+        "value_range": [-1, 1],
+    }
+
+
+def _halve(path: Path) -> None:
+    """Rewrite every float32 array of an HDF5 file as float16, compressed where that helps."""
+    source_path = path.with_suffix(".float32")
+    os.replace(path, source_path)
+    try:
+        with h5py.File(source_path) as source, h5py.File(path, "w") as target:
+
+            def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+                if isinstance(item, h5py.Group):
+                    made: Any = target.require_group(name)
+                else:
+                    values = item[()]
+                    fits = values.dtype == np.float32 and np.abs(values).max(initial=0) < np.finfo(np.float16).max
+                    made = target.create_dataset(name, data=values.astype(np.float16) if fits else values)
+                for key, value in item.attrs.items():
+                    made.attrs[key] = value
+
+            for key, value in source.attrs.items():
+                target.attrs[key] = value
+            source.visititems(copy)
+    finally:
+        source_path.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
