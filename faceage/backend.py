@@ -6,11 +6,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from faceage.errors import UsageError
 
-def _unsupported() -> RuntimeError:
-    return RuntimeError(
-        f"the Keras backend is {keras.backend.backend()!r}; faceage trains and optimises on 'tensorflow' or 'torch' "
-        "(set KERAS_BACKEND)"
+
+def _unsupported() -> UsageError:
+    return UsageError(
+        f"the Keras backend is {keras.backend.backend()!r}; faceage trains and optimises on 'tensorflow' or 'torch'",
+        "set KERAS_BACKEND to one of them",
     )
 
 
@@ -35,7 +37,7 @@ if keras.backend.backend() == "tensorflow":
         return tf.function(step)
 
     def fuse(update: Callable) -> Callable:
-        """`update`, element-wise work on large arrays, in one pass over memory (XLA): Adam on G runs three times as fast."""
+        """`update`, element-wise work on large arrays, in one pass over memory (XLA: a third of the time)."""
         return tf.function(update, jit_compile=True)
 
 elif keras.backend.backend() == "torch":

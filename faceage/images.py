@@ -32,8 +32,9 @@ def save_png(image: Image.Image, path: Path) -> None:
     """Write `image` as a PNG without any metadata, under a temporary name first: a file that exists is complete."""
     partial = partial_name(path)
     try:
-        # Rebuilt from its pixels: Pillow would carry the ICC profile or EXIF over from `info`.
-        clean = Image.fromarray(np.asarray(image))
+        clean = image.copy()
+        # From where Pillow would carry the ICC profile or EXIF over.
+        clean.info = {}
         clean.save(partial, format="PNG")
         os.replace(partial, path)
     finally:

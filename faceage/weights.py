@@ -1,7 +1,7 @@
 """A model folder: find it, check every byte of it, and only then load it. No pickle, no code, HDF5 numbers alone.
 
-    model.json                what it is: networks and their hashes, crop geometry, provenance, measured scores
-    <network>.weights.h5      Keras weights, float16 on disk
+model.json                what it is: networks and their hashes, crop geometry, provenance, measured scores
+<network>.weights.h5      Keras weights, float16 on disk
 """
 
 import hashlib

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faceage.errors import UsageError
 from faceage.images import partial_name
 
 OK, NO_FACE, UNREADABLE, FAILED = "ok", "no_face", "unreadable", "failed"
@@ -16,8 +17,8 @@ STATUSES = (OK, NO_FACE, UNREADABLE, FAILED)
 class PhotoOutcome:
     """What became of one photo.
 
-    `status` is one of `STATUSES`; `reason` says why where it is not ok; `input` is the SHA-256 of the photo's bytes ("" if
-    it could not be read) and `settings` the hash of weights and options: a next run may skip the photo if both are
+    `status` is one of `STATUSES`; `reason` says why where it is not ok; `input` is the SHA-256 of the photo's bytes (""
+    if it could not be read) and `settings` the hash of weights and options: a next run may skip the photo if both are
     unchanged.
     """
 
@@ -34,12 +35,17 @@ class PhotoOutcome:
 
 
 def read_manifest(path: Path) -> list[PhotoOutcome]:
-    """The rows of a manifest; a last line cut off by a kill, or any other that is none, is left out."""
+    """The rows of a manifest; a last line cut off by a kill, or any other that is none, is left out.
+
+    Raises UsageError where there is something else by that name.
+    """
     outcomes = []
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "choose another --out folder") from error
     for line in lines:
         try:
             outcomes.append(PhotoOutcome(**json.loads(line)))
@@ -59,7 +65,7 @@ class Manifest:
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
-        self._file = open(path, "a")
+        self._file = open(path, "a")  # noqa: SIM115 - open for the whole run
 
     def append(self, outcome: PhotoOutcome) -> None:
         self._file.write(_line(outcome))

@@ -168,26 +168,23 @@ class _BatchRun:
 
     def _aligned(self, group: list[_Photo]) -> list[_Face]:
         """The faces of a group; photos without any are finished here."""
-        readable = [photo for photo in group if photo.pixels is not None]
-        with self._timed("detect", readable):
-            detections = self._detect(readable)
+        readable = [(photo, photo.pixels) for photo in group if photo.pixels is not None]
+        with self._timed("detect", [photo for photo, _ in readable]):
+            detections = self._detector.detect([pixels for _, pixels in readable], self._plan.options.min_face)
         faces: list[_Face] = []
-        for photo, found in zip(readable, detections, strict=True):
-            if self._plan.options.faces == "largest":
-                found = found[:1]
+        for (photo, pixels), found in zip(readable, detections, strict=True):
+            chosen = found[:1] if self._plan.options.faces == "largest" else found
             with self._timed("align", [photo]):
-                for number, detection in enumerate(found):
+                for number, detection in enumerate(chosen):
                     transform = face_transform(detection.landmarks)
-                    faces.append(_Face(photo, number, detection, transform, align(photo.pixels, transform)))
-            photo.faces = photo.waiting = len(found)
+                    faces.append(_Face(photo, number, detection, transform, align(pixels, transform)))
+            photo.faces = photo.waiting = len(chosen)
+            # Photos are large and faces are small: only the faces wait for the optimiser.
             photo.pixels = None
         for photo in group:
             if photo.waiting == 0:
                 self._finish(photo)
         return faces
-
-    def _detect(self, photos: list[_Photo]) -> list[list[Detection]]:
-        return self._detector.detect([photo.pixels for photo in photos], self._plan.options.min_face)
 
     def _age(self, faces: list[_Face]) -> None:
         """Optimise and draw a batch of faces, and finish the photos whose last face this was."""
@@ -241,14 +238,19 @@ class _BatchRun:
             self._summary.photos[outcome.status] += 1
             self._summary.faces += outcome.faces
             if outcome.status == OK:
-                self._summary.distances += [tuple(map(float, row.identity_distance)) for row in photo.rows]
+                for row in photo.rows:
+                    before, after = row.identity_distance
+                    self._summary.distances.append((float(before), float(after)))
         self._finished = []
 
     def _outcome(self, photo: _Photo) -> PhotoOutcome:
         if photo.error:
+            # One that cannot be read never got as far as having faces.
             status = FAILED if photo.faces else UNREADABLE
+        elif photo.faces:
+            status = OK
         else:
-            status = OK if photo.faces else NO_FACE
+            status = NO_FACE
         return PhotoOutcome(
             path=photo.found.name,
             status=status,

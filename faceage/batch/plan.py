@@ -13,6 +13,7 @@ from faceage.ages import AGE_CLASSES
 from faceage.batch.manifest import NO_FACE, OK, PhotoOutcome, read_manifest
 from faceage.errors import PhotoError, UsageError
 from faceage.images import FACE_SIZE
+from faceage.latents.store import count_rows
 from faceage.photos.decode import fingerprint, read_photo
 from faceage.photos.find import EXTENSIONS, FoundPhoto, find_photos
 
@@ -67,10 +68,11 @@ def make_plan(places: Sequence[Path], out: Path, options: BatchOptions, weights:
         raise UsageError(f"no photo in {', '.join(map(str, places))}", f"photos are files that end in {kinds}")
     settings = options.fingerprint(weights)
     before = {row.path: row for row in read_manifest(out / MANIFEST) if row.settings == settings}
+    stored = count_rows(out / LATENTS)
     done, todo = [], []
     for photo in photos:
         row = before.get(photo.name)
-        if row is not None and row.status in (OK, NO_FACE) and _unchanged(photo, row) and _grids_exist(out, photo, row):
+        if row is not None and row.faces == stored[photo.name] and _stands(out, photo, row):
             done.append(row)
         else:
             todo.append(photo)
@@ -79,15 +81,18 @@ def make_plan(places: Sequence[Path], out: Path, options: BatchOptions, weights:
 
 def check_out(places: Sequence[Path], out: Path) -> None:
     """Raise UsageError where `out` cannot be the output folder for `places`."""
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):
         raise UsageError(f"--out {out} is a file", "name a folder; it is made if need be")
-    where = Path(os.path.realpath(out))
+    where, grids = Path(os.path.realpath(out)), Path(os.path.realpath(out / GRIDS))
+    hint = "a next run would take results for photos: choose another"
     for place in places:
         inside = Path(os.path.realpath(place))
-        if inside.is_dir() and (where == inside or inside in where.parents):
-            raise UsageError(
-                f"--out {out} lies inside the input {place}", "a next run would take results for photos: choose another"
-            )
+        if not os.path.isdir(inside):
+            continue
+        if inside in (where, *where.parents, *grids.parents):
+            raise UsageError(f"--out {out} lies inside the input {place}", hint)
+        if grids in (inside, *inside.parents):
+            raise UsageError(f"the input {place} lies inside the results of --out {out}", hint)
 
 
 def open_out(out: Path) -> None:
@@ -115,6 +120,10 @@ def grid_path(out: Path, relative: PurePath, face: int) -> Path:
         mark = "~" + hashlib.sha256(name).hexdigest()[:12]
         name = name[: _LONGEST_NAME - len(ending) - len(mark)] + mark.encode()
     return folder / (os.fsdecode(name) + ending)
+
+
+def _stands(out: Path, photo: FoundPhoto, row: PhotoOutcome) -> bool:
+    return row.status in (OK, NO_FACE) and _grids_exist(out, photo, row) and _unchanged(photo, row)
 
 
 def _unchanged(photo: FoundPhoto, row: PhotoOutcome) -> bool:

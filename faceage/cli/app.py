@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from faceage.cli import batch, data, sample, train
+from faceage.cli.console import QUIET_TENSORFLOW
 from faceage.errors import EXIT_INTERRUPTED, FaceageError
 
 app = typer.Typer(
@@ -42,7 +43,7 @@ def _global(
 ) -> None:
     # TensorFlow reads these when it is first imported, which no command has done yet.
     if not debug:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", QUIET_TENSORFLOW)
     global _debug
     _debug = debug
 
@@ -51,7 +52,7 @@ _debug = False
 
 
 class _Interrupted(BaseException):
-    """Ctrl-C. No KeyboardInterrupt, which typer would turn into exit status 1; no Exception, so that none swallow it."""
+    """Ctrl-C. No KeyboardInterrupt, which typer would end with status 1; no Exception, so that nothing swallows it."""
 
 
 def _interrupt(signal_number: int, frame: object) -> None:
@@ -59,7 +60,7 @@ def _interrupt(signal_number: int, frame: object) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its status: 0, 1 (some photos failed), 2 (wrong usage), 130 (interrupted)."""
+    """Run the command line and exit: 0, 1 (some photos failed), 2 (wrong usage or weights) or 130 (interrupted)."""
     signal.signal(signal.SIGINT, _interrupt)
     if hasattr(signal, "SIGPIPE"):
         # `faceage … | head` ends quietly, as other commands do.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from faceage.cli.console import bar, err, out
+from faceage.cli.console import bar, err, out, start_backend
 from faceage.cli.options import Json, Quiet, Seed, Weights
 from faceage.errors import EXIT_OK, UsageError
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def batch(
-    photos: Annotated[list[Path] | None, typer.Argument(help="Folders of photos, or photos.", show_default=False)] = None,
+    photos: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of photos, or photos.", show_default=False)
+    ] = None,
     to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.", show_default=False)] = ...,  # type: ignore[assignment]
     files_from: Annotated[
         str | None, typer.Option("--files-from", metavar="FILE|-", help="Read more photos' names, one a line.")
@@ -46,7 +48,8 @@ def batch(
 ) -> None:
     """Find every face in PHOTOS and draw the same person at other ages.
 
-    Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 and DIR/manifest.jsonl. The same command again does what is left.
+    Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 and DIR/manifest.jsonl. The same command again does only what is
+    left.
     """
     from faceage.batch.plan import BatchOptions, check_out, make_plan
     from faceage.weights import check_files, find_model, fingerprint, read_card
@@ -71,6 +74,7 @@ def batch(
         _print_plan(plan, folder, json)
         return
 
+    start_backend()
     from faceage.batch.pipeline import run_batch
 
     with bar(len(plan.todo), " photos", quiet=quiet or json) as shown:
@@ -140,7 +144,12 @@ def _print_summary(summary: "RunSummary", to: Path) -> None:
     table = Table("", "", show_header=False, title=f"faceage batch → {to}")
     table.add_row("photos", str(sum(summary.photos.values())))
     table.add_row("  done by an earlier run", str(summary.skipped))
-    for status, label in (("ok", "  with faces"), ("no_face", "  no face"), ("unreadable", "  unreadable"), ("failed", "  failed")):
+    for status, label in (
+        ("ok", "  with faces"),
+        ("no_face", "  no face"),
+        ("unreadable", "  unreadable"),
+        ("failed", "  failed"),
+    ):
         table.add_row(label, str(summary.photos[status]))
     table.add_row("faces", str(summary.faces))
     if summary.distances:

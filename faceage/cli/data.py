@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from faceage.cli.console import bar, out
+from faceage.cli.console import bar, out, start_backend
 from faceage.cli.options import Json, Quiet
 
 app = typer.Typer(help="Prepare training data.", no_args_is_help=True)
@@ -31,6 +31,7 @@ def prepare(
     if to.is_dir() or not to.parent.is_dir():
         raise UsageError(f"--out {to} cannot be written", "name a file in a folder that exists")
 
+    start_backend()
     from dataclasses import asdict
 
     from rich.table import Table

@@ -14,9 +14,7 @@ Weights = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Fixes everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="One machine-readable summary on stdout instead of tables.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no tables; errors only.")]
-Data = Annotated[
-    Path, typer.Option("--data", metavar="FILE.h5", help="A data set written by 'faceage data prepare'.")
-]
+Data = Annotated[Path, typer.Option("--data", metavar="FILE.h5", help="A data set written by 'faceage data prepare'.")]
 Run = Annotated[
     Path, typer.Option("--run", metavar="DIR", help="Folder of the training run; an interrupted one goes on there.")
 ]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from faceage.cli.console import start_backend
 from faceage.cli.options import Seed, Weights
 
 
@@ -21,6 +22,7 @@ def sample(
     if out.is_dir() or not out.parent.is_dir():
         raise UsageError(f"--out {out} cannot be written", "name a file in a folder that exists")
 
+    start_backend()
     from faceage.images import save_png
     from faceage.outputs.samples import sample_grid
     from faceage.weights import find_model, load_network, read_card

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from faceage.cli.console import bar, out
+from faceage.cli.console import bar, out, start_backend
 from faceage.cli.options import Data, Run, Seed
 
 app = typer.Typer(help="Train the networks, stage by stage.", no_args_is_help=True)
@@ -33,6 +33,7 @@ def recognizer(
     if people is not None and not people.is_dir():
         raise UsageError(f"--people {people} is no folder", "name a folder with one subfolder of photos per person")
 
+    start_backend()
     from faceage.training.recognizer import RecognizerOptions, train_recognizer
 
     options = _options(RecognizerOptions, epochs, faces=faces, batch_size=batch_size, seed=seed)
@@ -44,6 +45,7 @@ def recognizer(
 @app.command()
 def age(data: Data, run: Run, epochs: Epochs = None, batch_size: BatchSize = 64, seed: Seed = 0) -> None:
     """Train the age estimator and measure it on the test split."""
+    start_backend()
     from faceage.training.age import AgeOptions, train_age
 
     options = _options(AgeOptions, epochs, batch_size=batch_size, seed=seed)
@@ -55,6 +57,7 @@ def age(data: Data, run: Run, epochs: Epochs = None, batch_size: BatchSize = 64,
 @app.command()
 def gan(data: Data, run: Run, epochs: Epochs = None, batch_size: BatchSize = 64, seed: Seed = 0) -> None:
     """Train the conditional GAN: generator and discriminator."""
+    start_backend()
     from faceage.training.gan import GANOptions, train_gan
 
     options = _options(GANOptions, epochs, batch_size=batch_size, seed=seed)
@@ -65,6 +68,7 @@ def gan(data: Data, run: Run, epochs: Epochs = None, batch_size: BatchSize = 64,
 @app.command()
 def encoder(data: Data, run: Run, epochs: Epochs = None, batch_size: BatchSize = 64, seed: Seed = 0) -> None:
     """Train the encoder on faces that RUN's generator draws."""
+    start_backend()
     from faceage.training.encoder import EncoderOptions, train_encoder
 
     options = _options(EncoderOptions, epochs, batch_size=batch_size, seed=seed)

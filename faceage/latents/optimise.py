@@ -15,9 +15,9 @@ import numpy as np
 from keras import ops
 
 from faceage.ages import AGE_CLASSES, one_hot
+from faceage.backend import compile_step, gradients
 from faceage.images import FACE_SIZE, to_float
 from faceage.networks import LATENT_SIZE
-from faceage.backend import compile_step, gradients
 from faceage.weights import Model
 
 OBJECTIVES = ("identity", "pixel", "none")
@@ -156,9 +156,10 @@ class LatentOptimiser:
 
     def _optimise_step(self, faces, age, rows, columns, noise):
         def loss():
-            drawn = self._model.generator([self._latent, age], training=False)
+            latent = ops.convert_to_tensor(self._latent)
+            drawn = self._model.generator([latent, age], training=False)
             pixel = ops.mean(ops.abs(drawn - faces), axis=(1, 2, 3))
-            prior = self.options.prior * ops.mean(ops.square(self._latent), axis=-1)
+            prior = self.options.prior * ops.mean(ops.square(latent), axis=-1)
             if self.options.objective == "pixel":
                 return ops.sum(pixel + prior), ()
             seen = ops.concatenate([drawn, faces], axis=0)

@@ -7,7 +7,9 @@ moment leaves the last complete file.
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +58,7 @@ class FaceRow:
 
 
 class LatentStore:
-    """Collects rows and writes them out; `on_disk` tells when rows may be relied on."""
+    """Collects rows and writes them out; rows may be relied on after `flush`."""
 
     MIN_ROWS = 64
 
@@ -120,19 +122,33 @@ class LatentStore:
 
 def read_rows(path: Path, keep: Callable[[str], bool] = lambda source: True) -> list[FaceRow]:
     """The rows of a latents file whose source passes `keep`. Raises UsageError for a file that is none."""
-    try:
-        with h5py.File(path) as file:
-            if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
-                raise UsageError(f"{path} is no latents file of this version", "choose another --out folder")
-            sources = file["source"].asstr()[:].tolist()
-            chosen = [i for i, source in enumerate(sources) if keep(source)]
-            columns = {name: file[name][:][chosen] for name in _COLUMNS if name != "source"}
-    except (OSError, KeyError) as error:
-        raise UsageError(f"{path} cannot be read as a latents file: {error}", "choose another --out folder") from error
+    with _opened(path) as file:
+        sources = file["source"].asstr()[:].tolist()
+        chosen = [i for i, source in enumerate(sources) if keep(source)]
+        columns = {name: file[name][:][chosen] for name in _COLUMNS if name != "source"}
     return [
         FaceRow(source=sources[i], **{name: column[k] for name, column in columns.items()})
         for k, i in enumerate(chosen)
     ]
+
+
+def count_rows(path: Path) -> Counter[str]:
+    """How many rows each source has; none where there is no file. Raises UsageError for a file of another kind."""
+    if not path.exists():
+        return Counter()
+    with _opened(path) as file:
+        return Counter(file["source"].asstr()[:].tolist())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    try:
+        with h5py.File(path) as file:
+            if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
+                raise UsageError(f"{path} is no latents file of this version", "choose another --out folder")
+            yield file
+    except (OSError, KeyError) as error:
+        raise UsageError(f"{path} cannot be read as a latents file: {error}", "choose another --out folder") from error
 
 
 def _sync(path: Path) -> None:

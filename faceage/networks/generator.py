@@ -8,7 +8,6 @@ from faceage.networks import LATENT_SIZE
 from faceage.networks.layers import UpsampleConv, leaky_relu
 
 
-
 def generator(dtype: str = "float32", width: int = 256) -> keras.Model:
     """Latents (b, 100) and age weights (b, 6) → faces (b, 64, 64, 3), float32 in -1..1.
 

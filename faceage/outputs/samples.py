@@ -14,9 +14,7 @@ def sample_faces(generator: keras.Model, rows: int, seed: int) -> np.ndarray:
     """(rows, 6, 64, 64, 3) uint8: `rows` latents from N(0, I) by `seed`, each at every age."""
     latents = np.random.default_rng(seed).standard_normal((rows, LATENT_SIZE), dtype=np.float32)
     every = one_hot(range(len(AGE_CLASSES)))
-    drawn = [
-        generator.predict_on_batch([np.repeat(latent[None], len(every), axis=0), every]) for latent in latents
-    ]
+    drawn = [generator.predict_on_batch([np.repeat(latent[None], len(every), axis=0), every]) for latent in latents]
     return to_uint8(np.stack(drawn))
 
 

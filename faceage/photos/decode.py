@@ -8,15 +8,29 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from faceage.errors import PhotoError
 
 MAX_PIXELS = 178_956_970
 """Larger images are refused before a pixel is decoded (0.5 GB of RGB; Pillow's own limit)."""
 
+MAX_BYTES = 2_000_000_000
+"""Larger files are not read at all: it is 11 bytes a pixel at `MAX_PIXELS`."""
+
 MIN_SIDE = 16
 """Pixels. A face of fewer cannot be found, let alone aligned."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation → what turns the pixels upright."""
 
 # Every photo's size is checked here against MAX_PIXELS; Pillow's warning at half of it would only clutter stderr.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -39,6 +53,8 @@ def read_photo(path: Path) -> bytes:
             raise PhotoError("not a regular file")
         if status.st_size == 0:
             raise PhotoError("the file is empty")
+        if status.st_size > MAX_BYTES:
+            raise PhotoError(f"{status.st_size / 1e9:.1f} GB: over the limit of {MAX_BYTES / 1e9:.0f} GB")
         return path.read_bytes()
     except OSError as error:
         raise PhotoError(f"cannot be read: {error.strerror or error}") from error
@@ -82,11 +98,13 @@ def _too_large(what: str) -> str:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    # `ImageOps.exif_transpose` also writes the EXIF anew, and fails where any other field of it is garbage.
     try:
-        return ImageOps.exif_transpose(image)
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         # Garbage in EXIF says nothing about the pixels: use them as they lie.
         return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
@@ -104,6 +122,8 @@ def _deep_gray_to_rgb(values: np.ndarray) -> np.ndarray:
     highest = gray.max(initial=0.0)
     if np.issubdtype(values.dtype, np.floating) and highest <= 1.0:
         gray *= 255.0
+    elif values.dtype.itemsize == 2:
+        gray /= 257.0
     elif highest > 255.0:
         gray /= 257.0 if highest <= 65535.0 else highest / 255.0
     return np.repeat(np.clip(np.rint(gray), 0, 255).astype(np.uint8)[..., None], 3, axis=2)

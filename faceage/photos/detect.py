@@ -1,6 +1,5 @@
 """MTCNN over batches of photos that are letterboxed onto one canvas size."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 SMALLEST_FACE_ON_CANVAS = 20
-"""Pixels. mtcnn 1.0 loses faces at any other value (it counts pyramid levels from the whole image): scale the canvas."""
+"""Pixels. mtcnn 1.0 loses faces at other values (it counts pyramid levels from the whole image): scale the canvas."""
 
 CANVAS_SIDES = (128, 256, 384, 640, 1024, 1600, 2560, 4096)
 """A photo goes onto the smallest of these that holds it, so that many photos share a batch and a compiled shape."""
@@ -50,7 +49,8 @@ class Letterbox:
             # Enlarging shows MTCNN nothing new but makes faces under 20 pixels reachable; shrinking far below the
             # size that a large `min_face` allows would cost the landmarks their precision.
             scale = min(max(scale, min(1.0, DEFAULT_CANVAS / 2 / longest)), 2.0)
-        needed = math.ceil(longest * scale)
+        # As `draw` rounds it: rounding up would put 640.0000001 on the canvas for 1024.
+        needed = round(longest * scale)
         side = next((side for side in CANVAS_SIDES if side >= needed), CANVAS_SIDES[-1])
         return cls(side, scale)
 

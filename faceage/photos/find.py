@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from faceage.errors import UsageError
 
 EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .gif .heic .heif .avif".split(),
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif"],
 )
 
 
@@ -38,8 +38,9 @@ def find_photos(places: Sequence[Path]) -> list[FoundPhoto]:
             raise UsageError(f"no such file or folder: {place}", "check the spelling, or quote a name with spaces")
     base = _base(places)
     found: dict[Path, FoundPhoto] = {}
+    seen: set[tuple[int, int]] = set()
     for place in places:
-        files = _walk(place, set()) if place.is_dir() else iter([(place, "")])
+        files = _walk(place, seen) if os.path.isdir(place) else iter([(place, "")])
         for path, problem in files:
             key = Path(os.path.abspath(path))
             relative = PurePath(os.path.relpath(key, base))
@@ -53,27 +54,32 @@ def printable(path: PurePath) -> str:
 
 
 def _base(places: Sequence[Path]) -> Path:
-    if len(places) == 1 and places[0].is_dir():
+    if len(places) == 1 and os.path.isdir(places[0]):
         return Path(os.path.abspath(places[0]))
     return Path(os.path.commonpath([os.path.dirname(os.path.abspath(place)) for place in places]))
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
-    try:
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
-            return
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
-    except OSError as error:
-        yield folder, f"folder cannot be read: {error.strerror}"
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
+def _walk(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
+    waiting = [(top, True)]
+    while waiting:
+        path, is_folder = waiting.pop()
+        if not is_folder:
+            if path.suffix.lower() in EXTENSIONS:
+                yield path, ""
             continue
-        path = folder / entry.name
-        if entry.is_dir():
-            yield from _walk(path, seen)
-        elif path.suffix.lower() in EXTENSIONS:
-            yield path, ""
+        try:
+            status = os.stat(path)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(path) as listing:
+                entries = sorted(listing, key=lambda entry: os.fsencode(entry.name), reverse=True)
+        except OSError as error:
+            yield path, f"folder cannot be read: {error.strerror}"
+            continue
+        waiting += [(path / entry.name, _is_folder(entry)) for entry in entries if not entry.name.startswith(".")]
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    # Where a link leads nowhere or to itself, `is_dir` may raise; without a link it needs no look at the disk.
+    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()

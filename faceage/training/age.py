@@ -18,7 +18,6 @@ from faceage.training.run import StageRun, data_provenance
 from faceage.training.stage import SupervisedStage, predict, unit_faces
 from faceage.weights import load_network, read_card, save_network, update_card
 
-
 LABEL_DEVIATION = 3.0
 """Years. How far a photo's label is taken to be off, as a standard deviation, when a class is learnt from it."""
 

@@ -32,7 +32,7 @@ class EncoderOptions:
 def train_encoder(
     data: Path, run: Path, options: EncoderOptions, progress: Callable[[int], Any] = lambda steps: None
 ) -> None:
-    """Train E on faces that the generator of RUN/model draws, at the ages of `data`'s train split; E joins RUN/model."""
+    """Train E on faces that the generator of RUN/model draws, at the ages of `data`'s train split; E joins it."""
     stage = StageRun(run, "encoder", {"data": data.name, **asdict(options)})
     card = read_card(stage.model_folder)
     drawing = load_network(stage.model_folder, card, "generator", options.dtype)
@@ -41,9 +41,7 @@ def train_encoder(
     training = EncoderTraining(encoder(options.dtype), drawing, options.seed)
     training.compile(options.learning_rate, options.epochs * options.steps_per_epoch)
     done = stage.resume(training)
-    batches = FaceBatches(
-        faces, options.batch_size, options.steps_per_epoch, seed=options.seed, first_epoch=done
-    )
+    batches = FaceBatches(faces, options.batch_size, options.steps_per_epoch, seed=options.seed, first_epoch=done)
     stage.fit(training, batches, options.epochs, done, progress)
     score = stage.stats()[-1]["z_error"]
     provenance = {
@@ -72,6 +70,7 @@ class EncoderTraining(SupervisedStage):
 
     def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
         _, ages, _ = keras.utils.unpack_x_y_sample_weight(data)
+        ages = ops.cast(ages, "float32")
         latents = keras.random.normal((ops.shape(ages)[0], LATENT_SIZE), seed=self.random)
         drawn = ops.stop_gradient(self.drawing([latents, ages], training=False))
         # Photos differ from what G draws in light and place: E is made to look past both.

@@ -26,7 +26,7 @@ from faceage.weights import save_network
 
 @dataclass(frozen=True)
 class GANOptions:
-    """`faceage train gan`: 32 epochs of 250 steps, the 8,000 of the first weights, take an hour on two fast CPU cores."""
+    """`faceage train gan`: 32 epochs of 250 steps, those of the first weights, take an hour on two fast CPU cores."""
 
     epochs: int = 32
     steps_per_epoch: int = 250
@@ -45,21 +45,20 @@ def train_gan(data: Path, run: Path, options: GANOptions, progress: Callable[[in
     gan.compile(options.learning_rate)
     done = stage.resume(gan)
     if done == 0:
-        shown = np.random.default_rng(options.seed).permutation(len(faces))[:48]
+        # Fewer faces than places are shown again.
+        shown = np.resize(np.random.default_rng(options.seed).permutation(len(faces)), 48)
         save_png(draw_grid(faces.faces[shown].reshape(6, 8, *faces.faces.shape[1:])), stage.folder / "reals.png")
 
     def show(epoch: int) -> dict[str, float]:
         save_png(sample_grid(gan.average, rows=8, seed=options.seed), stage.folder / f"samples-{epoch:04d}.png")
         return {}
 
-    batches = FaceBatches(
-        faces, options.batch_size, options.steps_per_epoch, seed=options.seed, first_epoch=done
-    )
+    batches = FaceBatches(faces, options.batch_size, options.steps_per_epoch, seed=options.seed, first_epoch=done)
     stage.fit(gan, batches, options.epochs, done, progress, show)
     provenance = {
         **data_provenance(data, faces),
         "stage": "gan",
-        "steps": int(gan.steps.numpy()) if hasattr(gan.steps, "numpy") else int(gan.steps),
+        "steps": int(ops.convert_to_numpy(gan.steps)),
         "options": asdict(options),
     }
     save_network(stage.model_folder, "generator", gan.average, provenance)
@@ -102,7 +101,7 @@ class GAN(Stage):
 
     def train_step(self, data):
         pixels, ages, _ = keras.utils.unpack_x_y_sample_weight(data)
-        faces = unit_faces(pixels)
+        faces, ages = unit_faces(pixels), ops.cast(ages, "float32")
         batch = ops.shape(faces)[0]
 
         def generator_loss():

@@ -24,7 +24,7 @@ FALSE_MATCH_RATE = 0.01
 
 @dataclass(frozen=True)
 class RecognizerOptions:
-    """`faceage train recognizer`: 11,000 faces take dlib 15 minutes, 24 epochs of 200 steps as long on two CPU cores."""
+    """`faceage train recognizer`: 11,000 faces take dlib 15 minutes, 24 epochs of 200 steps as long on two cores."""
 
     epochs: int = 24
     steps_per_epoch: int = 200

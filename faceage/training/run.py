@@ -1,10 +1,10 @@
 """A training run is a folder that explains itself, and goes on where it was stopped.
 
-    RUN/model/                  the model so far: what `faceage batch --weights RUN/model` loads
-    RUN/<stage>/options.json    everything the stage was started with
-    RUN/<stage>/stats.jsonl     one row of losses and scores per epoch
-    RUN/<stage>/*.png           what it looked like
-    RUN/<stage>/epoch-N.weights.h5   the last checkpoint, with the optimisers' state
+RUN/model/                  the model so far: what `faceage batch --weights RUN/model` loads
+RUN/<stage>/options.json    everything the stage was started with
+RUN/<stage>/stats.jsonl     one row of losses and scores per epoch
+RUN/<stage>/*.png           what it looked like
+RUN/<stage>/epoch-N.weights.h5   the last checkpoint, with the optimisers' state
 """
 
 import hashlib
@@ -79,7 +79,10 @@ class StageRun:
         progress(first_epoch * len(batches))
         if first_epoch < epochs:
             callback = _EndOfEpoch(self, progress, each_epoch)
-            model.fit(batches, epochs=epochs, initial_epoch=first_epoch, callbacks=[callback], verbose=0)
+            # Keras would take the batches in an order that a resumed run cannot repeat.
+            model.fit(
+                batches, epochs=epochs, initial_epoch=first_epoch, shuffle=False, callbacks=[callback], verbose=0
+            )
 
     def stats(self) -> list[dict[str, float]]:
         """The rows of `stats.jsonl` so far."""
@@ -96,8 +99,9 @@ class StageRun:
             previous[1].unlink()
 
     def append_stats(self, row: dict[str, Any]) -> None:
-        with open(self.folder / "stats.jsonl", "a") as file:
-            file.write(json.dumps(row) + "\n")
+        # An epoch that ended without its checkpoint is trained again: its first row goes.
+        rows = [*(before for before in self.stats() if before["epoch"] < row["epoch"]), row]
+        write_text(self.folder / "stats.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 class _EndOfEpoch(keras.callbacks.Callback):

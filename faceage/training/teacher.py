@@ -36,7 +36,7 @@ class Dlib:
         centre = landmarks.mean(0)
         # dlib's own detector would frame this face in a square of about 2.2 eye distances.
         half = 1.1 * max(float(np.hypot(*(landmarks[1] - landmarks[0]))), float(landmarks[3:, 1].mean() - centre[1]))
-        left, top, right, bottom = (int(round(v)) for v in (*(centre - half), *(centre + half)))
+        left, top, right, bottom = (round(float(v)) for v in (*(centre - half), *(centre + half)))
         shape = self._shape(photo, self._dlib.rectangle(left, top, right, bottom))
         return self._dlib.get_face_chip(photo, shape, size=_CHIP_SIDE, padding=_CHIP_PADDING)
 

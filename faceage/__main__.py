@@ -1,0 +1,5 @@
+"""`python -m faceage`."""
+
+from faceage.cli.app import main
+
+main()

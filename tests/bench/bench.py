@@ -1,0 +1,92 @@
+"""`make bench`: how fast each stage of `faceage batch` is, and what folding the up-sampling gains, in one run.
+
+bench.py [PHOTOS]     a folder of photos; without it, the example portraits, moved and scaled into 64 photos
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import numpy as np
+from PIL import Image
+
+PHOTOS = 64
+REPEATS = 7
+
+
+def main() -> None:
+    from faceage.batch.pipeline import run_batch
+    from faceage.batch.plan import BatchOptions, make_plan
+    from faceage.weights import find_model, fingerprint, load_model, read_card
+
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(sys.argv[1]) if len(sys.argv) > 1 else make_photos(Path(folder, "photos"))
+        weights = find_model()
+        plan = make_plan([photos], Path(folder, "out"), BatchOptions(), fingerprint(read_card(weights)))
+        started = time.perf_counter()
+        summary = run_batch(weights, plan)
+        whole = time.perf_counter() - started
+
+    print(f"faceage batch: {sum(summary.photos.values())} photos, {summary.faces} faces")
+    print(f"{'stage':<24}{'seconds':>10}{'faces/s':>10}")
+    for stage, seconds in [*summary.seconds.items(), ("whole, start included", whole)]:
+        print(f"{stage:<24}{seconds:>10.2f}{summary.faces / seconds:>10.1f}")
+    print("(photos are decoded while the stages before are at work)")
+    compare_generators(load_model(weights).generator)
+
+
+def make_photos(folder: Path) -> Path:
+    """Photos of the astronaut at many places and sizes, so that no two are alike."""
+    import skimage
+
+    portrait = Image.fromarray(skimage.data.astronaut())
+    random = np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(PHOTOS):
+        side = int(random.integers(256, 513))
+        photo = Image.new("RGB", (640, 480), tuple(int(v) for v in random.integers(0, 255, 3)))
+        photo.paste(portrait.resize((side, side)), (int(random.integers(0, 640 - side)), int(random.integers(-30, 1))))
+        photo.save(folder / f"{i:03d}.jpg", quality=92)
+    return folder
+
+
+def compare_generators(folded) -> None:
+    """Both generators by turns, so that whatever else the machine does falls on both."""
+    from plain_generator import plain_generator
+
+    from faceage.backend import compile_step
+    from faceage.networks.generator import generator
+
+    random = np.random.default_rng(0)
+    latents = random.standard_normal((64, 100), dtype=np.float32)
+    ages = np.eye(6, dtype=np.float32)[random.integers(0, 6, 64)]
+    print(f"\n{'generator, batch 64':<24}{'plain/s':>10}{'folded/s':>10}{'ratio':>8}")
+    for dtype in ("float32", "mixed_bfloat16"):
+        network = generator(dtype)
+        network.set_weights(folded.get_weights())
+        plain = plain_generator(network)
+        steps = [compile_step(lambda z, y, net=net: net([z, y], training=False)) for net in (plain, network)]
+        difference = np.abs(np.asarray(steps[0](latents, ages)) - np.asarray(steps[1](latents, ages))).max()
+        times = np.array([[_seconds(lambda step=step: step(latents, ages)) for step in steps] for _ in range(REPEATS)])
+        plain_time, folded_time = np.median(times, axis=0)
+        ratio = np.median(times[:, 0] / times[:, 1])
+        print(
+            f"{dtype:<24}{64 / plain_time:>10.0f}{64 / folded_time:>10.0f}{ratio:>8.2f}"
+            f"   largest difference {difference:.1e}"
+        )
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    np.asarray(call())
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""`faceage batch` as a user runs it: the command, in a process of its own."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import skimage
+from PIL import Image
+
+from faceage.weights import find_model
+
+
+def faceage(*arguments: object, cwd: Path | None = None, **kwargs) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "faceage", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=540, **kwargs)
+
+
+def rows_of(out: Path) -> dict[str, dict]:
+    rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert len(rows) == len({row["path"] for row in rows})
+    return {row["path"]: row for row in rows}
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Image.Image:
+    return Image.fromarray(skimage.data.astronaut())
+
+
+@pytest.fixture(scope="module")
+def bad_run(tmp_path_factory, portrait):
+    """One run over two good photos and every kind of bad one."""
+    folder, out = tmp_path_factory.mktemp("photos"), tmp_path_factory.mktemp("run") / "out"
+    portrait.save(folder / "good.jpg")
+    (folder / "sub").mkdir()
+    portrait.resize((300, 300)).save(folder / "sub" / "good.jpg")
+    (folder / "empty.jpg").touch()
+    (folder / "text.jpg").write_text("not a photo at all\n" * 50)
+    content = (folder / "good.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(content[: len(content) // 2])
+    Image.new("RGB", (1, 1)).save(folder / "one.png")
+    (folder / "zero.gif").write_bytes(b"GIF89a\0\0\0\0\0\0\0;")
+    Image.new("1", (20_000, 20_000)).save(folder / "huge.png")
+    Image.fromarray(skimage.data.coffee()).save(folder / "coffee.png")
+    (folder / "missing.jpg").symlink_to(folder / "nowhere")
+    (folder / "folder.jpg").mkdir()
+    return faceage("batch", folder, "--out", out), out
+
+
+def test_some_failed_is_exit_1_and_the_rest_is_done(bad_run):
+    result, out = bad_run
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    rows = rows_of(out)
+    assert len(rows) == 10
+    assert rows["good.jpg"]["status"] == rows["sub/good.jpg"]["status"] == "ok"
+    assert (out / "grids" / "good.jpg_0.png").exists()
+    assert (out / "grids" / "sub" / "good.jpg_0.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        ("empty.jpg", "unreadable", "empty"),
+        ("text.jpg", "unreadable", "not an image"),
+        ("truncated.jpg", "unreadable", "damaged"),
+        ("one.png", "unreadable", "1×1"),
+        ("zero.gif", "unreadable", ""),
+        ("huge.png", "unreadable", "megapixels"),
+        ("coffee.png", "no_face", "no face"),
+        ("missing.jpg", "unreadable", "cannot be read"),
+    ],
+)
+def test_a_bad_photo_is_one_row_with_a_reason(bad_run, name, status, reason):
+    row = rows_of(bad_run[1])[name]
+    assert row["status"] == status
+    assert row["reason"]
+    assert reason in row["reason"]
+    assert row["faces"] == 0
+
+
+def test_a_folder_with_a_photos_name_is_a_folder(bad_run):
+    assert "folder.jpg" not in rows_of(bad_run[1])
+
+
+def test_outputs_are_as_documented(bad_run):
+    out = bad_run[1]
+    with h5py.File(out / "latents.h5") as file:
+        assert file.attrs["format"] == "faceage-latents"
+        assert file["source"].asstr()[:].tolist() == ["good.jpg", "sub/good.jpg"]
+        assert file["latent"].shape == (2, 100)
+        before, after = file["identity_distance"][:].T
+        assert (after < before).all()
+        np.testing.assert_allclose(file["age"][:].sum(1), 1, atol=1e-4)
+    grid = Image.open(out / "grids" / "good.jpg_0.png")
+    assert grid.info == {}
+    assert grid.width > 8 * 64
+    assert {"decode", "detect", "align", "optimise", "draw", "write"} <= set(rows_of(out)["good.jpg"]["seconds"])
+    leftovers = [path.name for path in out.rglob("*") if path.name.startswith(".")]
+    assert leftovers == []
+
+
+def test_the_same_command_again_does_only_what_is_left(bad_run, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(bad_run[1], out)
+    source = Path(bad_run[0].args[4])
+    before = (out / "grids" / "good.jpg_0.png").stat().st_mtime_ns
+    result = faceage("batch", source, "--out", out, "--json")
+    assert result.returncode == 1
+    summary = json.loads(result.stdout)
+    assert summary["skipped"] == 3
+    assert summary["faces"] == 2
+    assert (out / "grids" / "good.jpg_0.png").stat().st_mtime_ns == before
+    assert rows_of(out).keys() == rows_of(bad_run[1]).keys()
+    with h5py.File(out / "latents.h5") as file:
+        assert sorted(file["source"].asstr()[:]) == ["good.jpg", "sub/good.jpg"]
+
+
+def test_dry_run_lists_and_writes_nothing(tmp_path, portrait):
+    portrait.save(tmp_path / "a.jpg")
+    result = faceage("batch", tmp_path / "a.jpg", "--out", tmp_path / "out", "--dry-run")
+    assert result.returncode == 0
+    assert result.stdout == "a.jpg\n"
+    assert not (tmp_path / "out").exists()
+
+
+def _truncated_weights(tmp_path: Path) -> list[object]:
+    model = tmp_path / "model"
+    shutil.copytree(find_model(), model)
+    weights = model / "encoder.weights.h5"
+    os.truncate(weights, weights.stat().st_size // 2)
+    return ["--weights", model]
+
+
+def _other_model(tmp_path: Path) -> list[object]:
+    model = tmp_path / "model"
+    shutil.copytree(find_model(), model)
+    card = json.loads((model / "model.json").read_text())
+    card["crop"]["size"] = 128
+    (model / "model.json").write_text(json.dumps(card))
+    return ["--weights", model]
+
+
+def _swapped_networks(tmp_path: Path) -> list[object]:
+    model = tmp_path / "model"
+    shutil.copytree(find_model(), model)
+    card = json.loads((model / "model.json").read_text())
+    networks = card["networks"]
+    networks["recognizer"] = {**networks["recognizer"], **{k: networks["encoder"][k] for k in ("sha256", "bytes")}}
+    shutil.copy(model / "encoder.weights.h5", model / "recognizer.weights.h5")
+    (model / "model.json").write_text(json.dumps(card))
+    return ["--weights", model]
+
+
+@pytest.mark.parametrize("make", [_truncated_weights, _other_model, _swapped_networks])
+def test_weights_that_do_not_fit_are_exit_2(tmp_path, portrait, make):
+    portrait.save(tmp_path / "a.jpg")
+    result = faceage("batch", tmp_path / "a.jpg", "--out", tmp_path / "out", *make(tmp_path))
+    assert result.returncode == 2
+    assert str(tmp_path / "model") in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["{photos}/nowhere", "--out", "{out}"], "no such file or folder"),
+        (["{photos}", "--out", "{photos}/a.jpg"], "is a file"),
+        (["{photos}", "--out", "{photos}/out"], "inside the input"),
+        (["{photos}", "--out", "{photos}"], "inside the input"),
+        (["{photos}/empty", "--out", "{out}"], "no photo in"),
+        (["{photos}", "--out", "{out}", "--ages", "25,150"], "unknown age '150'"),
+        (["{photos}", "--out", "{out}", "--ages", "old"], "unknown age 'old'"),
+        (["{photos}", "--out", "{out}", "--age", "-1"], "unknown age '-1'"),
+        (["{photos}", "--out", "{out}", "--weights", "{photos}"], "no model found"),
+        (["{photos}", "--out", "{out}", "--weights", "{photos}/nowhere"], "does not exist"),
+        (["{photos}", "--out", "/proc/faceage"], "cannot write"),
+        (["--out", "{out}"], "no photos named"),
+        (["{photos}", "--out", "{out}", "--files-from", "{photos}/nowhere"], "cannot be read"),
+    ],
+)
+def test_wrong_usage_is_exit_2_before_any_work(tmp_path, portrait, arguments, said):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "empty").mkdir(parents=True)
+    portrait.save(photos / "a.jpg")
+    result = faceage("batch", *(text.format(photos=photos, out=out) for text in arguments))
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert not out.exists()
+    assert sorted(p.name for p in photos.iterdir()) == ["a.jpg", "empty"]
+
+
+def test_a_disk_that_takes_nothing_is_exit_2_before_any_work(tmp_path, portrait):
+    portrait.save(tmp_path / "a.jpg")
+    result = faceage(
+        "batch",
+        tmp_path / "a.jpg",
+        "--out",
+        tmp_path / "out",
+        # What a full disk does to a write: it fails.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)),
+    )
+    assert result.returncode == 2
+    assert "cannot write" in result.stderr
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
+def test_files_from_stdin(tmp_path, portrait):
+    portrait.save(tmp_path / "a b.jpg")
+    portrait.save(tmp_path / "ü.jpg")
+    names = f"{tmp_path / 'a b.jpg'}\n{tmp_path / 'ü.jpg'}\n"
+    result = faceage("batch", "--files-from", "-", "--out", tmp_path / "out", "--dry-run", input=names)
+    assert result.returncode == 0
+    assert result.stdout == "a b.jpg\nü.jpg\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["batch", "-h"], ["train", "gan", "--help"]])
+def test_help_imports_neither_tensorflow_nor_mtcnn(arguments):
+    code = (
+        "import sys\n"
+        "from faceage.cli.app import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as stop: status = stop.code\n"
+        "loaded = {'tensorflow', 'keras', 'mtcnn', 'torch', 'h5py', 'scipy'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {loaded}' if loaded else status)"
+    )
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert "faceage" in result.stdout

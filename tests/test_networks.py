@@ -1,0 +1,206 @@
+"""The networks: the paper's sizes, shapes and ranges, and the layers that Keras does not have."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from faceage.backend import gradients
+from faceage.networks import LATENT_SIZE
+from faceage.networks.age_estimator import age_estimator
+from faceage.networks.discriminator import discriminator
+from faceage.networks.encoder import encoder
+from faceage.networks.generator import generator
+from faceage.networks.layers import LabelPlanes, UnitLength, UpsampleConv
+from faceage.networks.recognizer import EMBEDDING_SIZE, recognizer
+
+DTYPES = ("float32", "mixed_bfloat16")
+SMALL = {
+    "generator": lambda dtype="float32": generator(dtype, width=8),
+    "discriminator": lambda dtype="float32": discriminator(dtype, width=8),
+    "encoder": lambda dtype="float32": encoder(dtype, width=4),
+    "age_estimator": lambda dtype="float32": age_estimator(dtype, width=8),
+    "recognizer": lambda dtype="float32": recognizer("compact", dtype),
+}
+OUTPUTS = {
+    "generator": (64, 64, 3),
+    "discriminator": (1,),
+    "encoder": (LATENT_SIZE,),
+    "age_estimator": (6,),
+    "recognizer": (EMBEDDING_SIZE,),
+}
+
+
+def random_inputs(network: keras.Model, count: int = 5, scale: float = 1.0) -> list[np.ndarray]:
+    """Noise, and for pictures a colour of each one's own, which averaging over the picture leaves."""
+    random = np.random.default_rng(0)
+    inputs = [random.standard_normal((count, *x.shape[1:])) for x in network.inputs]
+    inputs = [x + random.standard_normal((count, 1, 1, 3)) if x.ndim == 4 else x for x in inputs]
+    return [(scale * x).astype(np.float32) for x in inputs]
+
+
+def randomise(network: keras.Model) -> keras.Model:
+    """Weights and BatchNorm statistics unlike those that a new network starts with."""
+    random = np.random.default_rng(1)
+    network.set_weights([w + 0.1 * random.standard_normal(w.shape) for w in network.get_weights()])
+    return network
+
+
+def output(network: keras.Model, inputs: list[np.ndarray]) -> np.ndarray:
+    return ops.convert_to_numpy(network(inputs if len(inputs) > 1 else inputs[0], training=False))
+
+
+@pytest.mark.parametrize(
+    ("build", "parameters"),
+    [
+        (encoder, 18_287_268),
+        (generator, 34_885_251),
+        (discriminator, 1_569_665),
+        (lambda: recognizer("inception-resnet-v2"), 54_533_472),
+    ],
+    ids=["encoder", "generator", "discriminator", "inception-resnet-v2"],
+)
+def test_reference_has_the_papers_parameters(build, parameters):
+    assert build().count_params() == parameters
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", SMALL)
+def test_output_is_finite_float32_of_the_right_shape(name, dtype):
+    network = SMALL[name](dtype)
+    out = network(random_inputs(network) if len(network.inputs) > 1 else random_inputs(network)[0], training=False)
+    assert keras.backend.standardize_dtype(out.dtype) == "float32"
+    assert out.shape == (5, *OUTPUTS[name])
+    assert np.isfinite(ops.convert_to_numpy(out)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", SMALL)
+def test_policy_holds_within_and_the_weights_stay_float32(name, dtype):
+    network = SMALL[name](dtype)
+    computing = {layer.compute_dtype for layer in network.layers if layer.weights} - {"float32"}
+    assert computing == ({"bfloat16"} if dtype == "mixed_bfloat16" else set())
+    assert {weight.dtype for weight in network.weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_inception_leaves_the_global_policy_alone():
+    before = keras.config.dtype_policy()
+    network = recognizer("inception-resnet-v2", "mixed_bfloat16")
+    assert keras.config.dtype_policy() is before
+    assert network.output_shape == (None, EMBEDDING_SIZE)
+    assert network.output.dtype == "float32"
+    (trunk,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
+    assert {layer.compute_dtype for layer in trunk.layers if isinstance(layer, keras.layers.Conv2D)} == {"bfloat16"}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_generator_stays_in_range_and_fills_it(dtype):
+    network = randomise(generator(dtype, width=8))
+    faces = output(network, random_inputs(network, scale=10.0))
+    assert np.abs(faces).max() <= 1
+    assert np.abs(faces).max() > 0.9
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_embeddings_have_length_one(dtype):
+    network = randomise(recognizer("compact", dtype))
+    embeddings = output(network, random_inputs(network))
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+    assert np.ptp(embeddings, axis=0).max() > 1e-3
+
+
+def test_unit_length_keeps_the_direction_and_survives_zero():
+    vectors = np.array([[3, -4], [1e-3, 0], [0, 0]], np.float32)
+    found = ops.convert_to_numpy(UnitLength()(vectors))
+    np.testing.assert_allclose(found, [[0.6, -0.8], [1, 0], [0, 0]], atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_age_estimator_gives_probabilities(dtype):
+    network = randomise(age_estimator(dtype, width=8))
+    age = output(network, random_inputs(network))
+    assert age.min() >= 0
+    np.testing.assert_allclose(age.sum(axis=1), 1, atol=1e-5)
+    assert np.ptp(age, axis=0).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["generator", "discriminator"])
+def test_both_inputs_reach_the_output(name):
+    network = randomise(SMALL[name]())
+    inputs = random_inputs(network)
+    plain = output(network, inputs)
+    for changed in range(2):
+        other = [x + 0.5 if i == changed else x for i, x in enumerate(inputs)]
+        assert np.abs(output(network, other) - plain).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_face_does_not_depend_on_its_batch(name):
+    network = randomise(SMALL[name]())
+    inputs = random_inputs(network)
+    together = output(network, inputs)
+    for i in range(len(together)):
+        alone = output(network, [x[i : i + 1] for x in inputs])
+        np.testing.assert_allclose(alone[0], together[i], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_saved_and_loaded_gives_the_same_output(name, tmp_path):
+    network = randomise(SMALL[name]())
+    network.save(tmp_path / "network.keras")
+    network.save_weights(tmp_path / "network.weights.h5")
+    whole = keras.saving.load_model(tmp_path / "network.keras")
+    refilled = SMALL[name]()
+    refilled.load_weights(tmp_path / "network.weights.h5")
+    inputs = random_inputs(network)
+    expected = output(network, inputs)
+    assert np.abs(output(SMALL[name](), inputs) - expected).max() > 1e-3
+    np.testing.assert_array_equal(output(whole, inputs), expected)
+    np.testing.assert_array_equal(output(refilled, inputs), expected)
+
+
+def test_unknown_recognizer_is_an_error_that_names_the_known():
+    with pytest.raises(ValueError, match="'facenet' is none of compact, inception-resnet-v2"):
+        recognizer("facenet")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (3, 5), (8, 8), (7, 2)], ids=str)
+@pytest.mark.parametrize(("channels", "filters"), [(4, 6), (1, 3)])
+def test_upsample_conv_is_upsampling_and_a_5x5_convolution(size, channels, filters):
+    random = np.random.default_rng(2)
+    x = keras.Variable(random.standard_normal((2, *size, channels)).astype(np.float32))
+    weigh = random.standard_normal((2, 2 * size[0], 2 * size[1], filters)).astype(np.float32)
+    folded, up, plain = UpsampleConv(filters), keras.layers.UpSampling2D(2), keras.layers.Conv2D(filters, 5, 1, "same")
+    folded.build(x.shape)
+    plain.build(up.compute_output_shape(x.shape))
+    for layer in (folded, plain):
+        layer.kernel.assign(np.random.default_rng(3).standard_normal(layer.kernel.shape))
+        layer.bias.assign(np.arange(filters))
+
+    def differentiate(draw, layer):
+        def loss():
+            out = draw(x.value)
+            return ops.sum(out * weigh), out
+
+        _, out, found = gradients(loss, [x, layer.kernel, layer.bias])
+        return [ops.convert_to_numpy(value) for value in (out, *found)]
+
+    results = differentiate(folded, folded), differentiate(lambda x: plain(up(x)), plain)
+    for what, ours, reference in zip(("output", "input", "kernel", "bias"), *results, strict=True):
+        # Sums over many pixels: compare with the size of the largest.
+        np.testing.assert_allclose(ours, reference, atol=1e-5 * np.abs(reference).max(), rtol=0, err_msg=what)
+    assert folded.compute_output_shape(x.shape) == results[0][0].shape
+
+
+def test_label_planes_are_constant_and_in_order():
+    random = np.random.default_rng(4)
+    images = random.standard_normal((3, 4, 5, 2)).astype(np.float32)
+    labels = random.standard_normal((3, 6)).astype(np.float32)
+    planes = LabelPlanes()
+    out = ops.convert_to_numpy(planes(images, labels))
+    assert out.shape == (3, 4, 5, 8) == planes.compute_output_shape(images.shape, labels.shape)
+    np.testing.assert_array_equal(out[..., :2], images)
+    for row in range(3):
+        for k in range(6):
+            assert (out[row, :, :, 2 + k] == labels[row, k]).all()
