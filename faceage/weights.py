@@ -7,6 +7,7 @@ model.json                what it is: networks and their hashes, crop geometry, 
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def find_model(option: Path | None = None) -> Path:
     """
     if option is not None:
         place, said = option, "--weights"
-    elif VARIABLE in os.environ:
+    elif os.environ.get(VARIABLE):
         place, said = Path(os.environ[VARIABLE]), VARIABLE
     else:
         place, said = _REPOSITORY, "the default"
@@ -138,13 +139,15 @@ def load_network(folder: Path, card: dict[str, Any], name: str, dtype: str = "fl
     """Build network `name` as `card` describes it, under the Keras dtype policy `dtype`, and fill in its weights."""
     check_files(folder, card, [name])
     path = folder / f"{name}.weights.h5"
+    network = _builder(name, card)(dtype)
     try:
-        network = _builder(name, card)(dtype)
-        network.load_weights(path)
+        with warnings.catch_warnings():
+            # One for each layer of a file that does not fit.
+            warnings.simplefilter("ignore", UserWarning)
+            network.load_weights(path)
     except Exception as error:
-        # Keras reports a foreign layout as ValueError, KeyError, OSError or TypeError, over several lines.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(f"{path} does not fit its network: {reason}", _FETCH_AGAIN) from error
+        # Keras reports a foreign layout as ValueError, KeyError, OSError or TypeError, over many lines.
+        raise WeightsError(f"{path} does not fit the {name} of this version of faceage", _FETCH_AGAIN) from error
     network.trainable = False
     return network
 
@@ -216,7 +219,7 @@ def _contract() -> dict[str, Any]:
 
 
 def _halve(path: Path) -> None:
-    """Rewrite every float32 array of an HDF5 file as float16, compressed where that helps."""
+    """Rewrite every float32 array of an HDF5 file as float16, where its numbers are not too large for it."""
     source_path = path.with_suffix(".float32")
     os.replace(path, source_path)
     try:

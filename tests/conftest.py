@@ -1,11 +1,25 @@
 """What several test files share."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("FACEAGE_DATA", REPOSITORY.parent / "shared" / "data"))
+"""Data sets that may not be part of the repository. What needs one that is absent is skipped."""
+
+
+@pytest.fixture(scope="session")
+def lfw10() -> Path:
+    """Ten photos each of ten people, from Labeled Faces in the Wild."""
+    folder = DATA / "lfw10"
+    if not folder.is_dir():
+        pytest.skip(f"no data set in {folder}")
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +56,31 @@ def write_faces():
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def face_row():
+    """Make a row of `latents.h5` that differs from the rows of other faces in every column."""
+    from faceage.latents.store import FaceRow
+
+    def make(source: str, face: int = 0) -> FaceRow:
+        rng = np.random.default_rng([*source.encode(), face])
+
+        def draw(*shape: int) -> np.ndarray:
+            return rng.random(shape, np.float32)
+
+        return FaceRow(
+            source=source,
+            face=face,
+            box=draw(4),
+            landmarks=draw(5, 2),
+            confidence=float(draw()),
+            aligned=rng.integers(0, 256, (64, 64, 3), np.uint8),
+            age=draw(6),
+            latent_initial=draw(100),
+            latent=draw(100),
+            identity_distance=draw(2),
+            transform=draw(2, 3),
+        )
+
+    return make

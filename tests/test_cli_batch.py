@@ -12,20 +12,10 @@ import h5py
 import numpy as np
 import pytest
 import skimage
+from commands import faceage, rows_of
 from PIL import Image
 
 from faceage.weights import find_model
-
-
-def faceage(*arguments: object, cwd: Path | None = None, **kwargs) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "faceage", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=540, **kwargs)
-
-
-def rows_of(out: Path) -> dict[str, dict]:
-    rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
-    assert len(rows) == len({row["path"] for row in rows})
-    return {row["path"]: row for row in rows}
 
 
 @pytest.fixture(scope="module")

@@ -108,9 +108,9 @@ class _BatchRun:
     def run(self) -> RunSummary:
         plan, options = self._plan, self._plan.options
         self._store = LatentStore(plan.out / LATENTS, self._model.fingerprint, asdict(options))
-        stand = {row.path for row in plan.done}
-        self._store.begin(keep=stand.__contains__)
-        self._manifest = Manifest(plan.out / MANIFEST, list(plan.done))
+        standing = [*plan.others, *plan.done]
+        self._store.begin(keep={row.path for row in standing}.__contains__)
+        self._manifest = Manifest(plan.out / MANIFEST, standing)
         self._count_earlier()
         try:
             if plan.todo:
@@ -207,12 +207,10 @@ class _BatchRun:
 
     def _draw(self, latents: Latents) -> np.ndarray:
         """(n, 1 + targets, 64, 64, 3) uint8: the reconstruction and the face in every class asked for."""
-        ages = [latents.age, *(np.tile(one_hot([c]), (len(latents.age), 1)) for c in self._plan.options.targets)]
-        drawn = [
-            self._model.generator.predict_on_batch([_padded(latents.latent, size), _padded(age, size)])[: len(age)]
-            for age in ages
-            for size in [self._optimiser.batch_size]
-        ]
+        count, size = len(latents.latent), self._optimiser.batch_size
+        ages = [latents.age, *(np.tile(one_hot([c]), (count, 1)) for c in self._plan.options.targets)]
+        latent = _padded(latents.latent, size)
+        drawn = [self._model.generator.predict_on_batch([latent, _padded(age, size)])[:count] for age in ages]
         return to_uint8(np.stack(drawn, axis=1))
 
     def _save_grid(self, face: _Face, drawn: np.ndarray) -> None:

@@ -47,13 +47,17 @@ class BatchOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """The photos to do, and the rows of an earlier run that stand. `settings` is the options' fingerprint."""
+    """The photos `todo`, and what stands of earlier runs: photos already `done`, and `others` not asked for this time.
+
+    `settings` is the fingerprint of the options and the weights.
+    """
 
     out: Path
     options: BatchOptions
     settings: str
     todo: tuple[FoundPhoto, ...]
     done: tuple[PhotoOutcome, ...]
+    others: tuple[PhotoOutcome, ...] = ()
 
 
 def make_plan(places: Sequence[Path], out: Path, options: BatchOptions, weights: str) -> Plan:
@@ -67,16 +71,23 @@ def make_plan(places: Sequence[Path], out: Path, options: BatchOptions, weights:
         kinds = " ".join(sorted(EXTENSIONS))
         raise UsageError(f"no photo in {', '.join(map(str, places))}", f"photos are files that end in {kinds}")
     settings = options.fingerprint(weights)
-    before = {row.path: row for row in read_manifest(out / MANIFEST) if row.settings == settings}
+    before = {row.path: row for row in read_manifest(out / MANIFEST)}
     stored = count_rows(out / LATENTS)
     done, todo = [], []
     for photo in photos:
-        row = before.get(photo.name)
-        if row is not None and row.faces == stored[photo.name] and _stands(out, photo, row):
+        row = before.pop(photo.name, None)
+        if row and row.settings == settings and row.faces == stored[photo.name] and _stands(out, photo, row):
             done.append(row)
         else:
             todo.append(photo)
-    return Plan(out, options, settings, tuple(todo), tuple(done))
+    others = tuple(before.values())
+    if any(row.settings != settings for row in others):
+        # One latents.h5 has one model and one set of options; dropping the others' rows would lose them.
+        raise UsageError(
+            f"--out {out} holds other photos that were done with other options or weights",
+            "choose another --out folder",
+        )
+    return Plan(out, options, settings, tuple(todo), tuple(done), others)
 
 
 def check_out(places: Sequence[Path], out: Path) -> None:
@@ -123,6 +134,7 @@ def grid_path(out: Path, relative: PurePath, face: int) -> Path:
 
 
 def _stands(out: Path, photo: FoundPhoto, row: PhotoOutcome) -> bool:
+    """Whether an earlier run's row is still true: the photo is as it was and its grids are there."""
     return row.status in (OK, NO_FACE) and _grids_exist(out, photo, row) and _unchanged(photo, row)
 
 

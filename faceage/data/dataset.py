@@ -41,7 +41,10 @@ class FaceSet:
 
 
 def load_faces(path: Path, split: str | None = None) -> FaceSet:
-    """Read one of `SPLITS`, or everything. Raises DataError for a file that `faceage data prepare` did not write."""
+    """Read one of `SPLITS`, or everything.
+
+    Raises DataError for an empty split, and for a file that `faceage data prepare` did not write.
+    """
     try:
         with h5py.File(path) as file:
             if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
@@ -49,6 +52,8 @@ def load_faces(path: Path, split: str | None = None) -> FaceSet:
             chosen = np.arange(len(file["split"]))
             if split is not None:
                 chosen = chosen[file["split"][:] == SPLITS.index(split)]
+                if len(chosen) == 0:
+                    raise DataError(f"the {split} split of {path} holds no faces", "prepare a larger data set")
             return FaceSet(
                 faces=file["faces"][:][chosen],
                 ages=file["age"][:][chosen].astype(int),
@@ -92,8 +97,6 @@ class FaceBatches(keras.utils.PyDataset):
         first_epoch: int = 0,
     ) -> None:
         super().__init__()
-        if len(faces) == 0:
-            raise DataError("the split to train on holds no faces")
         self._faces = faces.faces
         self._targets = one_hot(faces.classes) if targets is None else targets
         self._cumulative = np.cumsum(

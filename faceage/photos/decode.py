@@ -90,7 +90,7 @@ def decode(content: bytes) -> np.ndarray:
         raise PhotoError("not enough memory to decode it") from error
     except Exception as error:
         # Pillow's plugins let whatever a damaged file provokes escape: OSError, SyntaxError, struct.error, IndexError…
-        raise PhotoError(f"damaged image: {error or type(error).__name__}") from error
+        raise PhotoError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
 def _too_large(what: str) -> str:

@@ -22,7 +22,9 @@ import keras
 from faceage.data.dataset import FaceSet
 from faceage.errors import UsageError
 from faceage.images import partial_name
+from faceage.training.stage import Stage
 
+_DRAWS_PER_EPOCH = 1_000_000
 _CHECKPOINT = re.compile(r"^epoch-(\d+)\.weights\.h5$")
 
 
@@ -64,7 +66,7 @@ class StageRun:
 
     def fit(
         self,
-        model: keras.Model,
+        model: Stage,
         batches: keras.utils.PyDataset,
         epochs: int,
         first_epoch: int,
@@ -80,9 +82,7 @@ class StageRun:
         if first_epoch < epochs:
             callback = _EndOfEpoch(self, progress, each_epoch)
             # Keras would take the batches in an order that a resumed run cannot repeat.
-            model.fit(
-                batches, epochs=epochs, initial_epoch=first_epoch, shuffle=False, callbacks=[callback], verbose=0
-            )
+            model.fit(batches, epochs=epochs, initial_epoch=first_epoch, shuffle=False, callbacks=[callback], verbose=0)
 
     def stats(self) -> list[dict[str, float]]:
         """The rows of `stats.jsonl` so far."""
@@ -115,6 +115,8 @@ class _EndOfEpoch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None) -> None:
         self._started = time.monotonic()
+        # Checkpoints hold no random state: without this a resumed run would draw its first epoch's latents again.
+        self.model.random.state.assign([self.model.seed, epoch * _DRAWS_PER_EPOCH])
 
     def on_train_batch_end(self, batch, logs=None) -> None:
         self._progress(1)

@@ -16,6 +16,7 @@ class Stage(keras.Model):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
+        self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
         self._means = [keras.metrics.Mean(name=name) for name in self.LOSSES]
 

@@ -50,8 +50,8 @@ def teacher_embeddings(
 ) -> tuple[np.ndarray, np.ndarray]:
     """dlib's embeddings of `limit` of `faces` at random, each from its photo at the photo's own resolution.
 
-    Answers which faces they are, (m,) int, and their unit vectors, (m, 128) float32. An embedding takes a core about
-    0.07 s, so they are kept in the .npy file `cache`, where an interrupted run goes on. Raises PhotoError where a photo
+    Answers which faces they are, (m,) int, and their raw embeddings, (m, 128) float32. One takes a core about 0.07 s,
+    so they are kept in the .npy file `cache`, where an interrupted run goes on. Raises PhotoError where a photo
     has gone since the faces were prepared.
     """
     shape = (len(faces), 128)
@@ -67,7 +67,7 @@ def teacher_embeddings(
     for i in missing:
         photo = decode(read_photo(Path(faces.root, faces.sources[i])))
         (embedding,) = teacher.embed([teacher.chip(photo, faces.landmarks[i])])
-        result[i] = embedding / np.linalg.norm(embedding)
+        result[i] = embedding
         progress(1)
     done = np.flatnonzero(~np.isnan(result[:, 0]))
     return done, np.array(result[done])

@@ -1,0 +1,19 @@
+"""Running `faceage` as a user does: the command, in a process of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def faceage(*arguments: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "faceage", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=540, **kwargs)
+
+
+def rows_of(out: Path) -> dict[str, dict]:
+    """The manifest's rows by path, each there once."""
+    rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert len(rows) == len({row["path"] for row in rows})
+    return {row["path"]: row for row in rows}

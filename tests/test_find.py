@@ -1,0 +1,200 @@
+"""Which files are photos, and in which order."""
+
+import os
+from pathlib import Path, PurePath
+
+import pytest
+
+from faceage.errors import UsageError
+from faceage.photos.find import find_photos, printable
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def nest(folder: Path, name: str, depth: int) -> None:
+    """Make `depth` folders called `name`, each inside the last: also where no path could be that long."""
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=at)
+        below = os.open(name, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+
+
+def names(*places: Path) -> list[str]:
+    return [photo.name for photo in find_photos(places)]
+
+
+def test_order_is_that_of_the_names_bytes(tmp_path):
+    touch(tmp_path, "b.jpg", "a/z.jpg", "B.jpg", "é.jpg", "a.jpg", "z.jpg", "10.jpg", "9.jpg", "a/b/c.jpg", "a-b.jpg")
+    expected = ["10.jpg", "9.jpg", "B.jpg", "a/b/c.jpg", "a/z.jpg", "a-b.jpg", "a.jpg", "b.jpg", "z.jpg", "é.jpg"]
+    assert names(tmp_path) == expected
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".JPG", ".JpEg", ".png", ".webp", ".tif", ".bmp", ".gif", ".HEIC", ".avif"])
+def test_photos_are_known_by_their_endings(tmp_path, ending):
+    touch(tmp_path, f"a{ending}", f"a{ending}.txt", f"a{ending[1:]}", "notes.txt", "a.mp4")
+    assert names(tmp_path) == [f"a{ending}"]
+
+
+def test_a_file_named_outright_needs_no_ending(tmp_path):
+    touch(tmp_path, "portrait", ".hidden.jpg")
+    assert names(tmp_path / "portrait", tmp_path / ".hidden.jpg") == ["portrait", ".hidden.jpg"]
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path):
+    touch(tmp_path, ".a.jpg", ".b/c.jpg", "d/.e/f.jpg", "d/g.jpg")
+    assert names(tmp_path) == ["d/g.jpg"]
+
+
+def test_a_hidden_folder_named_outright_is_walked(tmp_path):
+    touch(tmp_path, ".b/c.jpg")
+    assert names(tmp_path / ".b") == ["c.jpg"]
+
+
+def test_a_folder_with_a_photos_name_is_walked(tmp_path):
+    touch(tmp_path, "x.jpg/y.jpg")
+    (tmp_path / "empty.png").mkdir()
+    assert names(tmp_path) == ["x.jpg/y.jpg"]
+
+
+@pytest.mark.parametrize("target", ["..", ".", "link", "../sub/link", "nowhere"])
+def test_a_link_that_leads_back_or_nowhere_is_not_walked(tmp_path, target):
+    touch(tmp_path, "a.jpg", "sub/b.jpg")
+    (tmp_path / "sub" / "link").symlink_to(target)
+    assert names(tmp_path) == ["a.jpg", "sub/b.jpg"]
+
+
+@pytest.mark.parametrize("target", ["self.jpg", "nowhere"])
+def test_a_photo_that_links_nowhere_is_listed(tmp_path, target):
+    (tmp_path / "self.jpg").symlink_to(target)
+    assert names(tmp_path) == ["self.jpg"]
+
+
+def test_a_folder_reached_twice_is_walked_where_it_comes_first(tmp_path):
+    touch(tmp_path, "m/x.jpg", "b.jpg")
+    (tmp_path / "a").symlink_to("m")
+    (tmp_path / "z").symlink_to("m")
+    assert names(tmp_path) == ["a/x.jpg", "b.jpg"]
+
+
+def test_a_folder_reached_twice_through_two_places_is_walked_once(tmp_path):
+    touch(tmp_path, "m/x.jpg")
+    (tmp_path / "link").symlink_to("m")
+    assert names(tmp_path / "m", tmp_path / "link") == ["m/x.jpg"]
+
+
+def test_a_linked_photo_is_found(tmp_path):
+    touch(tmp_path, "elsewhere/x.jpg")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "y.jpg").symlink_to(tmp_path / "elsewhere" / "x.jpg")
+    assert names(tmp_path / "photos") == ["y.jpg"]
+
+
+def test_several_places_keep_their_order_and_share_a_base(tmp_path):
+    touch(tmp_path, "b/x.jpg", "a/x.jpg", "a/sub/y.jpg", "c.jpg")
+    photos = find_photos([tmp_path / "b", tmp_path / "c.jpg", tmp_path / "a"])
+    assert [photo.name for photo in photos] == ["b/x.jpg", "c.jpg", "a/sub/y.jpg", "a/x.jpg"]
+    assert [photo.path for photo in photos] == [tmp_path / photo.relative for photo in photos]
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ["a", "a/x.jpg"],
+        ["a/x.jpg", "a"],
+        ["a", "a"],
+        ["a", "a/sub/.."],
+        ["a", "a/sub/../x.jpg"],
+        ["a/x.jpg", "a/./x.jpg", "a/y.jpg"],
+    ],
+)
+def test_a_file_in_two_places_is_listed_once(tmp_path, places):
+    touch(tmp_path, "a/x.jpg", "a/y.jpg", "a/sub/notes.txt")
+    paths = [photo.path.resolve() for photo in find_photos([tmp_path / place for place in places])]
+    assert sorted(paths) == [tmp_path / "a" / "x.jpg", tmp_path / "a" / "y.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"), [(".", "sub/x.jpg"), ("sub", "x.jpg"), ("sub/../sub", "x.jpg"), ("sub/x.jpg", "x.jpg")]
+)
+def test_relative_names(tmp_path, monkeypatch, place, expected):
+    touch(tmp_path, "sub/x.jpg")
+    monkeypatch.chdir(tmp_path)
+    (photo,) = find_photos([Path(place)])
+    assert photo.name == expected
+    assert photo.relative == PurePath(expected)
+    assert photo.path.exists()
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    raw = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
+    try:
+        Path(os.fsdecode(raw)).touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    (photo,) = find_photos([tmp_path])
+    assert photo.name == r"caf\xe9.jpg"
+    assert os.fsencode(photo.path) == raw
+    photo.name.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [(b"\xff/\xfe", r"\xff/\xfe"), ("ü/日本".encode(), "ü/日本"), (b"a b", "a b")]
+)
+def test_printable(name, expected):
+    assert printable(PurePath(os.fsdecode(name))) == expected
+
+
+def test_a_folder_that_cannot_be_reached_is_listed_with_its_problem(tmp_path):
+    """Deeper than any path may be long: what not even root can open."""
+    touch(tmp_path, "a.jpg", "z.jpg")
+    name = "n" * 250
+    nest(tmp_path, name, 20)
+    first, folder, last = find_photos([tmp_path])
+    assert (first.name, last.name) == ("a.jpg", "z.jpg")
+    assert not first.problem
+    assert folder.name.startswith(f"{name}/{name}/")
+    assert folder.problem.startswith("folder cannot be read: ")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read any folder")
+def test_a_folder_without_permission_is_listed_with_its_problem(tmp_path):
+    touch(tmp_path, "a/x.jpg", "b.jpg")
+    (tmp_path / "a").chmod(0)
+    try:
+        folder, photo = find_photos([tmp_path])
+    finally:
+        (tmp_path / "a").chmod(0o700)
+    assert (folder.name, photo.name) == ("a", "b.jpg")
+    assert folder.problem == "folder cannot be read: Permission denied"
+
+
+def test_folders_may_be_nested_deeper_than_calls(tmp_path):
+    touch(tmp_path, "a.jpg")
+    nest(tmp_path, "d", 1200)
+    deepest = tmp_path / ("d/" * 1200)
+    (deepest / "x.jpg").touch()
+    try:
+        assert names(tmp_path) == ["a.jpg", "d/" * 1200 + "x.jpg"]
+    finally:
+        # pytest could not clean up: it calls itself for each folder.
+        (deepest / "x.jpg").unlink()
+        os.removedirs(deepest)
+
+
+@pytest.mark.parametrize("missing", ["nowhere", "nowhere/a.jpg", "a.jpg/b.jpg", "n" * 300])
+def test_a_place_that_does_not_exist_is_a_usage_error(tmp_path, missing):
+    touch(tmp_path, "a.jpg")
+    with pytest.raises(UsageError, match=r"no such file or folder: .*" + missing):
+        find_photos([tmp_path / "a.jpg", tmp_path / missing])
+
+
+def test_a_folder_without_photos_gives_none(tmp_path):
+    touch(tmp_path, "notes.txt")
+    assert names(tmp_path) == []

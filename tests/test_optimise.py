@@ -1,0 +1,236 @@
+"""The search for z*: it never loses to where it began, and nobody's result depends on anybody else."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from faceage.ages import one_hot
+from faceage.images import to_float, to_uint8
+from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
+from faceage.networks import LATENT_SIZE
+from faceage.networks.age_estimator import age_estimator
+from faceage.networks.encoder import encoder
+from faceage.networks.generator import generator
+from faceage.networks.recognizer import recognizer
+from faceage.weights import NETWORKS, Model
+
+COUNT = 5
+STEPS = 12
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """Small networks with random weights, frozen as loading leaves them."""
+    keras.utils.set_random_seed(0)
+    networks = {
+        "generator": generator(width=8),
+        "encoder": encoder(width=4),
+        "recognizer": recognizer(),
+        "age_estimator": age_estimator(width=8),
+    }
+    random = np.random.default_rng(0)
+    for network in networks.values():
+        network.set_weights([w + 0.1 * random.standard_normal(w.shape) for w in network.get_weights()])
+        network.trainable = False
+    return Model(Path("model"), {}, **networks)
+
+
+@pytest.fixture(scope="module")
+def faces(model) -> np.ndarray:
+    """Faces that the generator can draw, (5, 64, 64, 3) uint8."""
+    latents = np.random.default_rng(1).standard_normal((COUNT, LATENT_SIZE)).astype(np.float32)
+    return to_uint8(draw(model, latents, one_hot([0, 1, 2, 4, 5])))
+
+
+@pytest.fixture(scope="module")
+def optimisers(model):
+    """One optimiser for each batch size and objective; compiling takes seconds."""
+    made = {}
+
+    def get(batch_size: int = COUNT, objective: str = "identity") -> LatentOptimiser:
+        key = batch_size, objective
+        if key not in made:
+            made[key] = LatentOptimiser(model, OptimiserOptions(objective=objective, steps=STEPS), batch_size)
+        return made[key]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def found(optimisers, faces) -> Latents:
+    return optimisers()(faces)
+
+
+def draw(model: Model, latents, age) -> np.ndarray:
+    return ops.convert_to_numpy(model.generator([np.asarray(latents), np.asarray(age)], training=False))
+
+
+def embed(model: Model, faces: np.ndarray) -> np.ndarray:
+    return ops.convert_to_numpy(model.recognizer(faces, training=False))
+
+
+def identity_distance(model: Model, faces: np.ndarray, latents, age) -> np.ndarray:
+    return np.linalg.norm(embed(model, to_float(faces)) - embed(model, draw(model, latents, age)), axis=1)
+
+
+def pixel_difference(model: Model, faces: np.ndarray, latents, age) -> np.ndarray:
+    return np.abs(draw(model, latents, age) - to_float(faces)).mean(axis=(1, 2, 3))
+
+
+def assert_close(some: Latents, others: Latents, tolerance: float = 1e-3) -> None:
+    for name in ("age", "initial", "latent", "distance"):
+        np.testing.assert_allclose(getattr(some, name), getattr(others, name), atol=tolerance, err_msg=name)
+
+
+def row(latents: Latents, i: int) -> Latents:
+    return Latents(*(getattr(latents, name)[i : i + 1] for name in ("age", "initial", "latent", "distance")))
+
+
+def test_shapes_and_dtypes(found):
+    shapes = {
+        "age": (COUNT, 6),
+        "initial": (COUNT, LATENT_SIZE),
+        "latent": (COUNT, LATENT_SIZE),
+        "distance": (COUNT, 2),
+    }
+    for name, shape in shapes.items():
+        assert getattr(found, name).shape == shape
+        assert getattr(found, name).dtype == np.float32
+
+
+def test_it_begins_with_the_encoder_and_the_estimated_age(model, faces, found):
+    expected = ops.convert_to_numpy(model.encoder(to_float(faces), training=False))
+    np.testing.assert_allclose(found.initial, expected, atol=1e-4)
+    expected = ops.convert_to_numpy(model.age_estimator(to_float(faces), training=False))
+    np.testing.assert_allclose(found.age, expected, atol=1e-4)
+
+
+def test_distances_are_those_of_the_faces_drawn(model, faces, found):
+    before = identity_distance(model, faces, found.initial, found.age)
+    after = identity_distance(model, faces, found.latent, found.age)
+    np.testing.assert_allclose(found.distance, np.stack([before, after], 1), atol=1e-3)
+
+
+def test_no_face_ends_farther_than_it_began_and_most_nearer(found):
+    before, after = found.distance.T
+    assert (after <= before).all()
+    assert (after < 0.95 * before).sum() > COUNT / 2
+    assert np.abs(found.latent - found.initial).max() > 0.1
+
+
+def test_no_face_gets_worse_where_every_step_leads_away(model, faces):
+    # Far too fast to find anything.
+    wild = LatentOptimiser(model, OptimiserOptions(steps=3, learning_rate=1000.0, prior=0.0), COUNT)(faces)
+    assert (wild.distance[:, 1] <= wild.distance[:, 0]).all()
+    np.testing.assert_allclose(identity_distance(model, faces, wild.latent, wild.age), wild.distance[:, 1], atol=1e-3)
+
+
+def test_without_an_objective_the_encoder_has_the_last_word(optimisers, faces, found):
+    plain = optimisers(objective="none")(faces)
+    np.testing.assert_array_equal(plain.latent, plain.initial)
+    np.testing.assert_array_equal(plain.distance[:, 0], plain.distance[:, 1])
+    np.testing.assert_allclose(plain.initial, found.initial, atol=1e-4)
+
+
+def test_the_pixel_objective_never_draws_a_less_similar_picture(model, optimisers, faces, found):
+    pixel = optimisers(objective="pixel")(faces)
+    before = pixel_difference(model, faces, pixel.initial, pixel.age)
+    after = pixel_difference(model, faces, pixel.latent, pixel.age)
+    assert (after <= before + 1e-6).all()
+    assert after.mean() < before.mean()
+    np.testing.assert_allclose(
+        identity_distance(model, faces, pixel.latent, pixel.age), pixel.distance[:, 1], atol=1e-3
+    )
+    assert np.abs(pixel.latent - found.latent).max() > 0.05
+
+
+def test_unknown_objective_names_the_known(model):
+    with pytest.raises(ValueError, match="objective 'beauty' is none of identity, pixel, none"):
+        LatentOptimiser(model, OptimiserOptions(objective="beauty"))
+
+
+@pytest.mark.parametrize("position", range(COUNT))
+def test_a_face_alone_is_the_same_as_among_others(optimisers, faces, found, position):
+    assert_close(optimisers()(faces[position : position + 1]), row(found, position))
+
+
+def test_order_does_not_matter(optimisers, faces, found):
+    order = [3, 0, 4, 2, 1]
+    shuffled = optimisers()(faces[order])
+    for place, i in enumerate(order):
+        assert_close(row(shuffled, place), row(found, i))
+
+
+@pytest.mark.parametrize("batch_size", [COUNT - 1, COUNT + 1])
+def test_batch_size_does_not_matter(optimisers, faces, found, batch_size):
+    told = []
+    assert_close(optimisers(batch_size)(faces, told.append), found)
+    assert told == ([COUNT] if batch_size > COUNT else [COUNT - 1, 1])
+
+
+@pytest.mark.parametrize("count", [COUNT - 1, COUNT, COUNT + 1])
+def test_any_number_of_faces_around_the_batch_size(optimisers, faces, found, count):
+    many = np.concatenate([faces, faces])[:count]
+    expected = [row(found, i % COUNT) for i in range(count)]
+    outcome = optimisers()(many)
+    assert len(outcome.latent) == count
+    for i in range(count):
+        assert_close(row(outcome, i), expected[i])
+
+
+def test_the_same_faces_give_the_same_result_whatever_came_before(optimisers, faces, found):
+    optimiser = optimisers()
+    optimiser(faces[::-1])
+    first, second = optimiser(faces), optimiser(faces)
+    for name in ("age", "initial", "latent", "distance"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert_close(first, found)
+
+
+def test_no_faces(optimisers):
+    told = []
+    empty = optimisers()(np.empty((0, 64, 64, 3), np.uint8), told.append)
+    assert told == []
+    assert empty.age.shape == (0, 6)
+    assert empty.initial.shape == empty.latent.shape == (0, LATENT_SIZE)
+    assert empty.distance.shape == (0, 2)
+
+
+@pytest.mark.parametrize("age_class", [0, 5])
+def test_a_known_age_is_used_as_it_is(model, faces, age_class):
+    options = OptimiserOptions(objective="none")
+    known = LatentOptimiser(model, options, batch_size=3, age_class=age_class)(faces)
+    np.testing.assert_array_equal(known.age, one_hot([age_class] * COUNT))
+    np.testing.assert_allclose(
+        known.distance[:, 1], identity_distance(model, faces, known.latent, known.age), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("objective", ["identity", "pixel"])
+def test_the_networks_are_left_as_they_were(model, optimisers, faces, objective):
+    networks = [getattr(model, name) for name in NETWORKS]
+    before = [network.get_weights() for network in networks]
+    optimisers(objective=objective)(faces[:2])
+    for network, weights in zip(networks, before, strict=True):
+        for ours, theirs in zip(network.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_views_stay_within_their_bounds_and_are_all_drawn(optimisers):
+    optimiser, random = optimisers(), np.random.default_rng(0)
+    limit = optimiser.options.shift
+    moves, mirrored, noises = set(), set(), []
+    for _ in range(200):
+        rows, columns, noise = (ops.convert_to_numpy(part) for part in optimiser._draw_view(random))
+        for index in (rows, np.sort(columns)):
+            shift = int(index[32]) - 32
+            np.testing.assert_array_equal(index, np.clip(np.arange(64) + shift, 0, 63))
+            moves.add(shift)
+        mirrored.add(bool(columns[0] > columns[-1]))
+        noises.append(noise.std())
+    assert moves == set(range(-limit, limit + 1))
+    assert mirrored == {True, False}
+    assert np.mean(noises) == pytest.approx(optimiser.options.noise, rel=0.01)
