@@ -208,7 +208,7 @@ def test_a_foreign_file_is_a_data_error(tmp_path, write_faces, what):
 
 def test_an_empty_split_cannot_be_trained_on(tmp_path, write_faces):
     path = write_faces(tmp_path / "faces.h5", [face_set([0, 1, 2])])
-    with pytest.raises(DataError, match="validation split .* holds no faces"):
+    with pytest.raises(DataError, match=r"validation split .* holds no faces"):
         load_faces(path, "validation")
 
 

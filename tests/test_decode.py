@@ -215,9 +215,10 @@ def test_float_tiff_with_values_that_are_none():
 
 
 @pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (15_000, 12_000), (60_000, 60_000)])
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_huge_image_is_refused_by_its_header(width, height):
+@pytest.mark.parametrize("pillows_limit", [Image.MAX_IMAGE_PIXELS, None])
+def test_a_huge_image_is_refused_by_its_header(monkeypatch, width, height, pillows_limit):
     """There are no pixels in it: had it been decoded, it would have been called damaged."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillows_limit)
     assert width * height > MAX_PIXELS
     assert "over the limit of 179 megapixels" in reason_of(header_only_png(width, height))
 
@@ -331,3 +332,9 @@ def test_what_cannot_be_read(tmp_path, make, reason):
 
 def test_fingerprint_is_sha256():
     assert fingerprint(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_format_that_pillow_hands_to_other_programs_is_not_opened():
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n(%stdout) (w) file\nshowpage\n"
+    with pytest.raises(PhotoError, match="known format"):
+        decode(postscript)

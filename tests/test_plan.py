@@ -209,14 +209,16 @@ def test_latents_of_another_kind_are_a_usage_error(photos, out):
         ("photos", "photos/a.jpg", "is a file"),
         ("out/grids", "out", "inside the results"),
         ("out/grids/sub", "out", "inside the results"),
-        ("photos", "odd", "inside the"),
+        ("photos", "same", "inside the results"),
+        ("photos", "under", "inside the input"),
     ],
 )
 def test_out_that_would_harm_the_input(tmp_path, photos, place, out, said):
     (tmp_path / "out" / "grids" / "sub").mkdir(parents=True)
     (tmp_path / "link").symlink_to("photos")
-    (tmp_path / "odd").mkdir()
-    (tmp_path / "odd" / "grids").symlink_to(photos)
+    for name, grids in [("same", photos), ("under", photos / "grids")]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "grids").symlink_to(grids)
     with pytest.raises(UsageError, match=said) as error:
         check_out([photos / "a.jpg", tmp_path / place], tmp_path / out)
     assert error.value.hint

@@ -80,8 +80,8 @@ def make_plan(places: Sequence[Path], out: Path, options: BatchOptions, weights:
             done.append(row)
         else:
             todo.append(photo)
-    others = tuple(before.values())
-    if any(row.settings != settings for row in others):
+    others = tuple(row for row in before.values() if row.settings == settings)
+    if any(row.faces for row in before.values() if row.settings != settings):
         # One latents.h5 has one model and one set of options; dropping the others' rows would lose them.
         raise UsageError(
             f"--out {out} holds other photos that were done with other options or weights",

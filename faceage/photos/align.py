@@ -1,5 +1,7 @@
 """From five landmarks to an aligned face: one similarity transform, the same for training data and for photos."""
 
+import math
+
 import numpy as np
 from PIL import Image
 
@@ -56,7 +58,7 @@ def align(photo: np.ndarray, transform: np.ndarray) -> np.ndarray:
     rows = _mirror(np.arange(top, bottom), height)
     region = Image.fromarray(photo[rows[:, None], columns[None, :]])
 
-    oversampling = max(1, int(np.rint(np.hypot(inverse[0, 0], inverse[1, 0]))))
+    oversampling = max(1, math.ceil(np.hypot(inverse[0, 0], inverse[1, 0])))
     a, b, c, d, e, f = inverse[:2].ravel()
     coefficients = (a / oversampling, b / oversampling, c - left, d / oversampling, e / oversampling, f - top)
     side = FACE_SIZE * oversampling

@@ -43,6 +43,10 @@ else:
     pillow_heif.register_heif_opener()
     HAS_HEIF = True
 
+# No other of Pillow's formats: its EPS plugin, for one, would hand a stranger's file to Ghostscript.
+Image.init()
+_FORMATS = [name for name in ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF") if name in Image.OPEN]
+
 
 def read_photo(path: Path) -> bytes:
     """The file's bytes. Raises PhotoError for what is no readable, non-empty regular file."""
@@ -66,13 +70,13 @@ def fingerprint(content: bytes) -> str:
 
 
 def decode(content: bytes) -> np.ndarray:
-    """Decode any format that Pillow reads into (h, w, 3) uint8, turned upright by its EXIF orientation.
+    """Decode JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF into (h, w, 3) uint8, upright by its EXIF orientation.
 
     The first frame of an animation is taken, transparency is laid on white, 16-bit values are scaled to 8. Raises
     PhotoError for anything else.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise PhotoError(_too_large(f"{width}×{height} pixels"))

@@ -114,7 +114,10 @@ def _from_row(row: np.ndarray, scale: float, shape: tuple[int, int]) -> Detectio
     x1, y1, x2, y2 = row[1:5] / scale
     landmarks = np.stack([row[6:11], row[11:16]], axis=1) / scale
     centre = landmarks.mean(0)
-    if not (np.isfinite(row).all() and 0 <= centre[0] < width and 0 <= centre[1] < height) or x2 <= x1 or y2 <= y1:
+    if not (np.isfinite(row).all() and 0 <= centre[0] < width and 0 <= centre[1] < height):
+        return None
+    if np.ptp(landmarks, axis=0).max() < 1:
+        # Landmarks in one point say nothing about the face's place.
         return None
     x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
     if x2 <= x1 or y2 <= y1:
