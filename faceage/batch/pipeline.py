@@ -14,7 +14,7 @@ import numpy as np
 from faceage.ages import AGE_CLASSES, one_hot
 from faceage.batch.manifest import FAILED, NO_FACE, OK, STATUSES, UNREADABLE, Manifest, PhotoOutcome
 from faceage.batch.plan import LATENTS, MANIFEST, Plan, grid_path, open_out
-from faceage.errors import EXIT_OK, EXIT_SOME_FAILED, PhotoError
+from faceage.errors import EXIT_OK, EXIT_SOME_FAILED, PhotoError, UsageError
 from faceage.images import save_png, to_uint8
 from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
 from faceage.latents.store import FaceRow, LatentStore
@@ -91,10 +91,15 @@ def run_batch(
     """Do what is left of `plan` with the model in the folder `weights`.
 
     `progress(photos, faces)` is told what has just been finished. Raises UsageError if the output folder cannot be
-    used and WeightsError if the model cannot, before any work.
+    used and WeightsError if the model cannot, before any work; UsageError too where writing fails later.
     """
     open_out(plan.out)
-    return _BatchRun(load_model(weights), plan, progress).run()
+    run = _BatchRun(load_model(weights), plan, progress)
+    try:
+        return run.run()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"cannot write to {plan.out}: {reason}", "mend that, and the same command goes on") from error
 
 
 class _BatchRun:
@@ -121,8 +126,10 @@ class _BatchRun:
                 self._work()
         finally:
             # Also on Ctrl-C: what is finished is recorded, what is not will be done by the next run.
-            self._record()
-            self._manifest.close()
+            try:
+                self._record()
+            finally:
+                self._manifest.close()
         return self._summary
 
     def _count_earlier(self) -> None:

@@ -37,7 +37,7 @@ class OptimiserOptions:
     learning_rate: float = 0.05
     pixel: float = 0.3
     prior: float = 0.02
-    shift: int = 3
+    shift: int = 2
     noise: float = 0.05
     seed: int = 0
 

@@ -22,7 +22,9 @@ def recognizer(kind: str = "compact", dtype: str = "float32") -> keras.Model:
     """
     face = keras.Input((FACE_SIZE, FACE_SIZE, 3), name="face")
     if kind == "compact":
-        features = residual_trunk(face, width=32, blocks=(2, 2, 2, 3), dtype=dtype)
+        features = residual_trunk(face, width=32, blocks=(2, 2, 2, 3), dtype=dtype)  # (b, 4, 4, 256)
+        # Flattened, not averaged: in an aligned face, where a feature lies is half of what it says about the person.
+        features = layers.Flatten(dtype=dtype)(features)
     elif kind == "inception-resnet-v2":
         features = _inception_resnet_v2(face, dtype)
     else:

@@ -7,7 +7,7 @@ from faceage.networks.layers import leaky_relu
 
 
 def residual_trunk(face: keras.KerasTensor, width: int, blocks: tuple[int, ...], dtype: str) -> keras.KerasTensor:
-    """Faces (b, 64, 64, 3) → features (b, c), the mean over the last, 4×4 or coarser, map.
+    """Faces (b, 64, 64, 3) → feature maps (b, side, side, c), side 32 / 2^(stages - 1).
 
     One stage per entry of `blocks`, each halving the side and, after the first, doubling the channels from `width`.
     """
@@ -18,7 +18,7 @@ def residual_trunk(face: keras.KerasTensor, width: int, blocks: tuple[int, ...],
         channels = width * 2**stage
         for block in range(count):
             x = _block(x, channels, 2 if block == 0 and stage > 0 else 1, dtype)
-    return layers.GlobalAveragePooling2D(dtype=dtype)(x)
+    return x
 
 
 def _block(x: keras.KerasTensor, channels: int, stride: int, dtype: str) -> keras.KerasTensor:

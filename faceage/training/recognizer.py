@@ -124,7 +124,7 @@ class Distillation(SupervisedStage):
 
     def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
         pixels, target, _ = keras.utils.unpack_x_y_sample_weight(data)
-        embedding = self.network(view(unit_faces(pixels), self.random), training=True)
+        embedding = self.network(view(unit_faces(pixels), self.random, shift=2), training=True)
         cosine = ops.mean(ops.sum(embedding * target, axis=-1))
         apart = ops.matmul(embedding, ops.transpose(embedding)) - ops.matmul(target, ops.transpose(target))
         loss = 1 - cosine + self.SIMILARITY * ops.mean(ops.square(apart))
