@@ -87,13 +87,12 @@ def test_lfw10_a_photo_alone_gives_the_latent_it_gave_among_others(lfw10, lfw10_
 
 @pytest.mark.slow
 def test_the_scores_in_the_card_are_what_the_shipped_files_score(lfw10, scores):
-    from faceage.evaluation.verification import load_people, pair_distances, same_pairs, verify
-    from faceage.training.stage import predict
+    from faceage.evaluation.verification import embed, load_people, pair_distances, same_pairs, verify
     from faceage.weights import load_network
 
     folder = find_model()
     faces, people = load_people(Path(lfw10))
     recognizer = load_network(folder, read_card(folder), "recognizer")
-    found = verify(pair_distances(predict(recognizer, faces)), same_pairs(people), scores["recognizer"]["threshold"])
+    found = verify(pair_distances(embed(recognizer, faces)), same_pairs(people), scores["recognizer"]["threshold"])
     assert found.balanced_accuracy == pytest.approx(scores["recognizer"]["lfw10"]["balanced_accuracy"], abs=0.005)
     assert json.dumps(scores)

@@ -16,13 +16,14 @@ from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
+from faceage.networks.predict import predict
 from faceage.networks.recognizer import recognizer
 from faceage.training.age import AgeOptions, AgeTraining, _start_from_recognizer, age_scores, soft_classes, train_age
 from faceage.training.encoder import EncoderOptions, EncoderTraining, train_encoder
 from faceage.training.gan import GAN, GANOptions, train_gan
 from faceage.training.recognizer import Distillation, teachers_threshold
 from faceage.training.run import StageRun, data_provenance
-from faceage.training.stage import SupervisedStage, predict, unit_faces
+from faceage.training.stage import SupervisedStage, unit_faces
 from faceage.training.teacher import SAME_PERSON_DISTANCE
 from faceage.weights import load_network, read_card, save_network
 

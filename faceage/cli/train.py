@@ -22,7 +22,7 @@ def recognizer(
         Path | None,
         typer.Option(metavar="DIR", help="Photos with a subfolder per person: measure same/different accuracy there."),
     ] = None,
-    faces: Annotated[int, typer.Option(min=64, help="Faces that dlib teaches, about 0.07 s each.")] = 11_000,
+    faces: Annotated[int, typer.Option(min=64, help="Faces that dlib teaches, about 0.07 s each.")] = 16_000,
     epochs: Epochs = None,
     batch_size: BatchSize = 64,
     seed: Seed = 0,

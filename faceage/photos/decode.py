@@ -76,7 +76,7 @@ def decode(content: bytes) -> np.ndarray:
     PhotoError for anything else.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise PhotoError(_too_large(f"{width}×{height} pixels"))

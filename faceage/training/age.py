@@ -14,8 +14,9 @@ from faceage.ages import LOWEST_AGES
 from faceage.data.dataset import FaceBatches, FaceSet, load_faces
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.augment import view
+from faceage.networks.predict import predict
 from faceage.training.run import StageRun, data_provenance
-from faceage.training.stage import SupervisedStage, predict, unit_faces
+from faceage.training.stage import SupervisedStage, unit_faces
 from faceage.weights import load_network, read_card, save_network, update_card
 
 LABEL_DEVIATION = 3.0

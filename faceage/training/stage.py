@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from faceage.backend import fuse, gradients
@@ -68,13 +67,3 @@ class SupervisedStage(Stage):
 def unit_faces(pixels: Any) -> Any:
     """uint8 faces of a batch → float32 in -1..1, inside the compiled step."""
     return ops.cast(pixels, "float32") / 127.5 - 1.0
-
-
-def predict(network: keras.Model, faces: np.ndarray, batch_size: int = 128) -> np.ndarray:
-    """`network`'s output for (n, 64, 64, 3) uint8 faces, in batches of one compiled shape."""
-    outputs = []
-    for start in range(0, len(faces), batch_size):
-        batch = faces[start : start + batch_size]
-        padded = np.concatenate([batch, np.repeat(batch[:1], batch_size - len(batch), axis=0)])
-        outputs.append(network.predict_on_batch(padded.astype(np.float32) / 127.5 - 1.0)[: len(batch)])
-    return np.concatenate(outputs)
