@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # `faceage … | head` ends quietly, as other commands do.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        app(args=arguments)
+        app(args=arguments, prog_name="faceage")
     except FaceageError as error:
         if _debug:
             raise
