@@ -160,6 +160,7 @@ class _BatchRun:
             try:
                 for i in range(len(todo)):
                     photo = pending.pop(0).result()
+                    self._summary.seconds["decode"] += photo.seconds["decode"]
                     if i + _PHOTOS_AT_ONCE < len(todo):
                         pending.append(pool.submit(_read, todo[i + _PHOTOS_AT_ONCE]))
                     group.append(photo)

@@ -37,7 +37,7 @@ def main() -> None:
     print(f"{'stage':<24}{'seconds':>10}{'faces/s':>10}")
     for stage, seconds in [*summary.seconds.items(), ("whole, start included", whole)]:
         print(f"{stage:<24}{seconds:>10.2f}{summary.faces / seconds:>10.1f}")
-    print("(photos are decoded while the stages before are at work)")
+    print("(photos are decoded while the other stages are at work)")
     compare_generators(load_model(weights).generator)
 
 
