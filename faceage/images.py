@@ -1,6 +1,8 @@
 """Pixels: the one conversion between uint8 and the networks' range, and writing a picture whole or not at all."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +30,27 @@ def partial_name(path: Path) -> Path:
     return path.with_name(f".{os.getpid()}.partial{path.suffix}")
 
 
-def save_png(image: Image.Image, path: Path) -> None:
-    """Write `image` as a PNG without any metadata, under a temporary name first: a file that exists is complete."""
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give the name to write to; the file takes the name `path` only if the block ends well."""
     partial = partial_name(path)
     try:
-        clean = image.copy()
-        # From where Pillow would carry the ICC profile or EXIF over.
-        clean.info = {}
-        clean.save(partial, format="PNG")
+        yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` whole or not at all."""
+    with written_whole(path) as partial:
+        partial.write_text(text)
+
+
+def save_png(image: Image.Image, path: Path) -> None:
+    """Write `image` as a PNG without any metadata, under a temporary name first: a file that exists is complete."""
+    clean = image.copy()
+    # From where Pillow would carry the ICC profile or EXIF over.
+    clean.info = {}
+    with written_whole(path) as partial:
+        clean.save(partial, format="PNG")

@@ -18,7 +18,7 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES
 from faceage.errors import WeightsError
-from faceage.images import FACE_SIZE, partial_name
+from faceage.images import FACE_SIZE, write_text
 from faceage.photos.align import TEMPLATE
 
 if TYPE_CHECKING:
@@ -132,12 +132,16 @@ def load_model(folder: Path) -> Model:
     """Check and load the four networks for inference. Raises WeightsError."""
     card = read_card(folder)
     check_files(folder, card)
-    return Model(folder, card, **{name: load_network(folder, card, name) for name in NETWORKS})
+    return Model(folder, card, **{name: _load_checked(folder, card, name, "float32") for name in NETWORKS})
 
 
 def load_network(folder: Path, card: dict[str, Any], name: str, dtype: str = "float32") -> "keras.Model":
     """Build network `name` as `card` describes it, under the Keras dtype policy `dtype`, and fill in its weights."""
     check_files(folder, card, [name])
+    return _load_checked(folder, card, name, dtype)
+
+
+def _load_checked(folder: Path, card: dict[str, Any], name: str, dtype: str) -> "keras.Model":
     path = folder / f"{name}.weights.h5"
     network = _builder(name, card)(dtype)
     try:
@@ -200,12 +204,7 @@ def update_card(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path = folder / CARD
     card = read_card(folder) if path.exists() else {"format": FORMAT, **_contract(), "networks": {}, "scores": {}}
     change(card)
-    partial = partial_name(path)
-    try:
-        partial.write_text(json.dumps(card, indent=2) + "\n")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, json.dumps(card, indent=2) + "\n")
 
 
 def _contract() -> dict[str, Any]:

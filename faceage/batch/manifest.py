@@ -1,13 +1,12 @@
 """`manifest.jsonl`: one row per photo, appended when all that the photo gave is on disk."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from faceage.errors import UsageError
-from faceage.images import partial_name
+from faceage.images import write_text
 
 OK, NO_FACE, UNREADABLE, FAILED = "ok", "no_face", "unreadable", "failed"
 STATUSES = (OK, NO_FACE, UNREADABLE, FAILED)
@@ -59,12 +58,7 @@ class Manifest:
 
     def __init__(self, path: Path, kept: list[PhotoOutcome]) -> None:
         """Begin with the `kept` rows of an earlier run."""
-        partial = partial_name(path)
-        try:
-            partial.write_text("".join(_line(outcome) for outcome in kept))
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_text(path, "".join(_line(outcome) for outcome in kept))
         self._file = open(path, "a")  # noqa: SIM115 - open for the whole run
 
     def append(self, outcome: PhotoOutcome) -> None:

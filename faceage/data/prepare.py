@@ -15,10 +15,10 @@ import numpy as np
 from faceage.ages import AGE_CLASSES, age_class
 from faceage.data.rows import Row, Rows
 from faceage.errors import DataError, PhotoError
-from faceage.images import FACE_SIZE, partial_name
+from faceage.images import FACE_SIZE, written_whole
 from faceage.photos.align import align, face_transform
 from faceage.photos.decode import decode, read_photo
-from faceage.photos.detect import Detection, Detector
+from faceage.photos.detect import Detection, Detector, most_central
 
 FORMAT = "faceage-dataset"
 VERSION = 1
@@ -52,8 +52,7 @@ def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done:
     """
     detector = Detector()
     dropped = Counter(rows.dropped)
-    partial = partial_name(out)
-    try:
+    with written_whole(out) as partial:
         with h5py.File(partial, "w") as file:
             file.attrs.update(format=FORMAT, version=VERSION, age_classes=list(AGE_CLASSES), splits=list(SPLITS))
             file.attrs["root"] = str(rows.root.resolve())
@@ -67,9 +66,6 @@ def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done:
             report = _report(columns, dropped)
         if report.faces == 0:
             raise DataError(f"no face was found in the {len(rows.rows)} photos of {rows.root}")
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
     return report
 
 
@@ -86,8 +82,7 @@ def _faces(chunk: list[Row], detector: Detector, dropped: Counter[str]) -> list[
         if not faces:
             dropped["no face"] += 1
             continue
-        middle = np.array(photo.shape[1::-1]) / 2
-        face = min(faces, key=lambda face: float(np.hypot(*(face.landmarks.mean(0) - middle))))
+        face = most_central(faces, photo)
         kept.append((row, align(photo, face_transform(face.landmarks)), face))
     return kept
 

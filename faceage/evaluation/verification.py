@@ -11,7 +11,7 @@ from faceage.errors import DataError, PhotoError
 from faceage.networks.predict import predict
 from faceage.photos.align import align, face_transform
 from faceage.photos.decode import decode, read_photo
-from faceage.photos.detect import Detector
+from faceage.photos.detect import Detector, most_central
 from faceage.photos.find import find_photos
 
 
@@ -33,8 +33,12 @@ def embed(recognizer: keras.Model, faces: np.ndarray) -> np.ndarray:
     The usual way to measure a recogniser on LFW: whatever one side of a face happens to show counts half.
     """
     mirrored = np.ascontiguousarray(faces[:, :, ::-1])
-    total = predict(recognizer, faces) + predict(recognizer, mirrored)
-    return total / np.linalg.norm(total, axis=1, keepdims=True)
+    return unit_rows(predict(recognizer, faces) + predict(recognizer, mirrored))
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """(n, d) rows scaled to length 1."""
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def pair_distances(embeddings: np.ndarray) -> np.ndarray:
@@ -80,9 +84,7 @@ def load_people(folder: Path) -> tuple[np.ndarray, list[str]]:
     faces, people = [], []
     for photo, name, detections in zip(photos, names, Detector().detect(photos), strict=True):
         if detections:
-            middle = np.array(photo.shape[1::-1]) / 2
-            face = min(detections, key=lambda face: float(np.hypot(*(face.landmarks.mean(0) - middle))))
-            faces.append(align(photo, face_transform(face.landmarks)))
+            faces.append(align(photo, face_transform(most_central(detections, photo).landmarks)))
             people.append(name)
     if not 1 < len(set(people)) < len(people):
         raise DataError(f"{folder} does not hold photos of several people", "one subfolder per person, as in LFW")

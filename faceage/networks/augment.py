@@ -37,6 +37,6 @@ def brightness_and_contrast(faces, seed: keras.random.SeedGenerator, amount: flo
     return (faces - mean) * (1 + factor) + mean + offset
 
 
-def view(faces, seed: keras.random.SeedGenerator, shift: int = 4, flip: bool = True):
+def view(faces, seed: keras.random.SeedGenerator, shift: int = 4):
     """The augmentation of everything that a network in training sees (Zhao et al. 2020, small amplitudes)."""
-    return brightness_and_contrast(shift_and_flip(faces, seed, shift, flip), seed)
+    return brightness_and_contrast(shift_and_flip(faces, seed, shift), seed)

@@ -1,5 +1,6 @@
 """From the bytes of an image file to upright 8-bit RGB pixels, or to one sentence that says why not."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -35,13 +36,10 @@ _TURNS = {
 # Every photo's size is checked here against MAX_PIXELS; Pillow's warning at half of it would only clutter stderr.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
-try:
+with contextlib.suppress(ImportError):
     import pillow_heif
-except ImportError:
-    HAS_HEIF = False
-else:
+
     pillow_heif.register_heif_opener()
-    HAS_HEIF = True
 
 # No other of Pillow's formats: its EPS plugin, for one, would hand a stranger's file to Ghostscript.
 Image.init()

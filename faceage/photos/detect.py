@@ -108,6 +108,12 @@ class Detector:
         return self._mtcnn.detect_faces(canvases, output_type="numpy", box_format="xyxy", postprocess=False)
 
 
+def most_central(faces: Sequence[Detection], photo: np.ndarray) -> Detection:
+    """The one of a photo's `faces`, at least one, that is nearest its middle: the labelled one in face data sets."""
+    middle = np.array(photo.shape[1::-1]) / 2
+    return min(faces, key=lambda face: float(np.hypot(*(face.landmarks.mean(0) - middle))))
+
+
 def _from_row(row: np.ndarray, scale: float, shape: tuple[int, int]) -> Detection | None:
     """One MTCNN row in photo pixels, or None where its centre lies off the photo, in the canvas's black border."""
     height, width = shape

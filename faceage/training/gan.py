@@ -26,7 +26,7 @@ from faceage.weights import save_network
 
 @dataclass(frozen=True)
 class GANOptions:
-    """`faceage train gan`: 32 epochs of 250 steps, those of the first weights, take an hour on two fast CPU cores."""
+    """`faceage train gan`: 32 epochs of 250 steps take an hour on two fast CPU cores; the first weights had 36."""
 
     epochs: int = 32
     steps_per_epoch: int = 250

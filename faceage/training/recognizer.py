@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from faceage.data.dataset import FaceBatches, load_faces
-from faceage.evaluation.verification import embed, load_people, pair_distances, same_pairs, verify
+from faceage.evaluation.verification import embed, load_people, pair_distances, same_pairs, unit_rows, verify
 from faceage.networks.augment import view
 from faceage.networks.predict import predict
 from faceage.networks.recognizer import recognizer
@@ -53,8 +53,8 @@ def train_recognizer(
     checked, held_out_lessons = teacher_embeddings(held_out, len(held_out), stage.folder / "teacher-validation.npy")
     # What dlib's embeddings have in common makes strangers' cosine 0.85: a student that learnt it would look good and
     # tell nobody apart. It is taught what is left without it.
-    common = _unit(lessons).mean(0)
-    targets, answers = _unit(_unit(lessons) - common), _unit(_unit(held_out_lessons) - common)
+    common = unit_rows(lessons).mean(0)
+    targets, answers = unit_rows(unit_rows(lessons) - common), unit_rows(unit_rows(held_out_lessons) - common)
     keras.utils.set_random_seed(options.seed)
     network = recognizer("compact", options.dtype)
     training = Distillation(network, options.seed)
@@ -112,10 +112,6 @@ def teachers_threshold(embeddings: np.ndarray, lessons: np.ndarray, genders: Seq
     rate = float(np.mean(np.concatenate([pair_distances(lessons[group]) for group in groups]) < SAME_PERSON_DISTANCE))
     distances = np.concatenate([pair_distances(embeddings[group]) for group in groups])
     return float(np.quantile(distances, rate)), rate
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 class Distillation(SupervisedStage):

@@ -21,7 +21,7 @@ import keras
 
 from faceage.data.dataset import FaceSet
 from faceage.errors import UsageError
-from faceage.images import partial_name
+from faceage.images import write_text
 from faceage.training.stage import Stage
 
 _DRAWS_PER_EPOCH = 1_000_000
@@ -133,10 +133,3 @@ def data_provenance(data: Path, faces: FaceSet) -> dict[str, Any]:
     """What model.json says of the training data: the file's name, the number of faces and a hash of which they were."""
     names = hashlib.sha256("\n".join(faces.sources).encode()).hexdigest()
     return {"data": data.stem, "faces": len(faces), "data_sha256": names, "code": version("faceage")}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` whole or not at all."""
-    partial = partial_name(path)
-    partial.write_text(text)
-    os.replace(partial, path)
