@@ -1,11 +1,35 @@
-"""What the stages share: averaged losses for `fit()`, and one network trained towards one loss."""
+"""What the stages share: their options, averaged losses for `fit()`, and one network trained towards one loss."""
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
 
 from faceage.backend import fuse, gradients
+
+_DRAWS_PER_EPOCH = 1_000_000
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """What every stage can be told.
+
+    `steps_per_epoch` 0 is one pass over the training faces; `dtype` a Keras dtype policy; `seed` fixes everything
+    random.
+    """
+
+    epochs: int = 10
+    steps_per_epoch: int = 250
+    batch_size: int = 64
+    learning_rate: float = 2e-4
+    dtype: str = "mixed_bfloat16"
+    seed: int = 0
+
+    def steps(self, faces: int) -> int:
+        """Steps of one epoch over so many faces."""
+        return self.steps_per_epoch or max(1, math.ceil(faces / self.batch_size))
 
 
 class Stage(keras.Model):
@@ -18,6 +42,16 @@ class Stage(keras.Model):
         self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
         self._means = [keras.metrics.Mean(name=name) for name in self.LOSSES]
+
+    def restart_random(self, epoch: int) -> None:
+        """Set every random state, dropout's too, to where it stands at the beginning of `epoch`."""
+        for i, state in enumerate(self.random_states):
+            state.assign([self.seed + i, epoch * _DRAWS_PER_EPOCH])
+
+    @property
+    def random_states(self) -> list[keras.Variable]:
+        """The variables that random numbers come from: Keras saves them in no checkpoint."""
+        return [variable for variable in self.variables if variable.name == "seed_generator_state"]
 
     @property
     def metrics(self) -> list[keras.Metric]:
@@ -48,20 +82,24 @@ class SupervisedStage(Stage):
         )
         self.network_optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
         # An unbuilt optimiser would be restored from a checkpoint empty, with no more than a warning.
-        self.network_optimizer.build(self.network.trainable_variables)
+        self.network_optimizer.build(self.trained_variables)
         self._apply = fuse(self._apply_gradients)
+
+    @property
+    def trained_variables(self) -> list[keras.Variable]:
+        return self.network.trainable_variables
 
     def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
         """The scalar to minimise for a batch, and the values named in `LOSSES`."""
         raise NotImplementedError
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        _, values, found = gradients(lambda: self.loss_of(data), self.network.trainable_variables)
+        _, values, found = gradients(lambda: self.loss_of(data), self.trained_variables)
         self._apply(found)
         return self.report(**values)
 
     def _apply_gradients(self, found: Any) -> None:
-        self.network_optimizer.apply(found, self.network.trainable_variables)
+        self.network_optimizer.apply(found, self.trained_variables)
 
 
 def unit_faces(pixels: Any) -> Any:
