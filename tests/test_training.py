@@ -38,7 +38,8 @@ def face_set(count: int = 24) -> FaceSet:
     names = tuple(f"{age}_{i}.jpg" for i, age in enumerate(ages))
     genders = tuple(("male", "female", "")[i % 3] for i in range(count))
     classes = np.array([age_class(int(age)) for age in ages])
-    return FaceSet(faces.astype(np.uint8), ages, classes, names, genders, np.zeros((count, 5, 2), np.float32), None)
+    landmarks = np.zeros((count, 5, 2), np.float32)
+    return FaceSet(faces.astype(np.uint8), ages, classes, names, genders, ("",) * count, landmarks, None)
 
 
 FACES = face_set()
