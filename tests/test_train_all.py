@@ -124,9 +124,7 @@ def test_another_models_networks_stand_in_for_earlier_stages(trained, tmp_path):
     card = read_card(run.model_folder)
     start = read_card(trained.model_folder)["networks"]
     assert set(card["networks"]) == {"encoder"}
-    assert card["networks"]["encoder"]["networks"] == {
-        name: start[name]["sha256"] for name in ("generator", "encoder")
-    }
+    assert card["networks"]["encoder"]["networks"] == {name: start[name]["sha256"] for name in ("generator", "encoder")}
 
 
 def test_a_recognizer_that_knows_nobody_is_not_looked_through(trained, tmp_path):

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,8 @@ from faceage.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
     from faceage.training.everything import Planned
+    from faceage.training.job import Splits
+    from faceage.training.run import Run
 
 app = typer.Typer(
     help="Train the networks: all stages, or one. An interrupted training goes on with the same command.",
@@ -79,7 +82,8 @@ def train_everything(
     with ExitStack() as stack:
         training = _run(stack, run, start, people, devices, quiet)
         if dry_run:
-            sample, faces = _sample(stack, data, run)
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            sample, faces = _sample(data, training, folder)
             plan = everything.make_plan(options, training, sample, faces)
             _print_plan(plan, everything.describe(plan, data), json)
             return
@@ -150,10 +154,35 @@ def _run(stack: ExitStack, folder: Path, start: Path | None, people: Path | None
     )
 
 
-def _prepared(data: Path, run: Any) -> Any:
+def _prepared(data: Path, run: "Run") -> "Splits":
+    from faceage.data.rows import Filters
+    from faceage.data.sources import prepared
     from faceage.training.job import Splits
 
-    return Splits(data)
+    path = prepared(data, run.folder, Filters(), lambda done, total: run.progress("preparing", done, total))
+    return Splits(path)
+
+
+def _sample(data: Path, run: "Run", folder: Path) -> tuple["Splits", int]:
+    """Faces to measure steps with, and how many of the whole are trained on; `folder` may hold a few prepared ones."""
+    from faceage.data.prepare import SHARES, prepare
+    from faceage.data.rows import Filters
+    from faceage.data.sources import read_rows
+    from faceage.training.job import Splits
+
+    known = data if data.is_file() else run.folder / "data.h5"
+    if known.is_file():
+        splits = Splits(known)
+        return splits, len(splits.train)
+    rows = read_rows(data, Filters())
+    faces = round(len(rows.rows) * SHARES[0])
+    # Faces of named people, where there are any: they decide how the recogniser is trained.
+    rows.rows = sorted(rows.rows, key=lambda row: row.identity)[-_MEASURED_ROWS:]
+    prepare(rows, folder / "sample.h5")
+    return Splits(folder / "sample.h5"), faces
+
+
+_MEASURED_ROWS = 128
 
 
 def _print_plan(plan: "list[Planned]", described: dict[str, object], json: bool) -> None:

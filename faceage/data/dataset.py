@@ -10,22 +10,27 @@ import keras
 import numpy as np
 
 from faceage.ages import AGE_CLASSES, one_hot
-from faceage.data.prepare import FORMAT, SPLITS, VERSION
+from faceage.data.store import SPLITS, opened
 from faceage.errors import DataError
+
+_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class FaceSet:
-    """One split in memory: faces (n, 64, 64, 3) uint8, ages in years and classes (n,) int, and where they came from."""
+    """One split in memory: faces (n, 64, 64, 3) uint8, ages in years and classes (n,) int, and where they came from.
+
+    Two faces of one identity are of one person; of an identity "" nothing is known.
+    """
 
     faces: np.ndarray
     ages: np.ndarray
     classes: np.ndarray
     sources: tuple[str, ...]
     genders: tuple[str, ...]
+    identities: tuple[str, ...]
     landmarks: np.ndarray
     root: Path
-    identities: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -38,6 +43,7 @@ class FaceSet:
             self.classes[chosen],
             tuple(self.sources[i] for i in chosen),
             tuple(self.genders[i] for i in chosen),
+            tuple(self.identities[i] for i in chosen),
             self.landmarks[chosen],
             self.root,
         )
@@ -48,37 +54,44 @@ def load_faces(path: Path, split: str | None = None) -> FaceSet:
 
     Raises DataError for an empty split, and for a file that `faceage data prepare` did not write.
     """
-    try:
-        with h5py.File(path) as file:
-            if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
-                raise DataError(f"{path} is no prepared data set of this version", "write one: faceage data prepare")
-            chosen = np.arange(len(file["split"]))
-            if split is not None:
-                chosen = chosen[file["split"][:] == SPLITS.index(split)]
-                if len(chosen) == 0:
-                    raise DataError(f"the {split} split of {path} holds no faces", "prepare a larger data set")
-            return FaceSet(
-                faces=file["faces"][:][chosen],
-                ages=file["age"][:][chosen].astype(int),
-                classes=file["age_class"][:][chosen].astype(int),
-                sources=tuple(file["source"].asstr()[:][chosen]),
-                genders=tuple(file["gender"].asstr()[:][chosen]),
-                landmarks=file["landmarks"][:][chosen],
-                root=Path(file.attrs["root"]),
-            )
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path} cannot be read as a prepared data set: {error}") from error
+    with opened(path) as file:
+        chosen = np.arange(len(file["split"]))
+        if split is not None:
+            chosen = np.flatnonzero(file["split"][:] == SPLITS.index(split))
+            if len(chosen) == 0:
+                raise DataError(f"the {split} split of {path} holds no faces", "prepare a larger data set")
+
+        def texts(name: str) -> tuple[str, ...]:
+            return tuple(file[name].asstr()[:][chosen])
+
+        return FaceSet(
+            faces=_rows(file["faces"], chosen),
+            ages=file["age"][:][chosen].astype(int),
+            classes=file["age_class"][:][chosen].astype(int),
+            sources=texts("source"),
+            genders=texts("gender"),
+            identities=texts("identity"),
+            landmarks=_rows(file["landmarks"], chosen),
+            root=Path(file.attrs["root"]),
+        )
+
+
+def _rows(dataset: h5py.Dataset, chosen: np.ndarray) -> np.ndarray:
+    """The rows `chosen`, ascending (n,) int, read slice by slice: little more is ever in memory than what is wanted."""
+    rows = np.empty((len(chosen), *dataset.shape[1:]), dataset.dtype)
+    for start in range(0, len(dataset), _ROWS_AT_ONCE):
+        first, last = np.searchsorted(chosen, (start, start + _ROWS_AT_ONCE))
+        if first < last:
+            rows[first:last] = dataset[start : start + _ROWS_AT_ONCE][chosen[first:last] - start]
+    return rows
 
 
 def data_fingerprint(path: Path) -> str:
     """One SHA-256 for which photos a prepared file holds, and their ages. Raises DataError for another file."""
     digest = hashlib.sha256()
-    try:
-        with h5py.File(path) as file:
-            for source, age in zip(file["source"].asstr()[:], file["age"][:], strict=True):
-                digest.update(f"{source}\n{age}\n".encode())
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path} cannot be read as a prepared data set: {error}") from error
+    with opened(path) as file:
+        for source, age in zip(file["source"].asstr()[:], file["age"][:], strict=True):
+            digest.update(f"{source}\n{age}\n".encode())
     return digest.hexdigest()
 
 
