@@ -16,7 +16,7 @@ from faceage.ages import AGE_CLASSES, one_hot
 from faceage.backend import gradients
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.verification import pair_distances
-from faceage.networks.augment import shift_and_flip
+from faceage.networks.augment import brightness_and_contrast, shift_and_flip
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.predict import draw, predict
@@ -37,7 +37,9 @@ class IdentityOptions(AdversarialOptions):
     The distances are ‖FR(x) − FR(G(E(x), y))‖₂, 0..2. `same_age` and `other_age` weigh the identity of the face drawn
     at the photo's age and at a random other one; `pixel` the mean absolute difference (in -1..1) to the photo;
     `adversarial` D's word on aged and on sampled faces; `latent` how far the first two moments of E's z in a batch are
-    from N(0, 1)'s; `aged_age` and `sampled_age` the age estimator's cross-entropy on aged and on sampled faces.
+    from N(0, 1)'s; `aged_age` and `sampled_age` the age estimator's cross-entropy on aged and on sampled faces; `tone`
+    how far each colour's mean and contrast in the aged face are from the photo's. Without that last one, paler and
+    darker pictures are the cheapest way to look younger or older to the estimator.
     A recogniser that is less accurate than `min_accuracy` on people it does not know is not looked through.
     """
 
@@ -50,6 +52,7 @@ class IdentityOptions(AdversarialOptions):
     latent: float = 1.0
     aged_age: float = 0.15
     sampled_age: float = 0.1
+    tone: float = 1.0
     min_accuracy: float = MIN_ACCURACY
 
 
@@ -155,13 +158,27 @@ class IdentityTraining(AdversarialStage):
     """Trains E and G, and D with them, on (faces uint8 (b, 64, 64, 3), one-hot ages (b, 6)).
 
     `recognizer` and `age_estimator` are frozen, and see the photo and what is drawn through the same random shift,
-    mirroring and noise: networks that look through one fixed view learn to fool it. E and G run as they will be used,
+    mirroring and noise: networks that look through one fixed view learn to fool it. The estimator sees them lighter or
+    darker besides. E and G run as they will be used,
     with their batch norm's kept statistics. `encoding` and `drawing` are the moving averages of E and G that are kept.
     """
 
-    LOSSES = ("loss", "same_age", "other_age", "pixel", "latent", "aged_age", "g_loss", "d_loss", "d_real", "d_fake")
+    LOSSES = (
+        "loss",
+        "same_age",
+        "other_age",
+        "pixel",
+        "latent",
+        "aged_age",
+        "tone",
+        "g_loss",
+        "d_loss",
+        "d_real",
+        "d_fake",
+    )
     SHIFT = 2
     NOISE = 0.05
+    LIGHT = 0.3
 
     def __init__(
         self,
@@ -211,13 +228,13 @@ class IdentityTraining(AdversarialStage):
         )
         target = ops.stop_gradient(target)
         same_age, other_age = (ops.mean(distance(target, embedding)) for embedding in embeddings)
-        aged_guess, sampled_guess = ops.split(
-            self.age_estimator(ops.concatenate([aged_view, sampled_view]), training=False), 2
-        )
+        dated = brightness_and_contrast(ops.concatenate([aged_view, sampled_view]), self.random, self.LIGHT)
+        aged_guess, sampled_guess = ops.split(self.age_estimator(dated, training=False), 2)
         aged_age, sampled_age = cross_entropy(other_ages, aged_guess), cross_entropy(ages, sampled_guess)
         pixel = ops.mean(ops.abs(faces - same))
         mean, variance = ops.moments(latents, axes=0)
         latent = ops.mean(ops.square(mean)) + ops.mean(ops.square(variance - 1))
+        tone = tone_difference(aged, faces)
         g_loss = self.fooling(aged, other_ages) + self.fooling(sampled, ages)
         loss = (
             weights.same_age * same_age
@@ -227,8 +244,9 @@ class IdentityTraining(AdversarialStage):
             + weights.latent * latent
             + weights.aged_age * aged_age
             + weights.sampled_age * sampled_age
+            + weights.tone * tone
         )
-        values = {"same_age": same_age, "other_age": other_age, "pixel": pixel, "latent": latent}
+        values = {"same_age": same_age, "other_age": other_age, "pixel": pixel, "latent": latent, "tone": tone}
         return loss, ({**values, "aged_age": aged_age, "g_loss": g_loss}, aged, sampled)
 
     def _views(self, *faces: Any) -> list[Any]:
@@ -241,6 +259,13 @@ class IdentityTraining(AdversarialStage):
 def distance(a: Any, b: Any) -> Any:
     """Euclidean distance of (b, n) rows, (b,); the small constant keeps its gradient finite at zero."""
     return ops.sqrt(ops.sum(ops.square(a - b), axis=-1) + 1e-8)
+
+
+def tone_difference(one: Any, other: Any) -> Any:
+    """Mean absolute difference of each colour's mean and standard deviation, over (b, 64, 64, 3) faces."""
+    (mean, variance), (other_mean, other_variance) = (ops.moments(faces, axes=(1, 2)) for faces in (one, other))
+    contrast, other_contrast = ops.sqrt(variance + 1e-6), ops.sqrt(other_variance + 1e-6)
+    return ops.mean(ops.abs(mean - other_mean)) + ops.mean(ops.abs(contrast - other_contrast))
 
 
 def cross_entropy(target: Any, guess: Any) -> Any:
