@@ -24,7 +24,6 @@ from faceage.errors import UsageError
 from faceage.images import write_text
 from faceage.training.stage import Stage
 
-_DRAWS_PER_EPOCH = 1_000_000
 _CHECKPOINT = re.compile(r"^epoch-(\d+)\.weights\.h5$")
 
 
@@ -116,13 +115,14 @@ class _EndOfEpoch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None) -> None:
         self._started = time.monotonic()
         # Checkpoints hold no random state: without this a resumed run would draw its first epoch's latents again.
-        self.model.random.state.assign([self.model.seed, epoch * _DRAWS_PER_EPOCH])
+        self.model.restart_random(epoch)
 
     def on_train_batch_end(self, batch, logs=None) -> None:
         self._progress(1)
 
     def on_epoch_end(self, epoch, logs=None) -> None:
         seconds = time.monotonic() - self._started
+        self.model.join_devices()
         scores = {**(logs or {}), **self._each_epoch(epoch + 1)}
         rounded = {name: round(float(value), 5) for name, value in scores.items()}
         self._run.append_stats({"epoch": epoch + 1, "seconds": round(seconds, 1), **rounded})

@@ -5,7 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from faceage.backend import fuse, gradients
+from faceage.backend import assign_random, average_devices, fuse, gradients, step_value
+
+_DRAWS_PER_EPOCH = 1_000_000
 
 
 class Stage(keras.Model):
@@ -19,6 +21,20 @@ class Stage(keras.Model):
         self.random = keras.random.SeedGenerator(seed)
         self._means = [keras.metrics.Mean(name=name) for name in self.LOSSES]
 
+    def restart_random(self, epoch: int) -> None:
+        """Set every random state, dropout's too, to where it stands at the beginning of `epoch`."""
+        states = self.random_states
+        assign_random(states, [(self.seed + i, epoch * _DRAWS_PER_EPOCH) for i in range(len(states))])
+
+    def join_devices(self) -> None:
+        """End an epoch with the same networks on every device."""
+        average_devices([v for v in self.non_trainable_variables if v.name in ("moving_mean", "moving_variance")])
+
+    @property
+    def random_states(self) -> list[keras.Variable]:
+        """The variables that random numbers come from: Keras saves them in no checkpoint."""
+        return [variable for variable in self.variables if variable.name == "seed_generator_state"]
+
     @property
     def metrics(self) -> list[keras.Metric]:
         return self._means
@@ -27,7 +43,10 @@ class Stage(keras.Model):
         """Add a step's values to the means; the means so far."""
         for mean in self._means:
             mean.update_state(values[mean.name])
-        return {mean.name: mean.result() for mean in self._means}
+        return {mean.name: step_value(mean.result()) for mean in self._means}
+
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a stage is built when it is made. Keras would take a batch for it, and fail at it on workers."""
 
 
 class SupervisedStage(Stage):
