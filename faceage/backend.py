@@ -98,7 +98,11 @@ if keras.backend.backend() == "tensorflow":
 
     def wait_for_all() -> None:
         """Return when every worker has come here."""
-        tf.distribute.get_strategy().run(lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.zeros(())))
+        _on_each_device(lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.zeros(())))
+
+    def _on_each_device(action: Callable[[], Any]) -> None:
+        # As a graph: over workers, TensorFlow warns of anything else.
+        tf.function(lambda: tf.distribute.get_strategy().run(action))()
 
     def assign_random(states: Sequence[keras.Variable], values: Sequence[Any]) -> None:
         """Set each state of a `SeedGenerator` to its value (seed, draws so far); each device has a seed of its own."""
@@ -108,7 +112,7 @@ if keras.backend.backend() == "tensorflow":
             for state, value in zip(states, values, strict=True):
                 state.assign(tf.constant(value, tf.int64) + tf.stack([tf.cast(device, tf.int64) * _STREAMS, 0]))
 
-        tf.distribute.get_strategy().run(assign)
+        _on_each_device(assign)
 
     def average_devices(variables: Sequence[keras.Variable]) -> None:
         """Give every device the mean of what the devices hold: the running means of batch normalisation drift apart."""
@@ -119,8 +123,8 @@ if keras.backend.backend() == "tensorflow":
             for variable, mean in zip(variables, means, strict=True):
                 variable.assign(mean)
 
-        if tf.distribute.has_strategy():
-            tf.distribute.get_strategy().run(assign)
+        if variables and tf.distribute.has_strategy():
+            _on_each_device(assign)
 
     def step_value(scalar: Any) -> Any:
         """`scalar` as `train_step` may answer it: over several workers, Keras 3.15 averages along an axis."""
