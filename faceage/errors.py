@@ -23,8 +23,18 @@ class DataError(FaceageError):
     """A data set that cannot be read or holds nothing to train or measure on."""
 
 
+class TrainingError(FaceageError):
+    """A training that cannot go on: a loss that is no number, a checkpoint that cannot be read or written."""
+
+
 class MissingExtraError(FaceageError):
     """A command needs an optional package; `hint` names the extra to install."""
+
+
+class Interrupted(FaceageError):
+    """Stopped by the user or the system, after what was done has been saved."""
+
+    exit_code = 130
 
 
 class PhotoError(FaceageError):

@@ -7,6 +7,7 @@ model.json                what it is: networks and their hashes, crop geometry, 
 import hashlib
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ import h5py
 import numpy as np
 
 from faceage.ages import AGE_CLASSES
-from faceage.errors import WeightsError
-from faceage.images import FACE_SIZE, write_text
+from faceage.errors import UsageError, WeightsError
+from faceage.images import FACE_SIZE, write_text, written_whole
 from faceage.photos.align import TEMPLATE
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ CARD = "model.json"
 VARIABLE = "FACEAGE_WEIGHTS"
 NETWORKS = ("generator", "encoder", "recognizer", "age_estimator")
 """What `faceage batch` needs. A model in training may also hold its discriminator."""
+
+MIN_ACCURACY = 0.8
+"""Balanced same/different accuracy on people it does not know, below which a recogniser is not looked through."""
 
 _REPOSITORY = Path(__file__).resolve().parent.parent / "weights"
 
@@ -118,6 +122,21 @@ def check_files(folder: Path, card: dict[str, Any], names: Iterable[str] = NETWO
             raise WeightsError(f"{path} is not the file that {CARD} describes (its SHA-256 differs)", _FETCH_AGAIN)
 
 
+def check_recognizer(scores: dict[str, Any], min_accuracy: float, hint: str) -> None:
+    """Raise UsageError, with `hint`, unless a model's `scores` say that its recogniser tells people apart.
+
+    What is optimised through one that does not looks better to it with each step, and like the person to nobody.
+    """
+    found = scores.get("recognizer", {}).get("same_different")
+    if min_accuracy <= 0 or (found and found["balanced_accuracy"] >= min_accuracy):
+        return
+    if found:
+        said = f"tells same from different people with {found['balanced_accuracy']:.1%} balanced accuracy"
+    else:
+        said = "was not measured on people: nobody knows whether it knows anybody again"
+    raise UsageError(f"the recogniser {said}; identity asks for {min_accuracy:.0%}", hint)
+
+
 _FETCH_AGAIN = "fetch the model again, or name another with --weights DIR"
 _STAGE = {
     "generator": "gan",
@@ -143,7 +162,7 @@ def load_network(folder: Path, card: dict[str, Any], name: str, dtype: str = "fl
 
 def _load_checked(folder: Path, card: dict[str, Any], name: str, dtype: str) -> "keras.Model":
     path = folder / f"{name}.weights.h5"
-    network = _builder(name, card)(dtype)
+    network = build_network(name, dtype, card["networks"][name].get("kind", "compact"))
     try:
         with warnings.catch_warnings():
             # One for each layer of a file that does not fit.
@@ -156,7 +175,8 @@ def _load_checked(folder: Path, card: dict[str, Any], name: str, dtype: str) -> 
     return network
 
 
-def _builder(name: str, card: dict[str, Any]) -> Callable[[str], "keras.Model"]:
+def build_network(name: str, dtype: str = "float32", kind: str = "compact") -> "keras.Model":
+    """Network `name` with random weights, under the Keras dtype policy `dtype`; `kind` is the recogniser's."""
     # Keras takes seconds to import; reading a card must not wait for it.
     from faceage.networks.age_estimator import age_estimator
     from faceage.networks.discriminator import discriminator
@@ -164,7 +184,6 @@ def _builder(name: str, card: dict[str, Any]) -> Callable[[str], "keras.Model"]:
     from faceage.networks.generator import generator
     from faceage.networks.recognizer import RECOGNIZERS, recognizer
 
-    kind = card["networks"][name].get("kind", "compact")
     if name == "recognizer" and kind not in RECOGNIZERS:
         raise WeightsError(f"the model's recogniser is {kind!r}; known are {', '.join(RECOGNIZERS)}")
     builders: dict[str, Callable[[str], keras.Model]] = {
@@ -174,7 +193,7 @@ def _builder(name: str, card: dict[str, Any]) -> Callable[[str], "keras.Model"]:
         "age_estimator": age_estimator,
         "recognizer": lambda dtype: recognizer(kind, dtype),
     }
-    return builders[name]
+    return builders[name](dtype)
 
 
 def save_network(folder: Path, name: str, network: "keras.Model", provenance: dict[str, Any]) -> None:
@@ -199,8 +218,24 @@ def save_network(folder: Path, name: str, network: "keras.Model", provenance: di
     update_card(folder, enter)
 
 
+def enter_networks(folder: Path, source: Path) -> None:
+    """Copy every network of the model folder `source`, and what it says of them, into the model folder `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    card = read_card(source)
+    for name in card["networks"]:
+        with written_whole(folder / f"{name}.weights.h5") as partial:
+            shutil.copyfile(source / f"{name}.weights.h5", partial)
+
+    def enter(target: dict[str, Any]) -> None:
+        target["networks"].update(card["networks"])
+        target["scores"].update(card["scores"])
+
+    update_card(folder, enter)
+
+
 def update_card(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Read a folder's model.json, or begin one, let `change` edit it, and write it back whole."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / CARD
     card = read_card(folder) if path.exists() else {"format": FORMAT, **_contract(), "networks": {}, "scores": {}}
     change(card)

@@ -36,7 +36,7 @@ def write_faces():
     import h5py
 
     from faceage.ages import AGE_CLASSES
-    from faceage.data.prepare import FORMAT, SPLITS, VERSION
+    from faceage.data.store import FORMAT, SPLITS, VERSION
 
     def write(path, sets):
         columns = {
@@ -51,8 +51,16 @@ def write_faces():
             file.attrs["root"] = "photos"
             for name, values in columns.items():
                 file[name] = values
-            file.create_dataset("source", data=[s for faces in sets for s in faces.sources], dtype=h5py.string_dtype())
-            file.create_dataset("gender", data=[g for faces in sets for g in faces.genders], dtype=h5py.string_dtype())
+            texts = {
+                "source": [text for faces in sets for text in faces.sources],
+                "gender": [text for faces in sets for text in faces.genders],
+                "identity": [text for faces in sets for text in faces.identities],
+                "dropped/source": ["gone.jpg"],
+                "dropped/reason": ["missing file"],
+            }
+            for name, values in texts.items():
+                file.create_dataset(name, data=values, dtype=h5py.string_dtype())
+            file.attrs["dropped"] = '{"missing file": 1}'
         return path
 
     return write

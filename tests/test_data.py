@@ -12,8 +12,10 @@ from PIL import Image
 
 from faceage.ages import age_class, one_hot
 from faceage.data.dataset import FaceBatches, FaceSet, load_faces, sampling_weights
-from faceage.data.prepare import SPLITS, prepare, split_of
-from faceage.data.rows import Row, Rows
+from faceage.data.prepare import prepare, split_of
+from faceage.data.rows import Filters, Row, Rows
+from faceage.data.sources import read_rows
+from faceage.data.store import SPLITS, load_dropped
 from faceage.data.utkface import utkface_rows
 from faceage.errors import DataError
 from faceage.photos.align import align, face_transform
@@ -27,7 +29,8 @@ def face_set(classes, **columns) -> FaceSet:
     faces = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 64, 64, 3))
     classes = np.array(classes, int)
     names = tuple(f"{i}.jpg" for i in range(count))
-    whole = FaceSet(faces, classes * 10, classes, names, ("",) * count, np.zeros((count, 5, 2), np.float32), Path("."))
+    blank, landmarks = ("",) * count, np.zeros((count, 5, 2), np.float32)
+    whole = FaceSet(faces, classes * 10, classes, names, blank, blank, landmarks, Path("."))
     return replace(whole, **columns)
 
 
@@ -49,26 +52,26 @@ def touch(root: Path, *names: str) -> None:
 )
 def test_age_and_gender_are_read_from_the_name(tmp_path, name, age, gender):
     touch(tmp_path, f"part 1/{name}")
-    rows = utkface_rows(tmp_path)
-    assert rows.rows == [Row(tmp_path / "part 1" / name, f"part 1/{name}", age, gender)]
-    assert rows.dropped == {}
+    rows = utkface_rows(tmp_path, Filters())
+    assert rows.rows == [Row(f"part 1/{name}", age, gender)]
+    assert rows.path(rows.rows[0]) == tmp_path / "part 1" / name
+    assert rows.dropped == []
 
 
-def test_rows_are_sorted_and_what_is_dropped_is_counted(tmp_path):
+def test_rows_are_sorted_and_what_is_dropped_is_listed(tmp_path):
     touch(tmp_path, "b/5_0_0_1.jpg", "a/9_1_0_1.jpg", "70_1_0_1.jpg", "7_1_0_1.jpg")
     touch(
         tmp_path, "101_0_0_1.jpg", "116_1_0_1.jpg", "face.jpg", "-1_0_0_1.jpg", "a/_0_0_1.png", "readme.txt", "5_0_0_1"
     )
-    rows = utkface_rows(tmp_path)
+    rows = utkface_rows(tmp_path, Filters())
     assert [row.source for row in rows.rows] == ["70_1_0_1.jpg", "7_1_0_1.jpg", "a/9_1_0_1.jpg", "b/5_0_0_1.jpg"]
-    assert rows.dropped == {"age over 100": 2, "no age in the name": 3}
-
-
-def test_a_folder_without_ages_is_an_error_that_shows_a_name(tmp_path):
-    touch(tmp_path, "holiday.jpg", "101_0_0_1.jpg")
-    with pytest.raises(DataError, match="holds no image named like UTKFace's") as error:
-        utkface_rows(tmp_path)
-    assert "26_1_0_20170116171048641.jpg" in error.value.hint
+    assert rows.dropped == [
+        ("-1_0_0_1.jpg", "no age in the name"),
+        ("101_0_0_1.jpg", "age over 100"),
+        ("116_1_0_1.jpg", "age over 100"),
+        ("face.jpg", "no age in the name"),
+        ("a/_0_0_1.png", "no age in the name"),
+    ]
 
 
 def test_split_is_that_of_the_file_name_alone():
@@ -76,6 +79,12 @@ def test_split_is_that_of_the_file_name_alone():
     pinned = {"26_1_0_20170116171048641.jpg": 0, "é.jpg": 0, "face-12.jpg": 1, "face-9.jpg": 2}
     for name, split in pinned.items():
         assert split_of(name) == split_of(f"part 3/{name}") == split
+
+
+def test_split_of_a_known_person_is_that_of_the_identity():
+    pinned = {"jennifer lopez": 0, "person 7": 1, "person 21": 2}
+    for identity, split in pinned.items():
+        assert {split_of(f"{i}.jpg", identity) for i in range(20)} == {split}
 
 
 def test_splits_share_90_5_5():
@@ -109,7 +118,7 @@ def utkface(tmp_path_factory, astronaut) -> Path:
 @pytest.fixture(scope="module")
 def prepared(utkface, tmp_path_factory):
     out, told = tmp_path_factory.mktemp("prepared") / "faces.h5", []
-    report = prepare(utkface_rows(utkface), out, told.append)
+    report = prepare(read_rows(utkface, Filters()), out, told.append)
     return out, report, told
 
 
@@ -117,10 +126,18 @@ def test_prepare_reports_every_row(prepared):
     out, report, told = prepared
     assert report.faces == len(AGES) == sum(report.per_split.values())
     assert list(report.per_class.values()) == [2, 1, 1, 0, 0, 2]
+    assert report.people == 0
     assert report.dropped == {"age over 100": 1, "no age in the name": 1, "no face": 1, "unreadable": 2}
     assert sum(told) == len(AGES) + 3
     with h5py.File(out) as file:
         assert json.loads(file.attrs["dropped"]) == report.dropped
+    assert load_dropped(out) == [
+        ("101_0_0_7.jpg", "age over 100"),
+        ("nobody.jpg", "no age in the name"),
+        ("15_0_0_cut.jpg", "unreadable"),
+        ("20_0_0_blank.jpg", "no face"),
+        ("30_0_0_text.jpg", "unreadable"),
+    ]
     assert [path.name for path in out.parent.iterdir()] == ["faces.h5"]
 
 
@@ -161,7 +178,7 @@ def test_the_label_goes_to_the_face_nearest_the_middle(tmp_path, astronaut):
     largest, middle = Detector().detect([photo])[0]
     assert largest.box[:2].max() < 360
     Image.fromarray(photo).save(tmp_path / "40_0_0_1.png")
-    prepare(utkface_rows(tmp_path), tmp_path / "faces.h5")
+    prepare(read_rows(tmp_path, Filters()), tmp_path / "faces.h5")
     (landmarks,) = load_faces(tmp_path / "faces.h5").landmarks
     np.testing.assert_array_equal(landmarks, middle.landmarks)
 
@@ -171,7 +188,7 @@ def test_nothing_is_written_where_no_face_is_found(tmp_path, blank):
     rows = Rows(tmp_path)
     if blank:
         Image.new("RGB", (64, 64)).save(tmp_path / "1_0_0_1.png")
-        rows.rows.append(Row(tmp_path / "1_0_0_1.png", "1_0_0_1.png", 1))
+        rows.rows.append(Row("1_0_0_1.png", 1))
     out = tmp_path / "faces.h5"
     out.write_text("from before")
     with pytest.raises(DataError, match="no face was found in the"):
@@ -210,6 +227,21 @@ def test_a_foreign_file_is_a_data_error(tmp_path, write_faces, what):
         load_faces(path, "train")
 
 
+@pytest.mark.parametrize("slice_size", [1, 3, 4, 5, 100])
+def test_only_the_rows_of_a_split_are_read(tmp_path, write_faces, monkeypatch, slice_size):
+    monkeypatch.setattr("faceage.data.dataset._ROWS_AT_ONCE", slice_size)
+    whole = face_set([0, 1, 2, 3, 4, 5, 0, 1, 2])
+    path = write_faces(tmp_path / "faces.h5", [whole])
+    split = np.array([0, 2, 0, 1, 1, 0, 2, 0, 2], np.int8)
+    with h5py.File(path, "r+") as file:
+        file["split"][:] = split
+    np.testing.assert_array_equal(load_faces(path).faces, whole.faces)
+    for index, name in enumerate(SPLITS):
+        part = load_faces(path, name)
+        np.testing.assert_array_equal(part.faces[:, 0, 0, 0], np.flatnonzero(split == index))
+        np.testing.assert_array_equal(part.classes, whole.classes[split == index])
+
+
 def test_an_empty_split_cannot_be_trained_on(tmp_path, write_faces):
     path = write_faces(tmp_path / "faces.h5", [face_set([0, 1, 2])])
     with pytest.raises(DataError, match=r"validation split .* holds no faces"):
@@ -218,8 +250,9 @@ def test_an_empty_split_cannot_be_trained_on(tmp_path, write_faces):
 
 def test_take_keeps_rows_together():
     ages = np.array([3, 30, 70])
-    faces = face_set([0, 2, 5], ages=ages, genders=("male", "female", ""))
+    faces = face_set([0, 2, 5], ages=ages, genders=("male", "female", ""), identities=("a", "b", "c"))
     part = faces.take(np.array([2, 0]))
+    assert part.identities == ("c", "a")
     assert (part.sources, part.genders) == (("2.jpg", "0.jpg"), ("", "male"))
     np.testing.assert_array_equal(part.faces[:, 0, 0, 0], [2, 0])
     np.testing.assert_array_equal(part.ages, [70, 3])

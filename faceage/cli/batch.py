@@ -39,6 +39,10 @@ def batch(
         typer.Option(help="What the latent is optimised for; 'none' keeps the encoder's."),
     ] = "identity",
     steps: Annotated[int, typer.Option(min=1, max=10_000, help="Optimiser steps per face.")] = 60,
+    any_recognizer: Annotated[
+        bool,
+        typer.Option("--any-recognizer", help="Look through a recogniser that is not known to tell people apart, too."),
+    ] = False,
     scale: Annotated[int, typer.Option(min=1, max=8, help="Enlarge the faces of a grid so many times.")] = 2,
     seed: Seed = 0,
     weights: Weights = None,
@@ -52,7 +56,7 @@ def batch(
     left.
     """
     from faceage.batch.plan import BatchOptions, check_out, make_plan
-    from faceage.weights import check_files, find_model, fingerprint, read_card
+    from faceage.weights import MIN_ACCURACY, check_files, check_recognizer, find_model, fingerprint, read_card
 
     places = [*(photos or []), *_listed(files_from)]
     if not places:
@@ -69,6 +73,9 @@ def batch(
     folder = find_model(weights)
     card = read_card(folder)
     check_files(folder, card)
+    if objective == "identity" and not any_recognizer:
+        hint = "use it all the same with --any-recognizer, or choose --objective pixel"
+        check_recognizer(card["scores"], MIN_ACCURACY, hint)
     plan = make_plan(places, to, options, fingerprint(card))
     if dry_run:
         _print_plan(plan, folder, json)

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from rich.console import Console
 from tqdm import tqdm
@@ -24,6 +24,36 @@ def bar(total: int | None, unit: str, what: str = "", quiet: bool = False) -> It
         leave=False,
     ) as shown:
         yield shown
+
+
+class Bars:
+    """A bar for each thing that is told of, one after the other."""
+
+    def __init__(self, stack: ExitStack, quiet: bool) -> None:
+        self._stack = stack
+        self._quiet = quiet
+        self._shown: tuple[str, tqdm] | None = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self._shown is None or self._shown[0] != what:
+            self._stack.close()
+            self._shown = what, self._stack.enter_context(bar(total, "", what, self._quiet))
+            # What an earlier run did is not this one's speed.
+            self._shown[1].initial = self._shown[1].last_print_n = done
+        shown = self._shown[1]
+        shown.total = total
+        shown.update(done - shown.n)
+
+    def say(self, line: str) -> None:
+        """A line above the bar."""
+        tqdm.write(line, file=sys.stderr)
+
+
+@contextmanager
+def bars(quiet: bool = False) -> Iterator[Bars]:
+    """Progress bars for a job of several parts, on stderr."""
+    with ExitStack() as stack:
+        yield Bars(stack, quiet)
 
 
 def start_backend() -> None:

@@ -1,29 +1,44 @@
-"""`faceage data`: from labelled photos to the file that training reads."""
+"""`faceage data`: from labelled photos to the file that training reads, and what is in it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faceage.cli.console import bar, out, start_backend
+from faceage.cli.console import bar, err, out, start_backend
 from faceage.cli.options import Json, Quiet
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from faceage.data.info import DataInfo
 
 app = typer.Typer(help="Prepare training data.", no_args_is_help=True)
 
 
-@app.callback()
-def _data() -> None:
-    pass
-
-
 @app.command()
 def prepare(
-    source: Annotated[Path, typer.Argument(help="Folder of UTKFace images: [age]_[gender]_[race]_[date&time].jpg.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of IMDB-WIKI as published, with labels.csv (path, age[, identity][, gender]), or of UTKFace "
+            "images ([age]_[gender]_[race]_[date&time].jpg)."
+        ),
+    ],
     to: Annotated[Path, typer.Option("--out", metavar="FILE.h5", help="The file to write.")],
+    min_age: Annotated[int, typer.Option(min=0, max=100, help="Drop younger faces.")] = 0,
+    max_age: Annotated[int, typer.Option(min=0, max=100, help="Drop older faces.")] = 100,
+    min_face_score: Annotated[float, typer.Option(help="Drop faces of a lower score (IMDB-WIKI).")] = 1.0,
+    second_faces: Annotated[
+        bool, typer.Option("--second-faces", help="Keep photos with a second face (IMDB-WIKI).")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Detect and align every labelled face and store it with its age, split 90/5/5 by a hash of the file's name."""
+    """Detect and align every labelled face and store it with its age, in splits of 90/5/5 that share nobody.
+
+    The same command goes on where it was interrupted.
+    """
     from faceage.errors import UsageError
 
     if not source.is_dir():
@@ -34,22 +49,69 @@ def prepare(
     start_backend()
     from dataclasses import asdict
 
+    from faceage.data.prepare import prepare
+    from faceage.data.rows import Filters
+    from faceage.data.sources import read_rows
+
+    rows = read_rows(source, Filters(min_age, max_age, min_face_score, second_faces))
+    with bar(len(rows.rows), " photos", quiet=quiet) as shown:
+        info = prepare(rows, to, shown.update)
+    if json:
+        out.print_json(data=asdict(info))
+    elif not quiet:
+        out.print(_table(to, info))
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(metavar="FILE.h5", help="A data set written by 'faceage data prepare'.")],
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="SHEET.png", help="Draw faces of every age class there, to look at.")
+    ] = None,
+    dropped: Annotated[
+        bool, typer.Option("--dropped", help="Print source and reason of every dropped row, with a tab between.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Count the faces of a prepared data set by age class and split, and the rows that were dropped by reason."""
+    from dataclasses import asdict
+
+    from faceage.data.info import PAPER_FACES, contact_sheet, read_info
+    from faceage.data.store import load_dropped
+    from faceage.errors import UsageError
+    from faceage.images import save_png
+
+    if dropped and json:
+        raise UsageError("--dropped and --json both write to stdout", "ask for one at a time")
+    if sheet is not None and not sheet.parent.is_dir():
+        raise UsageError(f"--sheet {sheet} cannot be written", "name a file in a folder that exists")
+
+    found = read_info(file)
+    if sheet is not None:
+        save_png(contact_sheet(file), sheet)
+    if dropped:
+        for source, reason in load_dropped(file):
+            typer.echo(f"{source}\t{reason}")
+    elif json:
+        out.print_json(data=asdict(found))
+    else:
+        out.print(_table(file, found))
+    for name in found.small_classes:
+        err.print(
+            f"warning: {found.per_class[name]} faces of {name}; the paper has {PAPER_FACES} of each class or more"
+        )
+
+
+def _table(path: Path, info: "DataInfo") -> "Table":
     from rich.table import Table
 
-    from faceage.data.prepare import prepare
-    from faceage.data.utkface import utkface_rows
-
-    rows = utkface_rows(source)
-    with bar(len(rows.rows), " photos", quiet=quiet) as shown:
-        report = prepare(rows, to, shown.update)
-    if json:
-        out.print_json(data=asdict(report))
-    elif not quiet:
-        table = Table("", "faces", title=f"{to}: {report.faces} faces")
-        for group in (report.per_split, report.per_class):
-            for name, count in group.items():
-                table.add_row(name, str(count))
-            table.add_section()
-        for reason, count in report.dropped.items():
-            table.add_row(f"dropped: {reason}", str(count))
-        out.print(table)
+    people = f", {info.people} people known by name" if info.people else ""
+    table = Table("", *info.per_split, "all", title=f"{path}: {info.faces} faces{people}")
+    for name, splits in info.per_class_and_split.items():
+        table.add_row(name, *map(str, splits.values()), str(info.per_class[name]))
+    table.add_section()
+    table.add_row("all", *map(str, info.per_split.values()), str(info.faces))
+    table.add_section()
+    for reason, count in info.dropped.items():
+        table.add_row(f"dropped: {reason}", *[""] * len(info.per_split), str(count))
+    return table

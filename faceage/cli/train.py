@@ -1,91 +1,217 @@
-"""`faceage train`: the stages, each resumable, each adding its network to RUN/model."""
+"""`faceage train`: every stage by itself or all in their order, each resumable, into one run folder."""
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faceage.cli.console import bar, out, start_backend
-from faceage.cli.options import Data, Run, Seed
+from faceage.cli.console import bars, err, out, start_backend
+from faceage.cli.options import Json, Quiet
 
-app = typer.Typer(help="Train the networks, stage by stage.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from faceage.training.everything import Planned
+    from faceage.training.job import Splits
+    from faceage.training.run import Run
 
-Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs in all [default: the stage's own].")]
-BatchSize = Annotated[int, typer.Option(min=2, help="Faces in a step.")]
+app = typer.Typer(
+    help="Train the networks: all stages, or one. An interrupted training goes on with the same command.",
+    no_args_is_help=True,
+)
+
+Data = Annotated[
+    Path,
+    typer.Option(
+        metavar="SOURCE",
+        help="IMDB-WIKI's folder, UTKFace's, one with a labels.csv, or a file written by 'faceage data prepare'.",
+    ),
+]
+RunFolder = Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of the training run.")]
+Preset = Annotated[str, typer.Option(help="'best' is what works best here, 'paper' what the paper did.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change an option of the stage; repeat for more."),
+]
+SetAll = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change an option of a stage; repeat for more."),
+]
+Start = Annotated[
+    Path | None, typer.Option(metavar="MODEL", help="Begin with the networks of this model folder, where it has them.")
+]
+People = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Photos with a subfolder per person: same/different accuracy is measured on them."
+    ),
+]
+Epochs = Annotated[int | None, typer.Option(min=0, help="Epochs in all [default: the preset's].")]
+Restart = Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")]
+Devices = Annotated[str, typer.Option(help="'one', or 'all' GPUs of this machine, and of others by TF_CONFIG.")]
 
 
-@app.command()
-def recognizer(
+@app.command("all")
+def train_everything(
     data: Data,
-    run: Run,
-    people: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Photos with a subfolder per person: measure same/different accuracy there."),
-    ] = None,
-    faces: Annotated[int, typer.Option(min=64, help="Faces that dlib teaches, about 0.07 s each.")] = 16_000,
+    run: RunFolder,
+    people: People = None,
+    preset: Preset = "best",
+    settings: SetAll = None,
     epochs: Epochs = None,
-    batch_size: BatchSize = 64,
-    seed: Seed = 0,
+    start: Start = None,
+    devices: Devices = "one",
+    restart: Restart = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done and how long it would take.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Distil the compact recogniser from dlib's network (needs the extra [judge])."""
-    from faceage.errors import UsageError
+    """recogniser → age → GAN → encoder → identity → evaluation; what has ended is skipped.
 
-    if people is not None and not people.is_dir():
-        raise UsageError(f"--people {people} is no folder", "name a folder with one subfolder of photos per person")
-
+    RUN/model is then what 'faceage batch --weights' loads.
+    """
+    _check(data, people, start)
     start_backend()
-    from faceage.training.recognizer import RecognizerOptions, train_recognizer
+    from faceage.training import everything
+    from faceage.training.presets import JOBS
 
-    options = _options(RecognizerOptions, epochs, faces=faces, batch_size=batch_size, seed=seed)
-    with bar(faces, " faces", "dlib") as teaching, _steps(options) as shown:
-        train_recognizer(data, run, options, people, teaching.update, shown.update)
-    _print_score(run, "recognizer")
-
-
-@app.command()
-def age(data: Data, run: Run, epochs: Epochs = None, batch_size: BatchSize = 64, seed: Seed = 0) -> None:
-    """Train the age estimator and measure it on the test split."""
-    start_backend()
-    from faceage.training.age import AgeOptions, train_age
-
-    options = _options(AgeOptions, epochs, batch_size=batch_size, seed=seed)
-    with _steps(options) as shown:
-        train_age(data, run, options, shown.update)
-    _print_score(run, "age_estimator")
+    given = [f"{stage}.epochs={epochs}" for stage in JOBS] if epochs is not None else []
+    options = everything.all_options(preset, [*given, *(settings or [])])
+    with ExitStack() as stack:
+        training = _run(stack, run, start, people, devices, quiet)
+        if dry_run:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            sample, faces = _sample(data, training, folder)
+            plan = everything.make_plan(options, training, sample, faces)
+            _print_plan(plan, everything.describe(plan, data), json)
+            return
+        everything.train_all(options, training, _prepared(data, training), restart)
+    _print_scores(run, [*JOBS, "batch"], json, quiet)
 
 
-@app.command()
-def gan(data: Data, run: Run, epochs: Epochs = None, batch_size: BatchSize = 64, seed: Seed = 0) -> None:
-    """Train the conditional GAN: generator and discriminator."""
-    start_backend()
-    from faceage.training.gan import GANOptions, train_gan
+def _stage(name: str) -> Any:
+    """The command of one stage."""
 
-    options = _options(GANOptions, epochs, batch_size=batch_size, seed=seed)
-    with _steps(options) as shown:
-        train_gan(data, run, options, shown.update)
+    def command(
+        data: Data,
+        run: RunFolder,
+        people: People = None,
+        preset: Preset = "best",
+        settings: Set = None,
+        epochs: Epochs = None,
+        start: Start = None,
+        devices: Devices = "one",
+        restart: Restart = False,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        _check(data, people, start)
+        start_backend()
+        from faceage.training.presets import JOBS, preset_options
+        from faceage.training.run import train_stage
+        from faceage.training.settings import changed
+
+        given = [f"epochs={epochs}"] if epochs is not None else []
+        options = changed(preset_options(preset, name), [*given, *(settings or [])], name)
+        with ExitStack() as stack:
+            training = _run(stack, run, start, people, devices, quiet)
+            train_stage(JOBS[name], options, training, _prepared(data, training), restart)
+        _print_scores(run, [name], json, quiet)
+
+    return command
 
 
-@app.command()
-def encoder(data: Data, run: Run, epochs: Epochs = None, batch_size: BatchSize = 64, seed: Seed = 0) -> None:
-    """Train the encoder on faces that RUN's generator draws."""
-    start_backend()
-    from faceage.training.encoder import EncoderOptions, train_encoder
-
-    options = _options(EncoderOptions, epochs, batch_size=batch_size, seed=seed)
-    with _steps(options) as shown:
-        train_encoder(data, run, options, shown.update)
-
-
-def _options(kind: Any, epochs: int | None, **values: Any) -> Any:
-    """A stage's options, its own number of epochs unless one was given."""
-    return kind(**values) if epochs is None else kind(epochs=epochs, **values)
+for _name, _help in {
+    "recognizer": "Train the recogniser, from identity labels or from dlib's (extra [judge]).",
+    "age": "Train the age estimator.",
+    "gan": "Train the conditional GAN: generator and discriminator.",
+    "encoder": "Train the encoder on faces that the generator draws.",
+    "identity": "Refine encoder and generator through the recogniser, on photos.",
+}.items():
+    app.command(_name, help=_help)(_stage(_name))
 
 
-def _steps(options: Any) -> Any:
-    return bar(options.epochs * options.steps_per_epoch, " steps", "training")
-
-
-def _print_score(run: Path, name: str) -> None:
+def _check(data: Path, people: Path | None, start: Path | None) -> None:
+    from faceage.errors import DataError, UsageError
     from faceage.weights import read_card
 
-    out.print_json(data={name: read_card(run / "model")["scores"][name]})
+    if not data.exists():
+        raise DataError(f"--data {data} does not exist", "name a folder of labelled photos or a prepared .h5 file")
+    if people is not None and not people.is_dir():
+        raise UsageError(f"--people {people} is no folder", "name a folder with one subfolder of photos per person")
+    if start is not None:
+        read_card(start)
+
+
+def _run(stack: ExitStack, folder: Path, start: Path | None, people: Path | None, devices: str, quiet: bool) -> Any:
+    from faceage.training.run import Run
+
+    progress = stack.enter_context(bars(quiet))
+    return Run(
+        folder, start=start, people=people, progress=progress, say=lambda line: None if quiet else progress.say(line)
+    )
+
+
+def _prepared(data: Path, run: "Run") -> "Splits":
+    from faceage.data.rows import Filters
+    from faceage.data.sources import prepared
+    from faceage.training.job import Splits
+
+    path = prepared(data, run.folder, Filters(), lambda done, total: run.progress("preparing", done, total))
+    return Splits(path)
+
+
+def _sample(data: Path, run: "Run", folder: Path) -> tuple["Splits", int]:
+    """Faces to measure steps with, and how many of the whole are trained on; `folder` may hold a few prepared ones."""
+    from faceage.data.prepare import SHARES, prepare
+    from faceage.data.rows import Filters
+    from faceage.data.sources import read_rows
+    from faceage.training.job import Splits
+
+    known = data if data.is_file() else run.folder / "data.h5"
+    if known.is_file():
+        splits = Splits(known)
+        return splits, len(splits.train)
+    rows = read_rows(data, Filters())
+    faces = round(len(rows.rows) * SHARES[0])
+    # Faces of named people, where there are any: they decide how the recogniser is trained.
+    rows.rows = sorted(rows.rows, key=lambda row: row.identity)[-_MEASURED_ROWS:]
+    prepare(rows, folder / "sample.h5")
+    return Splits(folder / "sample.h5"), faces
+
+
+_MEASURED_ROWS = 128
+
+
+def _print_plan(plan: "list[Planned]", described: dict[str, object], json: bool) -> None:
+    if json:
+        out.print_json(data=described)
+        return
+    from rich.table import Table
+
+    table = Table("stage", "steps", "left", "time", "options")
+    for planned in plan:
+        options = ", ".join(f"{key}={value}" for key, value in vars(planned.options).items())
+        table.add_row(planned.name, str(planned.steps), str(planned.left), _duration(planned.seconds), options)
+    table.add_section()
+    total = sum(planned.seconds for planned in plan)
+    table.add_row("in all", "", str(sum(planned.left for planned in plan)), _duration(total), "")
+    out.print(table)
+    err.print("the time is that of the steps, ten of which were measured; scores and dlib's lessons come on top")
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if seconds else "done"
+
+
+def _print_scores(run: Path, names: list[str], json: bool, quiet: bool) -> None:
+    from faceage.weights import read_card
+
+    if quiet and not json:
+        return
+    keys = {"age": "age_estimator"}
+    scores = read_card(run / "model")["scores"]
+    out.print_json(data={key: scores[key] for key in (keys.get(name, name) for name in names) if key in scores})

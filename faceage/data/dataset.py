@@ -1,5 +1,7 @@
 """A prepared HDF5 file as batches for `fit()`."""
 
+import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,19 +10,25 @@ import keras
 import numpy as np
 
 from faceage.ages import AGE_CLASSES, one_hot
-from faceage.data.prepare import FORMAT, SPLITS, VERSION
+from faceage.data.store import SPLITS, opened
 from faceage.errors import DataError
+
+_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class FaceSet:
-    """One split in memory: faces (n, 64, 64, 3) uint8, ages in years and classes (n,) int, and where they came from."""
+    """One split in memory: faces (n, 64, 64, 3) uint8, ages in years and classes (n,) int, and where they came from.
+
+    Two faces of one identity are of one person; of an identity "" nothing is known.
+    """
 
     faces: np.ndarray
     ages: np.ndarray
     classes: np.ndarray
     sources: tuple[str, ...]
     genders: tuple[str, ...]
+    identities: tuple[str, ...]
     landmarks: np.ndarray
     root: Path
 
@@ -35,6 +43,7 @@ class FaceSet:
             self.classes[chosen],
             tuple(self.sources[i] for i in chosen),
             tuple(self.genders[i] for i in chosen),
+            tuple(self.identities[i] for i in chosen),
             self.landmarks[chosen],
             self.root,
         )
@@ -45,26 +54,45 @@ def load_faces(path: Path, split: str | None = None) -> FaceSet:
 
     Raises DataError for an empty split, and for a file that `faceage data prepare` did not write.
     """
-    try:
-        with h5py.File(path) as file:
-            if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
-                raise DataError(f"{path} is no prepared data set of this version", "write one: faceage data prepare")
-            chosen = np.arange(len(file["split"]))
-            if split is not None:
-                chosen = chosen[file["split"][:] == SPLITS.index(split)]
-                if len(chosen) == 0:
-                    raise DataError(f"the {split} split of {path} holds no faces", "prepare a larger data set")
-            return FaceSet(
-                faces=file["faces"][:][chosen],
-                ages=file["age"][:][chosen].astype(int),
-                classes=file["age_class"][:][chosen].astype(int),
-                sources=tuple(file["source"].asstr()[:][chosen]),
-                genders=tuple(file["gender"].asstr()[:][chosen]),
-                landmarks=file["landmarks"][:][chosen],
-                root=Path(file.attrs["root"]),
-            )
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path} cannot be read as a prepared data set: {error}") from error
+    with opened(path) as file:
+        chosen = np.arange(len(file["split"]))
+        if split is not None:
+            chosen = np.flatnonzero(file["split"][:] == SPLITS.index(split))
+            if len(chosen) == 0:
+                raise DataError(f"the {split} split of {path} holds no faces", "prepare a larger data set")
+
+        def texts(name: str) -> tuple[str, ...]:
+            return tuple(file[name].asstr()[:][chosen])
+
+        return FaceSet(
+            faces=_rows(file["faces"], chosen),
+            ages=file["age"][:][chosen].astype(int),
+            classes=file["age_class"][:][chosen].astype(int),
+            sources=texts("source"),
+            genders=texts("gender"),
+            identities=texts("identity"),
+            landmarks=_rows(file["landmarks"], chosen),
+            root=Path(file.attrs["root"]),
+        )
+
+
+def _rows(dataset: h5py.Dataset, chosen: np.ndarray) -> np.ndarray:
+    """The rows `chosen`, ascending (n,) int, read slice by slice: little more is ever in memory than what is wanted."""
+    rows = np.empty((len(chosen), *dataset.shape[1:]), dataset.dtype)
+    for start in range(0, len(dataset), _ROWS_AT_ONCE):
+        first, last = np.searchsorted(chosen, (start, start + _ROWS_AT_ONCE))
+        if first < last:
+            rows[first:last] = dataset[start : start + _ROWS_AT_ONCE][chosen[first:last] - start]
+    return rows
+
+
+def data_fingerprint(path: Path) -> str:
+    """One SHA-256 for which photos a prepared file holds, and their ages. Raises DataError for another file."""
+    digest = hashlib.sha256()
+    with opened(path) as file:
+        for source, age in zip(file["source"].asstr()[:], file["age"][:], strict=True):
+            digest.update(f"{source}\n{age}\n".encode())
+    return digest.hexdigest()
 
 
 def sampling_weights(classes: np.ndarray) -> np.ndarray:
@@ -79,10 +107,10 @@ def sampling_weights(classes: np.ndarray) -> np.ndarray:
 
 
 class FaceBatches(keras.utils.PyDataset):
-    """Random batches (faces uint8 (b, 64, 64, 3), targets) for `fit()`.
+    """Random batches (faces uint8 (b, 64, 64, 3), targets) of one epoch for `fit()`, from `first_step` on.
 
-    Batch i of epoch e depends on `seed`, e and i alone, so that a resumed run sees what the unbroken one would have.
-    `targets` (n, …) default to one-hot ages; `balanced` draws by `sampling_weights`.
+    A batch depends on `seed`, `epoch` and its number alone, so that a resumed run sees what the unbroken one would
+    have. `targets` (n, …) default to one-hot ages; `balanced` draws by `sampling_weights`.
     """
 
     def __init__(
@@ -92,9 +120,10 @@ class FaceBatches(keras.utils.PyDataset):
         steps: int,
         *,
         seed: int = 0,
+        epoch: int = 0,
+        first_step: int = 0,
         balanced: bool = True,
         targets: np.ndarray | None = None,
-        first_epoch: int = 0,
     ) -> None:
         super().__init__()
         self._faces = faces.faces
@@ -103,18 +132,57 @@ class FaceBatches(keras.utils.PyDataset):
             sampling_weights(faces.classes) if balanced else np.full(len(faces), 1 / len(faces))
         )
         self._batch_size = batch_size
-        self._steps = steps
-        self._seed = seed
-        self._epoch = first_epoch
+        self._steps = range(first_step, steps)
+        self._place = (seed, epoch)
 
     def __len__(self) -> int:
-        return self._steps
+        return len(self._steps)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        random = np.random.default_rng((self._seed, self._epoch, index))
+        random = np.random.default_rng((*self._place, self._steps[index]))
         draw = random.random(self._batch_size) * self._cumulative[-1]
         chosen = np.searchsorted(self._cumulative, draw, side="right").clip(max=len(self._faces) - 1)
         return self._faces[chosen], self._targets[chosen]
 
-    def on_epoch_end(self) -> None:
-        self._epoch += 1
+
+class PeopleBatches(keras.utils.PyDataset):
+    """Random batches (faces uint8 (b, 64, 64, 3), people's numbers (b,) int32) of one epoch, `PER_PERSON` of each.
+
+    `people` holds the indices of each person's faces. A batch depends on `seed`, `epoch` and its number alone.
+    """
+
+    PER_PERSON = 4
+
+    def __init__(
+        self,
+        faces: FaceSet,
+        people: list[np.ndarray],
+        batch_size: int,
+        steps: int,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        first_step: int = 0,
+    ) -> None:
+        super().__init__()
+        self._faces = faces.faces
+        self._people = people
+        self._batch_size = batch_size
+        self._steps = range(first_step, steps)
+        self._place = (seed, epoch)
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng((*self._place, self._steps[index]))
+        count = math.ceil(self._batch_size / self.PER_PERSON)
+        # Nobody twice while there are others: the same person under one number is no stranger.
+        drawn = random.choice(len(self._people), count, replace=count > len(self._people))
+        people = np.repeat(drawn, self.PER_PERSON)[: self._batch_size].astype(np.int32)
+        chosen = np.concatenate([_some_of(self._people[person], self.PER_PERSON, random) for person in drawn])
+        return self._faces[chosen[: self._batch_size]], people
+
+
+def _some_of(indices: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    return random.choice(indices, count, replace=count > len(indices))

@@ -1,132 +1,205 @@
-"""Rows → one HDF5 file of aligned faces, by the same detector and the same transform that `faceage batch` uses."""
+"""Rows → one HDF5 file of aligned faces, by the same detector and the same transform that `faceage batch` uses.
+
+The work is done in parts of `PART_ROWS` rows. A finished part is a file in FILE.h5.parts/, and a run that was killed
+goes on with the parts that are missing. At the end the parts are joined to FILE.h5 and deleted.
+"""
 
 import hashlib
 import json
 import os
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import h5py
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, age_class
+from faceage.ages import age_class
+from faceage.data.info import DataInfo, read_info
+from faceage.data.parts import Part, Parts
 from faceage.data.rows import Row, Rows
+from faceage.data.store import COLUMNS, DROPPED_COLUMNS, VERSION, made_of, write
 from faceage.errors import DataError, PhotoError
-from faceage.images import FACE_SIZE, written_whole
 from faceage.photos.align import align, face_transform
 from faceage.photos.decode import decode, read_photo
 from faceage.photos.detect import Detection, Detector, most_central
 
-FORMAT = "faceage-dataset"
-VERSION = 1
-SPLITS = ("train", "validation", "test")
-_SHARES = (0.90, 0.05)
-_CHUNK = 256
+PART_ROWS = 256
+"""Rows in a part: what a kill costs at most, some 15 seconds of two cores."""
+
+_GROUP_BYTES = 64_000_000
+"""A group of decoded photos ends where it is so large. Three are in memory: one read, one searched, one aligned."""
+
+SHARES = (0.90, 0.05)
+"""Of the faces that go into the train and the validation split; the rest is for testing."""
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class PrepareReport:
-    """What became of the rows: faces kept per split, and the number dropped for each reason."""
+def split_of(source: str, identity: str = "") -> int:
+    """Index into `store.SPLITS`, 90/5/5 by a hash of the identity, so that nobody is in two splits.
 
-    faces: int
-    per_split: dict[str, int]
-    per_class: dict[str, int]
-    dropped: dict[str, int]
-
-
-def split_of(source: str) -> int:
-    """Index into `SPLITS`, 90/5/5 by a hash of the file name: the same photo falls the same way in every data set."""
-    name = source.rsplit("/", 1)[-1]
-    position = int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") / 2**64
-    return int(np.searchsorted(np.cumsum(_SHARES), position, side="right"))
+    Of someone unknown the file name is hashed: the same photo falls the same way in every data set.
+    """
+    key = identity or source.rsplit("/", 1)[-1]
+    position = int.from_bytes(hashlib.sha256(os.fsencode(key)).digest()[:8], "big") / 2**64
+    return int(np.searchsorted(np.cumsum(SHARES), position, side="right"))
 
 
-def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done: None) -> PrepareReport:
+def fingerprint(rows: Rows) -> str:
+    """SHA-256 of what decides the file, save the pixels themselves: version, root, rows, sizes of the photos, drops."""
+    digest = hashlib.sha256(json.dumps([VERSION, str(rows.root.resolve())]).encode())
+    for row in rows.rows:
+        path = rows.path(row)
+        size = path.stat().st_size if path.exists() else None
+        digest.update(json.dumps([row.source, row.age, row.gender, row.identity, size]).encode())
+    for source, reason in rows.dropped:
+        digest.update(json.dumps([source, reason]).encode())
+    return digest.hexdigest()
+
+
+def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done: None) -> DataInfo:
     """Detect, align and store every row's face in `out`; `progress` is told how many rows have just been done.
 
-    Of several faces in a photo the label belongs to the one nearest the middle, by the layout of labelled data sets.
-    Raises DataError where not one face is found.
+    Goes on where an earlier call for the same rows was stopped, and leaves `out` as it is where one came to its end. Of
+    several faces in a photo the label belongs to the one nearest the middle, by the layout of labelled data sets.
+    Raises DataError where not one face is found, and where a disk fails.
     """
-    detector = Detector()
-    dropped = Counter(rows.dropped)
-    with written_whole(out) as partial:
-        with h5py.File(partial, "w") as file:
-            file.attrs.update(format=FORMAT, version=VERSION, age_classes=list(AGE_CLASSES), splits=list(SPLITS))
-            file.attrs["root"] = str(rows.root.resolve())
-            columns = _create(file)
-            for start in range(0, len(rows.rows), _CHUNK):
-                chunk = rows.rows[start : start + _CHUNK]
-                kept = _faces(chunk, detector, dropped)
-                _append(columns, kept)
-                progress(len(chunk))
-            file.attrs["dropped"] = json.dumps(dict(sorted(dropped.items())))
-            report = _report(columns, dropped)
-        if report.faces == 0:
-            raise DataError(f"no face was found in the {len(rows.rows)} photos of {rows.root}")
-    return report
+    rows_sha256 = fingerprint(rows)
+    if made_of(out, rows_sha256):
+        progress(len(rows.rows))
+        return read_info(out)
+    parts = Parts(out.with_name(out.name + ".parts"), rows_sha256)
+    starts = range(0, len(rows.rows), PART_ROWS)
+    missing = [start for start in starts if start not in parts]
+    progress(len(rows.rows) - sum(len(rows.rows[start : start + PART_ROWS]) for start in missing))
+    with _writing(out):
+        parts.folder.mkdir(exist_ok=True)
+    for start, part in _made(rows, missing, progress):
+        with _writing(out):
+            parts.save(start, part)
+    with _writing(out):
+        # Beside the parts, so that a kill leaves nothing that the next run does not clear away.
+        joined = parts.folder / "joined.h5"
+        write(joined, rows.root, rows_sha256, chain([_part([], rows.dropped)], parts.read(starts)))
+        info = read_info(joined)
+        if info.faces:
+            os.replace(joined, out)
+    parts.delete()
+    if info.faces == 0:
+        raise DataError(f"no face was found in the {len(rows.rows)} photos of {rows.root}")
+    return info
 
 
-def _faces(chunk: list[Row], detector: Detector, dropped: Counter[str]) -> list[tuple[Row, np.ndarray, Detection]]:
-    readable: list[tuple[Row, np.ndarray]] = []
-    for row in chunk:
-        try:
-            readable.append((row, decode(read_photo(row.path))))
-        except PhotoError:
-            # The label goes with its image: a list of images and a list of labels would drift apart here.
-            dropped["unreadable"] += 1
-    kept = []
-    for (row, photo), faces in zip(readable, detector.detect([photo for _, photo in readable]), strict=True):
-        if not faces:
-            dropped["no face"] += 1
-            continue
-        face = most_central(faces, photo)
-        kept.append((row, align(photo, face_transform(face.landmarks)), face))
-    return kept
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # Where the disk is full or fails, h5py raises either, in its own words.
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{out} cannot be written: {reason}", "mend that, and the same command goes on") from error
 
 
-def _create(file: h5py.File) -> dict[str, h5py.Dataset]:
-    def column(name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
-        return file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(_CHUNK, *shape))
+@dataclass
+class _Group:
+    """Photos of one part on their way: the pixels of every row, None if unreadable, and what the detector found."""
 
-    return {
-        "faces": column("faces", (FACE_SIZE, FACE_SIZE, 3), np.uint8),
-        "age": column("age", (), np.int16),
-        "age_class": column("age_class", (), np.int8),
-        "split": column("split", (), np.int8),
-        "source": column("source", (), h5py.string_dtype()),
-        "gender": column("gender", (), h5py.string_dtype()),
-        "box": column("box", (4,), np.float32),
-        "landmarks": column("landmarks", (5, 2), np.float32),
-    }
+    start: int
+    photos: list[tuple[Row, np.ndarray | None]] = field(default_factory=list)
+    detections: list[list[Detection]] = field(default_factory=list)
 
 
-def _append(columns: dict[str, h5py.Dataset], kept: list[tuple[Row, np.ndarray, Detection]]) -> None:
-    if not kept:
+def _made(rows: Rows, starts: Sequence[int], progress: Callable[[int], Any]) -> Iterator[tuple[int, Part]]:
+    """The parts that begin at the rows `starts`.
+
+    The detector takes most of the time and every core; reading and aligning go on beside it. Several processes, each
+    with a TensorFlow of 1 GB, were no faster.
+    """
+    if not starts:
         return
-    values = {
-        "faces": np.stack([face for _, face, _ in kept]),
-        "age": [row.age for row, _, _ in kept],
-        "age_class": [age_class(row.age) for row, _, _ in kept],
-        "split": [split_of(row.source) for row, _, _ in kept],
-        "source": [row.source for row, _, _ in kept],
-        "gender": [row.gender for row, _, _ in kept],
-        "box": np.stack([detection.box for _, _, detection in kept]),
-        "landmarks": np.stack([detection.landmarks for _, _, detection in kept]),
+    detector = Detector()
+
+    def detected(groups: Iterable[_Group]) -> Iterator[_Group]:
+        for group in groups:
+            group.detections = detector.detect([photo for _, photo in group.photos if photo is not None])
+            yield group
+
+    groups = _ahead(detected(_ahead(_read(rows, starts))))
+    for start, members in groupby(groups, lambda group: group.start):
+        kept: list[tuple[Any, ...]] = []
+        dropped: list[tuple[str, str]] = []
+        for group in members:
+            _align(group, kept, dropped)
+            progress(len(group.photos))
+        yield start, _part(kept, dropped)
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, the next one being made in a thread while the last one is used."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
+
+
+def _read(rows: Rows, starts: Sequence[int]) -> Iterator[_Group]:
+    """Each part's photos in groups. Where a group ends depends on its part alone, so that a resumed run, whose batches
+    would otherwise be others, gives the same bits.
+    """
+    for start in starts:
+        group, size = _Group(start), 0
+        for row in rows.rows[start : start + PART_ROWS]:
+            photo = _photo(rows.path(row))
+            group.photos.append((row, photo))
+            size += 0 if photo is None else photo.nbytes
+            if size >= _GROUP_BYTES:
+                yield group
+                group, size = _Group(start), 0
+        if group.photos:
+            yield group
+
+
+def _photo(path: Path) -> np.ndarray | None:
+    """The pixels, or None for a damaged file. Raises DataError where it is not the file that fails but the disk."""
+    try:
+        return decode(_content(path))
+    except PhotoError:
+        return None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_photo(path)
+    except PhotoError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, PermissionError):
+            # All the rest of the photos may be about to fail like this, and would be gone from the data for good.
+            raise DataError(f"{path} {error}", "mend that, and the same command goes on") from error
+        raise
+
+
+def _align(group: _Group, kept: list[tuple[Any, ...]], dropped: list[tuple[str, str]]) -> None:
+    """Add a row of `COLUMNS` for each face to `kept`, pixels and labels as one, and to `dropped` what has no face."""
+    detections = iter(group.detections)
+    for row, photo in group.photos:
+        if photo is None:
+            dropped.append((row.source, "unreadable"))
+        elif not (faces := next(detections)):
+            dropped.append((row.source, "no face"))
+        else:
+            face = most_central(faces, photo)
+            pixels = align(photo, face_transform(face.landmarks))
+            labels = (row.age, age_class(row.age), split_of(row.source, row.identity))
+            kept.append((pixels, *labels, row.source, row.gender, row.identity, face.box, face.landmarks))
+
+
+def _part(kept: Sequence[tuple[Any, ...]], dropped: Sequence[tuple[str, str]]) -> Part:
+    return {
+        name: np.array([row[i] for row in rows], dtype).reshape(len(rows), *shape)
+        for columns, rows in ((COLUMNS, kept), (DROPPED_COLUMNS, dropped))
+        for i, (name, (shape, dtype)) in enumerate(columns.items())
     }
-    for name, dataset in columns.items():
-        start = len(dataset)
-        dataset.resize(start + len(kept), axis=0)
-        dataset[start:] = values[name]
-
-
-def _report(columns: dict[str, h5py.Dataset], dropped: Counter[str]) -> PrepareReport:
-    split, classes = columns["split"][:], columns["age_class"][:]
-    return PrepareReport(
-        faces=len(split),
-        per_split={name: int((split == i).sum()) for i, name in enumerate(SPLITS)},
-        per_class={name: int((classes == i).sum()) for i, name in enumerate(AGE_CLASSES)},
-        dropped=dict(sorted(dropped.items())),
-    )

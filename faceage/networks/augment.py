@@ -7,7 +7,7 @@ from faceage.images import FACE_SIZE
 
 
 def shift_and_flip(faces, seed: keras.random.SeedGenerator, shift: int = 4, flip: bool = True):
-    """Each of (b, 64, 64, 3) moved by up to `shift` whole pixels each way, half of them mirrored; edges are repeated.
+    """Each of (b, 64, 64, c) moved by up to `shift` whole pixels each way, half of them mirrored; edges are repeated.
 
     A selection matrix per axis instead of a gather: its gradient is a matrix product too, which is several times faster
     than a scatter.
@@ -22,8 +22,9 @@ def shift_and_flip(faces, seed: keras.random.SeedGenerator, shift: int = 4, flip
         columns = ops.where(mirrored, FACE_SIZE - 1 - columns, columns)
     select_rows = ops.one_hot(rows, FACE_SIZE, dtype=faces.dtype)  # (b, 64 to, 64 from)
     select_columns = ops.one_hot(columns, FACE_SIZE, dtype=faces.dtype)
-    faces = ops.matmul(select_rows, ops.reshape(faces, (-1, FACE_SIZE, FACE_SIZE * 3)))
-    faces = ops.reshape(faces, (-1, FACE_SIZE, FACE_SIZE, 3))
+    channels = faces.shape[-1]
+    faces = ops.matmul(select_rows, ops.reshape(faces, (-1, FACE_SIZE, FACE_SIZE * channels)))
+    faces = ops.reshape(faces, (-1, FACE_SIZE, FACE_SIZE, channels))
     return ops.einsum("btw,bhwc->bhtc", select_columns, faces)
 
 

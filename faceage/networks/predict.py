@@ -1,16 +1,33 @@
-"""Running a network over many faces."""
+"""Running a network over many faces, in batches of one compiled shape."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 
-from faceage.images import to_float
+from faceage.images import to_float, to_uint8
+
+_BATCH = 128
 
 
-def predict(network: keras.Model, faces: np.ndarray, batch_size: int = 128) -> np.ndarray:
-    """`network`'s output for (n, 64, 64, 3) uint8 faces, in batches of one compiled shape."""
-    outputs = []
-    for start in range(0, len(faces), batch_size):
-        batch = faces[start : start + batch_size]
-        padded = np.concatenate([batch, np.repeat(batch[:1], batch_size - len(batch), axis=0)])
-        outputs.append(network.predict_on_batch(to_float(padded))[: len(batch)])
-    return np.concatenate(outputs)
+def predict(network: keras.Model, faces: np.ndarray, batch_size: int = _BATCH) -> np.ndarray:
+    """`network`'s output for (n, 64, 64, 3) uint8 faces."""
+    return np.concatenate(
+        list(_in_batches(lambda batch: network.predict_on_batch(to_float(batch)), [faces], batch_size))
+    )
+
+
+def draw(generator: keras.Model, latents: np.ndarray, ages: np.ndarray, batch_size: int = _BATCH) -> np.ndarray:
+    """G's (n, 64, 64, 3) uint8 faces for (n, 100) latents and (n, 6) age weights."""
+    drawn = _in_batches(lambda *batch: generator.predict_on_batch(list(batch)), [latents, ages], batch_size)
+    return np.concatenate([to_uint8(faces) for faces in drawn])
+
+
+def _in_batches(call: Callable[..., Any], columns: list[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(columns[0]), batch_size):
+        parts = [column[start : start + batch_size] for column in columns]
+        count = len(parts[0])
+        # A short batch is filled up with its first row: another shape would be compiled anew.
+        padded = [np.concatenate([part, np.repeat(part[:1], batch_size - count, axis=0)]) for part in parts]
+        yield np.asarray(call(*padded))[:count]

@@ -11,14 +11,18 @@ EMBEDDING_SIZE = 128
 
 RECOGNIZERS = ("compact", "inception-resnet-v2")
 
+IMAGENET = "imagenet"
+"""In place of a file: the weights of Keras Applications, which Keras downloads and checks."""
+
 _INCEPTION_SIDE = 160
 
 
-def recognizer(kind: str = "compact", dtype: str = "float32") -> keras.Model:
+def recognizer(kind: str = "compact", dtype: str = "float32", backbone: str | None = None) -> keras.Model:
     """Faces (b, 64, 64, 3) in -1..1 → embeddings (b, 128) of length 1, float32. `kind` is one of `RECOGNIZERS`.
 
     `inception-resnet-v2` (Keras Applications, average pooling, dense 128; 54,533,472 parameters) is the reference and
-    sees the face enlarged to 160×160; `compact` takes it as it is.
+    sees the face enlarged to 160×160; `compact` takes it as it is. `backbone` is where the reference's trunk begins:
+    None for random weights, `IMAGENET`, or a file of them as Keras Applications has them, without its top.
     """
     face = keras.Input((FACE_SIZE, FACE_SIZE, 3), name="face")
     if kind == "compact":
@@ -26,7 +30,7 @@ def recognizer(kind: str = "compact", dtype: str = "float32") -> keras.Model:
         # Flattened, not averaged: in an aligned face, where a feature lies is half of what it says about the person.
         features = layers.Flatten(dtype=dtype)(features)
     elif kind == "inception-resnet-v2":
-        features = _inception_resnet_v2(face, dtype)
+        features = _inception_resnet_v2(face, dtype, backbone)
     else:
         raise ValueError(f"recogniser {kind!r} is none of {', '.join(RECOGNIZERS)}")
     embedding = layers.Dense(EMBEDDING_SIZE, dtype="float32")(features)
@@ -34,14 +38,19 @@ def recognizer(kind: str = "compact", dtype: str = "float32") -> keras.Model:
     return keras.Model(face, embedding, name="recognizer")
 
 
-def _inception_resnet_v2(face: keras.KerasTensor, dtype: str) -> keras.KerasTensor:
+def kind_of(network: keras.Model) -> str:
+    """Which of `RECOGNIZERS` a recogniser is."""
+    return RECOGNIZERS[any(layer.name.startswith("inception_resnet_v2") for layer in network.layers)]
+
+
+def _inception_resnet_v2(face: keras.KerasTensor, dtype: str, backbone: str | None) -> keras.KerasTensor:
     enlarged = layers.Resizing(_INCEPTION_SIDE, _INCEPTION_SIDE, dtype="float32")(face)
     previous = keras.config.dtype_policy()
     # Keras Applications takes its layers' policy from the global one only.
     keras.config.set_dtype_policy(dtype)
     try:
         trunk = keras.applications.InceptionResNetV2(
-            include_top=False, weights=None, input_shape=(_INCEPTION_SIDE, _INCEPTION_SIDE, 3), pooling="avg"
+            include_top=False, weights=backbone, input_shape=(_INCEPTION_SIDE, _INCEPTION_SIDE, 3), pooling="avg"
         )
     finally:
         keras.config.set_dtype_policy(previous)

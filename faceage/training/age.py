@@ -1,8 +1,6 @@
 """The age estimator: six class probabilities from an aligned face."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -10,67 +8,71 @@ import numpy as np
 from keras import ops
 from scipy.special import ndtr
 
-from faceage.ages import LOWEST_AGES
-from faceage.data.dataset import FaceBatches, FaceSet, load_faces
+from faceage.ages import AGE_CLASSES, LOWEST_AGES
+from faceage.data.dataset import FaceBatches, FaceSet
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.augment import view
 from faceage.networks.predict import predict
-from faceage.training.run import StageRun, data_provenance
-from faceage.training.stage import SupervisedStage, unit_faces
-from faceage.weights import load_network, read_card, save_network, update_card
+from faceage.training.job import Baseline, Job
+from faceage.training.stage import StageOptions, SupervisedStage, unit_faces
 
 LABEL_DEVIATION = 3.0
 """Years. How far a photo's label is taken to be off, as a standard deviation, when a class is learnt from it."""
 
 
 @dataclass(frozen=True)
-class AgeOptions:
-    """`faceage train age`: 12 epochs of 300 steps, ten minutes on two fast CPU cores."""
+class AgeOptions(StageOptions):
+    """12 epochs of 300 steps, ten minutes on two fast CPU cores."""
 
     epochs: int = 12
     steps_per_epoch: int = 300
-    batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
-    dtype: str = "mixed_bfloat16"
-    seed: int = 0
 
 
-def train_age(data: Path, run: Path, options: AgeOptions, progress: Callable[[int], Any] = lambda steps: None) -> None:
-    """Train on `data`'s train split and measure on its test split; the estimator and its score join RUN/model.
+class AgeJob(Job):
+    """Trains the age estimator, from the trunk of a compact recogniser where there is one."""
 
-    Where RUN/model already has a compact recogniser, the estimator starts from its trunk.
-    """
-    stage = StageRun(run, "age", {"data": data.name, **asdict(options)})
-    faces, held_out, test = (load_faces(data, split) for split in ("train", "validation", "test"))
-    keras.utils.set_random_seed(options.seed)
-    network = age_estimator(options.dtype)
-    training = AgeTraining(network, options.seed)
-    training.compile(options.learning_rate, options.epochs * options.steps_per_epoch, options.weight_decay)
-    done = stage.resume(training)
-    started_from = _start_from_recognizer(stage.model_folder, network) if done == 0 else ""
-    # Drawn as they come: the score is that of the data's own mix of ages.
-    batches = FaceBatches(
-        faces,
-        options.batch_size,
-        options.steps_per_epoch,
-        seed=options.seed,
-        balanced=False,
-        targets=soft_classes(faces.ages),
-        first_epoch=done,
-    )
-    stage.fit(training, batches, options.epochs, done, progress, lambda epoch: age_scores(network, held_out))
-    provenance = {
-        **data_provenance(data, faces),
-        "stage": "age",
-        "steps": options.epochs * options.steps_per_epoch,
-        "started_from": started_from,
-        "options": asdict(options),
-    }
-    save_network(stage.model_folder, "age_estimator", network, provenance)
-    kept = load_network(stage.model_folder, read_card(stage.model_folder), "age_estimator")
-    scores = {**age_scores(kept, test), "faces": len(test), "data": f"{data.stem}, test split"}
-    update_card(stage.model_folder, lambda card: card["scores"].update(age_estimator=scores))
+    NAME = "age"
+    MAKES = ("age_estimator",)
+    USES = ("recognizer", "age_estimator")
+    OPTIONS = AgeOptions
+
+    def best(self) -> tuple[str, bool]:
+        return "exact", True
+
+    def stage(self) -> "AgeTraining":
+        options = self.options
+        network = self.begun_with("age_estimator") or self._from_trunk()
+        stage = AgeTraining(network, options.seed)
+        stage.compile(options.learning_rate, options.epochs * self.steps_per_epoch, options.weight_decay)
+        return stage
+
+    def _from_trunk(self) -> keras.Model:
+        network = age_estimator(self.options.dtype)
+        if (trained := self.inputs.networks.get("recognizer")) is not None:
+            self.inputs.say(f"begins with {start_from_trunk(network, trained)} layers of the recogniser")
+        return network
+
+    def batches(self, epoch: int, first_step: int = 0) -> FaceBatches:
+        # Drawn as they come: the score is that of the data's own mix of ages.
+        return self.face_batches(epoch, first_step, balanced=False, targets=soft_classes(self.inputs.data.train.ages))
+
+    def scores(self, stage: "AgeTraining") -> dict[str, float]:
+        return age_scores(stage.network, self.inputs.data.validation)
+
+    def baselines(self) -> dict[str, Baseline]:
+        shares = np.bincount(self.inputs.data.validation.classes, minlength=len(AGE_CLASSES))
+        most = float(shares.max() / shares.sum())
+        return {name: Baseline(most, "always the commonest class") for name in ("accuracy", "exact")}
+
+    def results(self, stage: "AgeTraining") -> dict[str, keras.Model]:
+        return {"age_estimator": stage.network}
+
+    def final_scores(self, kept: dict[str, keras.Model]) -> dict[str, Any]:
+        test = self.inputs.data.test
+        scores = age_scores(kept["age_estimator"], test)
+        return {"age_estimator": {**scores, "faces": len(test), "data": f"{self.inputs.data.name}, test split"}}
 
 
 def age_scores(network: keras.Model, faces: FaceSet) -> dict[str, float]:
@@ -102,18 +104,13 @@ def soft_classes(ages: np.ndarray) -> np.ndarray:
     return np.diff(below, axis=1).astype(np.float32)
 
 
-def _start_from_recognizer(folder: Path, network: keras.Model) -> str:
-    """Copy the trunk of the recogniser in a model folder, if it has a compact one; its hash, or ""."""
-    if not (folder / "model.json").exists():
-        return ""
-    card = read_card(folder)
-    entry = card["networks"].get("recognizer", {})
-    if entry.get("kind") != "compact":
-        return ""
-    source = load_network(folder, card, "recognizer")
-    for layer, trained in zip(network.layers, source.layers, strict=False):
+def start_from_trunk(network: keras.Model, trained: keras.Model) -> int:
+    """Copy the weights of `trained` layer by layer, as far as its shapes are the network's; the number of layers."""
+    copied = 0
+    for layer, other in zip(network.layers, trained.layers, strict=False):
         shapes = [weight.shape for weight in layer.get_weights()]
-        if [weight.shape for weight in trained.get_weights()] != shapes:
+        if [weight.shape for weight in other.get_weights()] != shapes:
             break
-        layer.set_weights(trained.get_weights())
-    return entry["sha256"]
+        layer.set_weights(other.get_weights())
+        copied += bool(shapes)
+    return copied

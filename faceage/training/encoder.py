@@ -1,58 +1,76 @@
 """Stage 2, initial latent approximation: E learns to give z back from G(z, y)."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+from PIL import Image
 
-from faceage.data.dataset import FaceBatches, load_faces
+from faceage.ages import AGE_CLASSES, one_hot
 from faceage.networks import LATENT_SIZE
 from faceage.networks.encoder import encoder
-from faceage.training.run import StageRun, data_provenance
-from faceage.training.stage import SupervisedStage
-from faceage.weights import load_network, read_card, save_network
+from faceage.networks.predict import draw, predict
+from faceage.outputs.samples import aged_grid
+from faceage.training.job import Baseline, Job
+from faceage.training.stage import StageOptions, SupervisedStage
+
+HELD_OUT = 512
+"""Latents that the encoder is measured on after each epoch."""
 
 
 @dataclass(frozen=True)
-class EncoderOptions:
-    """`faceage train encoder`: 8 epochs of 250 steps, five minutes on two fast CPU cores."""
+class EncoderOptions(StageOptions):
+    """8 epochs of 250 steps, five minutes on two fast CPU cores."""
 
     epochs: int = 8
-    steps_per_epoch: int = 250
-    batch_size: int = 64
     learning_rate: float = 4e-4
-    dtype: str = "mixed_bfloat16"
-    seed: int = 0
 
 
-def train_encoder(
-    data: Path, run: Path, options: EncoderOptions, progress: Callable[[int], Any] = lambda steps: None
-) -> None:
-    """Train E on faces that the generator of RUN/model draws, at the ages of `data`'s train split; E joins it."""
-    stage = StageRun(run, "encoder", {"data": data.name, **asdict(options)})
-    card = read_card(stage.model_folder)
-    drawing = load_network(stage.model_folder, card, "generator", options.dtype)
-    faces = load_faces(data, "train")
-    keras.utils.set_random_seed(options.seed)
-    training = EncoderTraining(encoder(options.dtype), drawing, options.seed)
-    training.compile(options.learning_rate, options.epochs * options.steps_per_epoch)
-    done = stage.resume(training)
-    batches = FaceBatches(faces, options.batch_size, options.steps_per_epoch, seed=options.seed, first_epoch=done)
-    stage.fit(training, batches, options.epochs, done, progress)
-    score = stage.stats()[-1]["z_error"]
-    provenance = {
-        **data_provenance(data, faces),
-        "stage": "encoder",
-        "steps": options.epochs * options.steps_per_epoch,
-        "generator": card["networks"]["generator"]["sha256"],
-        "options": asdict(options),
-        "z_error": score,
-        "z_error_of_zero": 1.0,
-    }
-    save_network(stage.model_folder, "encoder", training.network, provenance)
+class EncoderJob(Job):
+    """Trains E on faces that G draws, at the ages of the train split."""
+
+    NAME = "encoder"
+    MAKES = ("encoder",)
+    NEEDS = ("generator",)
+    USES = ("encoder",)
+    OPTIONS = EncoderOptions
+
+    def best(self) -> tuple[str, bool]:
+        return "held_out_z_error", False
+
+    def stage(self) -> "EncoderTraining":
+        drawing = self.inputs.networks["generator"]
+        network = self.begun_with("encoder") or encoder(self.options.dtype)
+        stage = EncoderTraining(network, drawing, self.options.seed)
+        stage.compile(self.options.learning_rate, self.options.epochs * self.steps_per_epoch)
+        return stage
+
+    def scores(self, stage: "EncoderTraining") -> dict[str, float]:
+        return {"held_out_z_error": z_error(stage.network, stage.drawing, self.options.seed + 1)}
+
+    def pictures(self, stage: "EncoderTraining") -> dict[str, Image.Image]:
+        return {"faces": aged_grid(stage.network, stage.drawing, self.inputs.data.validation, rows=8)}
+
+    def baselines(self) -> dict[str, Baseline]:
+        return {name: Baseline(1.0, "z = 0") for name in ("z_error", "held_out_z_error")}
+
+    def results(self, stage: "EncoderTraining") -> dict[str, keras.Model]:
+        return {"encoder": stage.network}
+
+    def final_scores(self, kept: dict[str, keras.Model]) -> dict[str, Any]:
+        error = z_error(kept["encoder"], self.inputs.networks["generator"], self.options.seed + 1)
+        return {"encoder": {"z_error": round(error, 4), "z_error_of_zero": 1.0, "faces": f"{HELD_OUT} drawn by G"}}
+
+
+def z_error(network: keras.Model, drawing: keras.Model, seed: int) -> float:
+    """Mean squared error per dimension of E's answers on `HELD_OUT` faces that G draws; answering 0 scores 1.0."""
+    random = np.random.default_rng(seed)
+    latents = random.standard_normal((HELD_OUT, LATENT_SIZE), dtype=np.float32)
+    ages = one_hot(random.integers(0, len(AGE_CLASSES), HELD_OUT))
+    drawn = draw(drawing, latents, ages)
+    return float(np.mean(np.square(predict(network, drawn) - latents)))
 
 
 class EncoderTraining(SupervisedStage):

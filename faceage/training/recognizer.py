@@ -1,7 +1,9 @@
-"""The compact recogniser, distilled from dlib's: from photos at full resolution to faces of 64×64."""
+"""The recogniser: learnt from identity labels, or distilled from dlib's, which sees the photos at full resolution."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,96 +11,264 @@ import keras
 import numpy as np
 from keras import ops
 
-from faceage.data.dataset import FaceBatches, load_faces
-from faceage.evaluation.verification import embed, load_people, pair_distances, same_pairs, unit_rows, verify
+from faceage.data.dataset import FaceBatches, FaceSet, PeopleBatches
+from faceage.errors import DataError, UsageError
+from faceage.evaluation.verification import (
+    best_threshold,
+    embed,
+    load_people,
+    pair_distances,
+    same_pairs,
+    unit_rows,
+    verify,
+)
 from faceage.networks.augment import view
 from faceage.networks.predict import predict
-from faceage.networks.recognizer import recognizer
-from faceage.training.run import StageRun, data_provenance
-from faceage.training.stage import SupervisedStage, unit_faces
+from faceage.networks.recognizer import EMBEDDING_SIZE, IMAGENET, kind_of, recognizer
+from faceage.training.job import Baseline, Inputs, Job
+from faceage.training.stage import StageOptions, SupervisedStage, unit_faces
 from faceage.training.teacher import SAME_PERSON_DISTANCE, teacher_embeddings
-from faceage.weights import load_network, read_card, save_network, update_card
+
+METHODS = ("auto", "arcface", "triplet", "distil")
+COMPARED = 2000
+"""Faces of a split, at most, that are compared with each other."""
 
 
 @dataclass(frozen=True)
-class RecognizerOptions:
-    """`faceage train recognizer`: 16,000 faces take dlib 20 minutes, 32 epochs of 200 steps as long on two cores."""
+class RecognizerOptions(StageOptions):
+    """16,000 faces take dlib 20 minutes, 32 epochs of 200 steps as long on two fast CPU cores.
+
+    `method` is one of `METHODS`: "arcface" and "triplet" learn from identity labels, "distil" from dlib, and "auto" is
+    arcface where the data know people by name and distil elsewhere. `kind` is one of `RECOGNIZERS`; `backbone` the file
+    of Inception-ResNet-v2's first weights, or "imagenet" for those of Keras Applications. `faces` is how many of them
+    dlib teaches; `margin` (radians) and `scale` are ArcFace's, and triplets are apart by `margin` too.
+    """
 
     epochs: int = 32
     steps_per_epoch: int = 200
-    batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
+    method: str = "auto"
+    kind: str = "compact"
+    backbone: str = IMAGENET
     faces: int = 16_000
-    dtype: str = "mixed_bfloat16"
-    seed: int = 0
+    margin: float = 0.3
+    scale: float = 32.0
 
 
-def train_recognizer(
-    data: Path,
-    run: Path,
-    options: RecognizerOptions,
-    people: Path | None = None,
-    teaching: Callable[[int], Any] = lambda faces: None,
-    progress: Callable[[int], Any] = lambda steps: None,
-) -> None:
-    """Distil from the train split of `data`; the recogniser and its scores join RUN/model.
+class RecognizerJob(Job):
+    """Trains the recogniser and measures whether it tells same from different people."""
 
-    `teaching` is told of each face that dlib has embedded. `people` is a folder of photos with a subfolder per person,
-    on which same/different accuracy is measured at a threshold fixed on the validation split.
-    """
-    stage = StageRun(run, "recognizer", {"data": data.name, **asdict(options)})
-    faces, held_out = load_faces(data, "train"), load_faces(data, "validation")
-    taught, lessons = teacher_embeddings(faces, options.faces, stage.folder / "teacher-train.npy", teaching)
-    checked, held_out_lessons = teacher_embeddings(held_out, len(held_out), stage.folder / "teacher-validation.npy")
-    # What dlib's embeddings have in common makes strangers' cosine 0.85: a student that learnt it would look good and
-    # tell nobody apart. It is taught what is left without it.
-    common = unit_rows(lessons).mean(0)
-    targets, answers = unit_rows(unit_rows(lessons) - common), unit_rows(unit_rows(held_out_lessons) - common)
-    keras.utils.set_random_seed(options.seed)
-    network = recognizer("compact", options.dtype)
-    training = Distillation(network, options.seed)
-    training.compile(options.learning_rate, options.epochs * options.steps_per_epoch, options.weight_decay)
-    done = stage.resume(training)
-    batches = FaceBatches(
-        faces.take(taught),
-        options.batch_size,
-        options.steps_per_epoch,
-        seed=options.seed,
-        balanced=False,
-        targets=targets,
-        first_epoch=done,
-    )
+    NAME = "recognizer"
+    MAKES = ("recognizer",)
+    USES = ("recognizer",)
+    OPTIONS = RecognizerOptions
 
-    def cosine(epoch: int) -> dict[str, float]:
-        return {"held_out_cosine": float((predict(network, held_out.faces[checked]) * answers).sum(-1).mean())}
+    def __init__(self, options: RecognizerOptions, inputs: Inputs) -> None:
+        super().__init__(options, inputs)
+        if options.method not in METHODS:
+            raise UsageError(f"the recogniser's method is {options.method!r}", f"methods are {', '.join(METHODS)}")
 
-    stage.fit(training, batches, options.epochs, done, progress, cosine)
-    provenance = {
-        **data_provenance(data, faces.take(taught)),
-        "kind": "compact",
-        "stage": "recognizer",
-        "teacher": "dlib_face_recognition_resnet_model_v1",
-        "steps": options.epochs * options.steps_per_epoch,
-        "options": asdict(options),
-    }
-    save_network(stage.model_folder, "recognizer", network, provenance)
-    kept = load_network(stage.model_folder, read_card(stage.model_folder), "recognizer")
-    checked_faces = held_out.take(checked)
-    embeddings = embed(kept, checked_faces.faces)
-    threshold, rate = teachers_threshold(embeddings, held_out_lessons, checked_faces.genders)
-    scores: dict[str, Any] = {
-        "teacher_cosine": round(float((embeddings * answers).sum(-1).mean()), 4),
-        "embedding": "mean of the face's and its mirror image's",
-        "threshold": round(threshold, 4),
-        "threshold_from": f"takes {rate:.1%} of the pairs of one gender in the validation split of {data.stem} for one "
-        f"person, as dlib does at its published {SAME_PERSON_DISTANCE}",
-    }
-    if people is not None:
-        faces_of, names = load_people(people)
-        distances = pair_distances(embed(kept, faces_of))
-        scores[people.name] = asdict(verify(distances, same_pairs(names), scores["threshold"]))
-    update_card(stage.model_folder, lambda card: card["scores"].update(recognizer=scores))
+    def best(self) -> tuple[str, bool]:
+        return ("held_out_cosine" if self.method == "distil" else "held_out_accuracy"), True
+
+    @cached_property
+    def method(self) -> str:
+        """The method, "auto" resolved."""
+        if self.options.method != "auto":
+            return self.options.method
+        return "arcface" if len(self._known) > 1 else "distil"
+
+    def prepare(self) -> None:
+        if self.method == "distil":
+            _ = self._lessons
+        elif len(self._known) < 2:
+            raise DataError(
+                f"{self.inputs.data.path} does not hold two people with two photos each to train on",
+                "give identities, or distil a teacher: --set method=distil",
+            )
+
+    def stage(self) -> SupervisedStage:
+        options, network = self.options, self._network()
+        if self.method == "distil":
+            stage: SupervisedStage = Distillation(network, options.seed)
+        elif self.method == "arcface":
+            stage = ArcFace(network, len(self._known), options.margin, options.scale, options.seed)
+        else:
+            stage = Triplets(network, options.margin, options.seed)
+        stage.compile(options.learning_rate, options.epochs * self.steps_per_epoch, options.weight_decay)
+        return stage
+
+    def _network(self) -> keras.Model:
+        options = self.options
+        if (begun := self.begun_with("recognizer")) is not None:
+            if kind_of(begun) != options.kind:
+                raise UsageError(f"the recogniser to begin with is {kind_of(begun)}, not {options.kind}")
+            return begun
+        if options.kind != "inception-resnet-v2" or not options.backbone:
+            return recognizer(options.kind, options.dtype)
+        try:
+            return recognizer(options.kind, options.dtype, options.backbone)
+        except Exception as error:
+            if options.backbone != IMAGENET:
+                raise UsageError(f"{options.backbone} does not hold Inception-ResNet-v2's weights: {error}") from error
+            # Keras reports a download that fails in many ways.
+            told = "ImageNet weights cannot be fetched: Inception-ResNet-v2 begins from random ones"
+            warnings.warn(told, stacklevel=2)
+            self.inputs.say(f"WARNING: {told} ({error})")
+            return recognizer(options.kind, options.dtype)
+
+    def batches(self, epoch: int, first_step: int = 0) -> keras.utils.PyDataset:
+        options = self.options
+        place = {"seed": options.seed, "epoch": epoch, "first_step": first_step}
+        if self.method == "distil":
+            faces, targets = self._taught, self._lessons[1]
+            return FaceBatches(
+                faces, options.batch_size, self.steps_per_epoch, balanced=False, targets=targets, **place
+            )
+        faces = self.inputs.data.train
+        return PeopleBatches(faces, self._known, options.batch_size, self.steps_per_epoch, **place)
+
+    def example(self) -> tuple[np.ndarray, np.ndarray]:
+        faces, _ = super().example()
+        random = np.random.default_rng(0)
+        if self.method == "distil":
+            return faces, unit_rows(random.standard_normal((len(faces), EMBEDDING_SIZE))).astype(np.float32)
+        return faces, random.integers(0, len(self._known), len(faces))
+
+    @cached_property
+    def _known(self) -> list[np.ndarray]:
+        return people_of(self.inputs.data.train)
+
+    @cached_property
+    def _taught(self) -> FaceSet:
+        return self.inputs.data.train.take(self._lessons[0])
+
+    @cached_property
+    def _lessons(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Which train faces dlib has taught, their targets; which validation faces, and dlib's raw answers for them."""
+        data, folder = self.inputs.data, self.inputs.folder
+
+        def teach(faces: FaceSet, limit: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+            total, done = min(limit, len(faces)), 0
+
+            def count(more: int) -> None:
+                nonlocal done
+                done += more
+                self.inputs.progress(f"dlib, {name}", done, total)
+
+            return teacher_embeddings(faces, limit, folder / f"teacher-{name}.npy", count)
+
+        taught, lessons = teach(data.train, self.options.faces, "train")
+        checked, answers = teach(data.validation, len(data.validation), "validation")
+        # What dlib's embeddings have in common makes strangers' cosine 0.85: a student that learnt it would look good
+        # and tell nobody apart. It is taught what is left without it.
+        self._common = unit_rows(lessons).mean(0)
+        return taught, unit_rows(unit_rows(lessons) - self._common), checked, answers
+
+    def scores(self, stage: SupervisedStage) -> dict[str, float]:
+        found = {}
+        if self.method == "distil":
+            _, _, checked, answers = self._lessons
+            embeddings = predict(stage.network, self.inputs.data.validation.faces[checked])
+            found["held_out_cosine"] = self._cosine(embeddings, answers)
+        held_out = self._held_out(self.inputs.data.validation)
+        if held_out is not None:
+            found["held_out_accuracy"] = best_accuracy(stage.network, *held_out)
+        if self._people is not None:
+            faces, names = self._people
+            distances = pair_distances(embed(stage.network, faces))
+            found["people_accuracy"] = verify(
+                distances, same_pairs(names), self._threshold(stage.network)[0]
+            ).balanced_accuracy
+        return found
+
+    def _cosine(self, embeddings: np.ndarray, answers: np.ndarray) -> float:
+        return float((embeddings * unit_rows(unit_rows(answers) - self._common)).sum(-1).mean())
+
+    def baselines(self) -> dict[str, Baseline]:
+        chance = Baseline(0.5, "by chance")
+        return {
+            "held_out_accuracy": chance,
+            "people_accuracy": chance,
+            "held_out_cosine": Baseline(0.0, "unrelated embeddings"),
+        }
+
+    def results(self, stage: SupervisedStage) -> dict[str, keras.Model]:
+        return {"recognizer": stage.network}
+
+    def provenance(self, stage: SupervisedStage) -> dict[str, Any]:
+        found: dict[str, Any] = {"kind": self.options.kind, "method": self.method}
+        if self.method == "distil":
+            taught = self._lessons[0]
+            found.update(teacher="dlib_face_recognition_resnet_model_v1", faces=len(taught))
+        return found
+
+    def final_scores(self, kept: dict[str, keras.Model]) -> dict[str, Any]:
+        network = kept["recognizer"]
+        threshold, origin = self._threshold(network)
+        scores: dict[str, Any] = {
+            "embedding": "mean of the face's and its mirror image's",
+            "threshold": round(threshold, 4),
+            "threshold_from": origin,
+        }
+        if self.method == "distil":
+            _, _, checked, answers = self._lessons
+            embeddings = embed(network, self.inputs.data.validation.faces[checked])
+            scores["teacher_cosine"] = round(self._cosine(embeddings, answers), 4)
+        measured_on = self._held_out(self.inputs.data.test), f"{self.inputs.data.name}, people of the test split"
+        if self._people is not None and self.inputs.people is not None:
+            measured_on = self._people, self.inputs.people.name
+        people, said = measured_on
+        if people is not None:
+            faces, names = people
+            found = verify(pair_distances(embed(network, faces)), same_pairs(names), scores["threshold"])
+            scores["same_different"] = {"data": said, **asdict(found)}
+        return {"recognizer": scores}
+
+    def _threshold(self, network: keras.Model) -> tuple[float, str]:
+        """The distance under which two faces are one person, and where it comes from: never from what is tested."""
+        data = self.inputs.data
+        if self.method == "distil":
+            _, _, checked, answers = self._lessons
+            faces = data.validation.take(checked)
+            threshold, rate = teachers_threshold(embed(network, faces.faces), answers, faces.genders)
+            return threshold, (
+                f"takes {rate:.1%} of the pairs of one gender in the validation split of {data.name} for one person, "
+                f"as dlib does at its published {SAME_PERSON_DISTANCE}"
+            )
+        for split, name in ((data.validation, "validation"), (data.train, "train")):
+            if (held_out := self._held_out(split)) is not None:
+                shown, names = held_out
+                threshold = best_threshold(pair_distances(embed(network, shown)), same_pairs(names))
+                return threshold, f"the best on people of the {name} split of {data.name}"
+        raise DataError(f"{data.path} holds no two photos of one person to find a threshold on")
+
+    def _held_out(self, split: FaceSet) -> tuple[np.ndarray, list[str]] | None:
+        """Faces and people of a split, where it knows pairs of both kinds."""
+        known = np.flatnonzero([bool(identity) for identity in split.identities])
+        if len(known) > COMPARED:
+            known = np.sort(np.random.default_rng(0).permutation(known)[:COMPARED])
+        names = [split.identities[i] for i in known]
+        return (split.faces[known], names) if 1 < len(set(names)) < len(names) else None
+
+    @cached_property
+    def _people(self) -> tuple[np.ndarray, list[str]] | None:
+        return None if self.inputs.people is None else load_people(Path(self.inputs.people))
+
+
+def people_of(faces: FaceSet) -> list[np.ndarray]:
+    """The indices of each person's faces, for people with two or more, in the order of their names."""
+    names, numbers = np.unique(np.array(faces.identities, dtype=object).astype(str), return_inverse=True)
+    order = np.argsort(numbers, kind="stable")
+    groups = np.split(order, np.cumsum(np.bincount(numbers, minlength=len(names)))[:-1])
+    return [group for name, group in zip(names, groups, strict=True) if name and len(group) > 1]
+
+
+def best_accuracy(network: keras.Model, faces: np.ndarray, names: Sequence[str]) -> float:
+    """Balanced same/different accuracy over all pairs, at the threshold that suits them best."""
+    distances, same = pair_distances(embed(network, faces)), same_pairs(names)
+    return verify(distances, same, best_threshold(distances, same)).balanced_accuracy
 
 
 def teachers_threshold(embeddings: np.ndarray, lessons: np.ndarray, genders: Sequence[str]) -> tuple[float, float]:
@@ -108,7 +278,7 @@ def teachers_threshold(embeddings: np.ndarray, lessons: np.ndarray, genders: Seq
     people: dlib takes a share of the pairs of one gender for one person, and so does the student at the answer.
     """
     of = np.asarray(genders)
-    groups = [of == gender for gender in sorted(set(genders) - {""})]
+    groups = [of == gender for gender in sorted(set(genders) - {""})] or [np.ones(len(of), bool)]
     rate = float(np.mean(np.concatenate([pair_distances(lessons[group]) for group in groups]) < SAME_PERSON_DISTANCE))
     distances = np.concatenate([pair_distances(embeddings[group]) for group in groups])
     return float(np.quantile(distances, rate)), rate
@@ -127,3 +297,68 @@ class Distillation(SupervisedStage):
         apart = ops.matmul(embedding, ops.transpose(embedding)) - ops.matmul(target, ops.transpose(target))
         loss = 1 - cosine + self.SIMILARITY * ops.mean(ops.square(apart))
         return loss, {"loss": loss, "cosine": cosine}
+
+
+class ArcFace(SupervisedStage):
+    """Additive angular margin (Deng et al. 2019) on (faces uint8 (b, 64, 64, 3), people's numbers (b,) int)."""
+
+    LOSSES = ("loss", "accuracy")
+
+    def __init__(self, network: keras.Model, people: int, margin: float, scale: float, seed: int) -> None:
+        super().__init__(network, seed)
+        self.margin = margin
+        self.scale = scale
+        self.centres = self.add_weight(shape=(people, EMBEDDING_SIZE), initializer="random_normal", name="centres")
+
+    @property
+    def trained_variables(self) -> list[keras.Variable]:
+        return [*self.network.trainable_variables, self.centres]
+
+    def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
+        pixels, person, _ = keras.utils.unpack_x_y_sample_weight(data)
+        embedding = self.network(view(unit_faces(pixels), self.random, shift=2), training=True)
+        cosine = ops.matmul(embedding, ops.transpose(ops.normalize(self.centres)))
+        cosine = ops.clip(cosine, -1 + 1e-6, 1 - 1e-6)
+        angle = ops.arccos(cosine)
+        # Past π the cosine would rise again and reward being further off.
+        further = ops.where(
+            angle + self.margin < np.pi, ops.cos(angle + self.margin), cosine - self.margin * np.sin(self.margin)
+        )
+        own = ops.one_hot(person, self.centres.shape[0], dtype="float32")
+        logits = self.scale * ops.where(own > 0, further, cosine)
+        loss = ops.mean(ops.categorical_crossentropy(own, logits, from_logits=True))
+        hit = ops.equal(ops.argmax(cosine, axis=-1), ops.argmax(own, axis=-1))
+        return loss, {"loss": loss, "accuracy": ops.mean(ops.cast(hit, "float32"))}
+
+
+class Triplets(SupervisedStage):
+    """Batch-hard triplets (Hermans et al. 2017) on (faces uint8 (b, 64, 64, 3), people's numbers (b,) int).
+
+    Each face's farthest face of the same person in the batch is to be nearer, by `margin`, than the nearest stranger's.
+    `same` and `different` are the mean distances of all pairs of either kind.
+    """
+
+    LOSSES = ("loss", "same", "different")
+
+    def __init__(self, network: keras.Model, margin: float, seed: int) -> None:
+        super().__init__(network, seed)
+        self.margin = margin
+
+    def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
+        pixels, person, _ = keras.utils.unpack_x_y_sample_weight(data)
+        embedding = self.network(view(unit_faces(pixels), self.random, shift=2), training=True)
+        apart = 2 - 2 * ops.matmul(embedding, ops.transpose(embedding))
+        distance = ops.sqrt(ops.maximum(apart, 1e-8))
+        person = ops.cast(person, "int32")
+        same = ops.cast(ops.equal(person[:, None], person[None]), "float32")
+        farthest = ops.max(distance * same, axis=1)
+        nearest = ops.min(distance + 4.0 * same, axis=1)
+        loss = ops.mean(ops.softplus((farthest - nearest + self.margin) * self.SHARPNESS)) / self.SHARPNESS
+        others = same - ops.eye(ops.shape(person)[0])
+        values = {
+            "same": ops.sum(distance * others) / ops.maximum(ops.sum(others), 1),
+            "different": ops.sum(distance * (1 - same)) / ops.maximum(ops.sum(1 - same), 1),
+        }
+        return loss, {"loss": loss, **values}
+
+    SHARPNESS = 5.0

@@ -1,135 +1,267 @@
 """A training run is a folder that explains itself, and goes on where it was stopped.
 
+RUN/log.txt                 what happened, when
 RUN/model/                  the model so far: what `faceage batch --weights RUN/model` loads
-RUN/<stage>/options.json    everything the stage was started with
-RUN/<stage>/stats.jsonl     one row of losses and scores per epoch
-RUN/<stage>/*.png           what it looked like
-RUN/<stage>/epoch-N.weights.h5   the last checkpoint, with the optimisers' state
+RUN/<stage>/options.json    everything the stage was started with: options, data, networks of earlier stages
+RUN/<stage>/stats.jsonl     one row of losses and scores per epoch, with what they are without learning
+RUN/<stage>/events.*        the same for TensorBoard, pictures too
+RUN/<stage>/reals.png       faces that it trains on
+RUN/<stage>/<what>-N.png    what it looked like after epoch N
+RUN/<stage>/last.weights.h5, best.weights.h5   checkpoints, with the optimisers' state
+RUN/<stage>/model/          the stage's networks, when it has ended, and done.json, what they were made from
 """
 
-import hashlib
+import fcntl
 import json
-import os
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from faceage.data.dataset import FaceSet
-from faceage.errors import UsageError
-from faceage.images import write_text
-from faceage.training.stage import Stage
+from faceage.errors import DataError, UsageError, WeightsError
+from faceage.images import save_png, write_text
+from faceage.outputs.grid import draw_grid
+from faceage.training.checkpoint import Position, load_checkpoint, read_position
+from faceage.training.job import Inputs, Job, Progress, Splits
+from faceage.training.stage import Stage, StageOptions
+from faceage.training.watch import BEST, LAST, Watch, stop_requests
+from faceage.weights import enter_networks, load_network, read_card, save_network, update_card
 
-_CHECKPOINT = re.compile(r"^epoch-(\d+)\.weights\.h5$")
-
-
-class StageRun:
-    """One stage's folder inside a run."""
-
-    def __init__(self, run: Path, stage: str, options: dict[str, Any]) -> None:
-        """Open or create it. Raises UsageError if it was begun with other options."""
-        self.folder = run / stage
-        self.model_folder = run / "model"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.model_folder.mkdir(exist_ok=True)
-        self._check_options(options)
-
-    def _check_options(self, options: dict[str, Any]) -> None:
-        path = self.folder / "options.json"
-        # Training longer is no other run: the number of epochs may grow.
-        fixed = {key: value for key, value in options.items() if key != "epochs"}
-        if self.checkpoint() is not None and path.exists():
-            before = json.loads(path.read_text())
-            changed = sorted(key for key, value in fixed.items() if before.get(key) != value)
-            if changed:
-                given = ", ".join(f"{key}: {before.get(key)} → {fixed[key]}" for key in changed)
-                raise UsageError(f"{self.folder} was begun with other options ({given})", "choose another --run folder")
-        write_text(path, json.dumps(options, indent=2) + "\n")
-
-    def checkpoint(self) -> tuple[int, Path] | None:
-        """The number of finished epochs and the file that holds their outcome."""
-        found = [(int(m[1]), p) for p in self.folder.iterdir() if (m := _CHECKPOINT.match(p.name))]
-        return max(found, default=None)
-
-    def resume(self, model: keras.Model) -> int:
-        """Load the last checkpoint into the compiled `model`; the number of epochs it has already trained."""
-        last = self.checkpoint()
-        if last is None:
-            return 0
-        model.load_weights(last[1])
-        return last[0]
-
-    def fit(
-        self,
-        model: Stage,
-        batches: keras.utils.PyDataset,
-        epochs: int,
-        first_epoch: int,
-        progress: Callable[[int], Any] = lambda steps: None,
-        each_epoch: Callable[[int], dict[str, float]] = lambda epoch: {},
-    ) -> None:
-        """Train `model` from `first_epoch` up to `epochs`, saving after each.
-
-        `progress` is told how many steps have just been done, `each_epoch` the number of the epoch that has just ended;
-        what it answers is added to the epoch's row of scores.
-        """
-        progress(first_epoch * len(batches))
-        if first_epoch < epochs:
-            callback = _EndOfEpoch(self, progress, each_epoch)
-            # Keras would take the batches in an order that a resumed run cannot repeat.
-            model.fit(batches, epochs=epochs, initial_epoch=first_epoch, shuffle=False, callbacks=[callback], verbose=0)
-
-    def stats(self) -> list[dict[str, float]]:
-        """The rows of `stats.jsonl` so far."""
-        path = self.folder / "stats.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def save_checkpoint(self, model: keras.Model, epoch: int) -> None:
-        previous = self.checkpoint()
-        path = self.folder / f"epoch-{epoch}.weights.h5"
-        partial = self.folder / ".partial.weights.h5"
-        model.save_weights(partial)
-        os.replace(partial, path)
-        if previous is not None and previous[1] != path:
-            previous[1].unlink()
-
-    def append_stats(self, row: dict[str, Any]) -> None:
-        # An epoch that ended without its checkpoint is trained again: its first row goes.
-        rows = [*(before for before in self.stats() if before["epoch"] < row["epoch"]), row]
-        write_text(self.folder / "stats.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+PRODUCERS = {
+    "recognizer": "recognizer",
+    "age_estimator": "age",
+    "generator": "gan",
+    "discriminator": "gan",
+    "encoder": "encoder",
+}
+"""The stage that first makes a network. What the identity stage makes of it is for no other stage."""
 
 
-class _EndOfEpoch(keras.callbacks.Callback):
+class Run:
+    """The folder of a run. `start` is a model folder whose networks stand in for stages that the run has not had."""
+
     def __init__(
-        self, run: StageRun, progress: Callable[[int], Any], each_epoch: Callable[[int], dict[str, float]]
+        self,
+        folder: Path,
+        *,
+        start: Path | None = None,
+        people: Path | None = None,
+        progress: Progress = lambda what, done, total: None,
+        say: Callable[[str], Any] = lambda line: None,
     ) -> None:
-        super().__init__()
-        self._run = run
-        self._progress = progress
-        self._each_epoch = each_epoch
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.model_folder = folder / "model"
+        self.start = start
+        self.people = people
+        self.progress = progress
+        self._say = say
 
-    def on_epoch_begin(self, epoch, logs=None) -> None:
-        self._started = time.monotonic()
-        # Checkpoints hold no random state: without this a resumed run would draw its first epoch's latents again.
-        self.model.restart_random(epoch)
+    def log(self, line: str) -> None:
+        """Add a line to log.txt, and pass it on."""
+        with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+        self._say(line)
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
-        self._progress(1)
+    def source(self, name: str, job: type[Job]) -> Path | None:
+        """The model folder that `job` takes network `name` from: of the stage before it, or else `start`."""
+        folder = self.folder / PRODUCERS[name] / "model"
+        if PRODUCERS[name] != job.NAME and name in _networks(folder):
+            return folder
+        return self.start if self.start is not None and name in _networks(self.start) else None
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
-        seconds = time.monotonic() - self._started
-        self.model.join_devices()
-        scores = {**(logs or {}), **self._each_epoch(epoch + 1)}
-        rounded = {name: round(float(value), 5) for name, value in scores.items()}
-        self._run.append_stats({"epoch": epoch + 1, "seconds": round(seconds, 1), **rounded})
-        self._run.save_checkpoint(self.model, epoch + 1)
+    def sources(self, job: type[Job]) -> dict[str, Path]:
+        """Where each network that `job` takes comes from. Raises UsageError for one that it cannot do without."""
+        found: dict[str, Path] = {}
+        for name in (*job.NEEDS, *job.USES):
+            folder = self.source(name, job)
+            if folder is not None:
+                found[name] = folder
+            elif name in job.NEEDS:
+                raise UsageError(
+                    f"{job.NAME} needs the {name} of an earlier stage, which {self.folder} does not have",
+                    f"train it first: faceage train {PRODUCERS[name]}; or name a model that has it with --start",
+                )
+        return found
 
 
-def data_provenance(data: Path, faces: FaceSet) -> dict[str, Any]:
-    """What model.json says of the training data: the file's name, the number of faces and a hash of which they were."""
-    names = hashlib.sha256("\n".join(faces.sources).encode()).hexdigest()
-    return {"data": data.stem, "faces": len(faces), "data_sha256": names, "code": version("faceage")}
+def stage_state(job: type[Job], options: StageOptions, run: Run, data: Splits) -> dict[str, Any]:
+    """Everything that decides how a stage ends: what is the same need not be trained again."""
+    networks = {name: _networks(folder)[name]["sha256"] for name, folder in run.sources(job).items()}
+    return {
+        "options": asdict(options),
+        "data": {"name": data.name, "sha256": data.fingerprint},
+        "networks": networks,
+    }
+
+
+def is_done(job: type[Job], run: Run, state: dict[str, Any]) -> bool:
+    """Whether the stage has ended with just these options, data and networks."""
+    return _read(run.folder / job.NAME / "model" / "done.json") == state
+
+
+def stage_position(run: Run, name: str) -> Position:
+    """How far a stage has come."""
+    last = run.folder / name / LAST
+    return read_position(last) if last.exists() else Position()
+
+
+def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, restart: bool = False) -> bool:
+    """Bring one stage to its end, from where it stands; its networks join RUN/model. False if it had ended before.
+
+    Raises UsageError where the folder was begun with other options or data, unless `restart`, which begins again.
+    """
+    folder = run.folder / job.NAME
+    folder.mkdir(exist_ok=True)
+    with _alone(folder):
+        state = stage_state(job, options, run, data)
+        if is_done(job, run, state) and not restart:
+            run.log(f"{job.NAME}: ended before with the same options, data and networks")
+            return False
+        _open(folder, state, run, restart)
+        sources = run.sources(job)
+        inputs = Inputs(
+            data,
+            folder,
+            {name: _load(place, name, options.dtype) for name, place in sources.items()},
+            {key: value for place in sources.values() for key, value in read_card(place)["scores"].items()},
+            run.people,
+            run.progress,
+            lambda line: run.log(f"{job.NAME}: {line}"),
+        )
+        _train(job(options, inputs), state, run)
+    return True
+
+
+def _train(job: Job, state: dict[str, Any], run: Run) -> None:
+    folder, options = job.inputs.folder, job.options
+    keras.utils.set_random_seed(options.seed)
+    job.prepare()
+    stage = job.stage()
+    last = folder / LAST
+    start = load_checkpoint(last, stage) if last.exists() else Position()
+    job.inputs.say(f"from epoch {start.epoch}, step {start.step}" if start > Position() else "begins")
+    _show_reals(job)
+    with stop_requests() as stop:
+        watch = Watch(job, folder, start, stop)
+        watch.begin(stage)
+        try:
+            for epoch in range(start.epoch, options.epochs):
+                first_step = start.step if epoch == start.epoch else 0
+                # Keras would shuffle the batches in an order that a resumed run cannot repeat.
+                stage.fit(
+                    job.batches(epoch, first_step),
+                    initial_epoch=epoch,
+                    epochs=epoch + 1,
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[watch],
+                )
+        finally:
+            watch.close()
+    _export(job, stage, state, run)
+
+
+def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
+    folder, options = job.inputs.folder, job.options
+    best = folder / BEST
+    kept_epoch = options.epochs
+    if best.exists():
+        load_checkpoint(best, stage)
+        kept_epoch = read_position(best).epoch
+    provenance = {
+        "stage": job.NAME,
+        "data": job.inputs.data.name,
+        "data_sha256": job.inputs.data.fingerprint,
+        "faces": len(job.inputs.data.train),
+        "steps": kept_epoch * job.steps_per_epoch,
+        "options": asdict(options),
+        "networks": state["networks"],
+        "code": version("faceage"),
+        **job.provenance(stage),
+    }
+    made = folder / "model"
+    (made / "done.json").unlink(missing_ok=True)
+    for name, network in job.results(stage).items():
+        save_network(made, name, network, provenance)
+    scores = job.final_scores({name: _load(made, name, "float32") for name in job.MAKES})
+    update_card(made, lambda card: card["scores"].update(scores))
+    enter_networks(run.model_folder, made)
+    write_text(made / "done.json", json.dumps(state, indent=2) + "\n")
+    job.inputs.say(f"ended after {kept_epoch * job.steps_per_epoch} steps, {json.dumps(scores)}")
+
+
+def _open(folder: Path, state: dict[str, Any], run: Run, restart: bool) -> None:
+    """Compare with what the stage was begun with, and note what it is trained with."""
+    path = folder / "options.json"
+    before = _read(path)
+    if before is not None and (folder / LAST).exists():
+        if restart or before.get("networks") != state["networks"]:
+            run.log(f"{folder.name}: begins again" + ("" if restart else ", since the networks it takes have changed"))
+            _clear(folder)
+        else:
+            _check_same(folder, before, state)
+    write_text(path, json.dumps({**state, "code": version("faceage")}, indent=2) + "\n")
+
+
+def _check_same(folder: Path, before: dict[str, Any], state: dict[str, Any]) -> None:
+    old, new = (_flat(one) for one in (before, state))
+    changed = sorted(key for key in new if old.get(key) != new[key])
+    if changed:
+        given = ", ".join(f"{key}: {old.get(key)} → {new[key]}" for key in changed)
+        raise UsageError(
+            f"{folder} was begun with other options ({given})", "choose another --run folder, or --restart the stage"
+        )
+
+
+def _flat(state: dict[str, Any]) -> dict[str, Any]:
+    # Training longer is no other run: the number of epochs may grow.
+    options = {key: value for key, value in state["options"].items() if key != "epochs"}
+    return {**options, **{f"data {key}": value for key, value in state["data"].items()}}
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.suffix in (".h5", ".png", ".jsonl") or path.name.startswith("events."):
+            path.unlink()
+
+
+def _show_reals(job: Job) -> None:
+    faces = job.inputs.data.train
+    # Fewer faces than places are shown again.
+    shown = np.resize(np.random.default_rng(job.options.seed).permutation(len(faces)), 48)
+    save_png(draw_grid(faces.faces[shown].reshape(6, 8, *faces.faces.shape[1:])), job.inputs.folder / "reals.png")
+
+
+def _load(folder: Path, name: str, dtype: str) -> keras.Model:
+    return load_network(folder, read_card(folder), name, dtype)
+
+
+def _networks(folder: Path) -> dict[str, Any]:
+    try:
+        return read_card(folder)["networks"] if folder.is_dir() else {}
+    except WeightsError as error:
+        raise DataError(str(error)) from error
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two trainings in one folder would overwrite each other's checkpoints."""
+    with open(folder / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another process is training in {folder}", "wait for it, or choose another --run"
+            ) from error
+        yield

@@ -1,5 +1,7 @@
-"""What the stages share: averaged losses for `fit()`, and one network trained towards one loss."""
+"""What the stages share: their options, averaged losses for `fit()`, and one network trained towards one loss."""
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -8,6 +10,26 @@ from keras import ops
 from faceage.backend import assign_random, average_devices, fuse, gradients, step_value
 
 _DRAWS_PER_EPOCH = 1_000_000
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """What every stage can be told.
+
+    `steps_per_epoch` 0 is one pass over the training faces; `dtype` a Keras dtype policy; `seed` fixes everything
+    random.
+    """
+
+    epochs: int = 10
+    steps_per_epoch: int = 250
+    batch_size: int = 64
+    learning_rate: float = 2e-4
+    dtype: str = "mixed_bfloat16"
+    seed: int = 0
+
+    def steps(self, faces: int) -> int:
+        """Steps of one epoch over so many faces."""
+        return self.steps_per_epoch or max(1, math.ceil(faces / self.batch_size))
 
 
 class Stage(keras.Model):
@@ -67,20 +89,24 @@ class SupervisedStage(Stage):
         )
         self.network_optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
         # An unbuilt optimiser would be restored from a checkpoint empty, with no more than a warning.
-        self.network_optimizer.build(self.network.trainable_variables)
+        self.network_optimizer.build(self.trained_variables)
         self._apply = fuse(self._apply_gradients)
+
+    @property
+    def trained_variables(self) -> list[keras.Variable]:
+        return self.network.trainable_variables
 
     def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
         """The scalar to minimise for a batch, and the values named in `LOSSES`."""
         raise NotImplementedError
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        _, values, found = gradients(lambda: self.loss_of(data), self.network.trainable_variables)
+        _, values, found = gradients(lambda: self.loss_of(data), self.trained_variables)
         self._apply(found)
         return self.report(**values)
 
     def _apply_gradients(self, found: Any) -> None:
-        self.network_optimizer.apply(found, self.network.trainable_variables)
+        self.network_optimizer.apply(found, self.trained_variables)
 
 
 def unit_faces(pixels: Any) -> Any:

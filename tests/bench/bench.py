@@ -1,4 +1,4 @@
-"""`make bench`: how fast each stage of `faceage batch` is, and what folding the up-sampling gains, in one run.
+"""`make bench`: how fast each stage of `faceage batch` and a training step are, and what folding the up-sampling gains.
 
 bench.py [PHOTOS]     a folder of photos; without it, the example portraits, moved and scaled into 64 photos
 """
@@ -39,6 +39,7 @@ def main() -> None:
         print(f"{stage:<24}{seconds:>10.2f}{summary.faces / seconds:>10.1f}")
     print("(photos are decoded while the other stages are at work)")
     compare_generators(load_model(weights).generator)
+    compare_gan_steps()
 
 
 def make_photos(folder: Path) -> Path:
@@ -82,9 +83,44 @@ def compare_generators(folded) -> None:
         )
 
 
+def compare_gan_steps() -> None:
+    """The GAN's training step as it is against the plain one: up-sampling before each convolution, and float32."""
+    from plain_generator import plain_generator
+
+    from faceage.networks.discriminator import discriminator
+    from faceage.networks.generator import generator
+    from faceage.training.gan import GAN, GANOptions
+
+    def gan(dtype: str, plain: bool) -> GAN:
+        network = generator(dtype)
+        stage = GAN(plain_generator(network) if plain else network, discriminator(dtype), generator(), GANOptions())
+        stage.compile()
+        return stage
+
+    random = np.random.default_rng(0)
+    batch = random.integers(0, 256, (64, 64, 64, 3), np.uint8), np.eye(6, dtype=np.float32)[random.integers(0, 6, 64)]
+    kinds = {"plain, float32": ("float32", True), "folded, float32": ("float32", False)}
+    kinds["folded, mixed_bfloat16"] = ("mixed_bfloat16", False)
+    gans = [gan(*kind) for kind in kinds.values()]
+
+    def steps(stage: GAN) -> None:
+        # As many as it takes for every second kind of step (penalty, average) to have its share.
+        for _ in range(16):
+            stage.train_on_batch(*batch)
+
+    for stage in gans:
+        steps(stage)
+    times = np.array([[_seconds(lambda stage=stage: steps(stage)) / 16 for stage in gans] for _ in range(3)])
+    print(f"\n{'GAN step, batch 64':<24}{'images/s':>10}{'ratio':>10}")
+    for i, name in enumerate(kinds):
+        print(f"{name:<24}{64 / np.median(times[:, i]):>10.0f}{np.median(times[:, 0] / times[:, i]):>10.2f}")
+
+
 def _seconds(call: Callable[[], object]) -> float:
     started = time.perf_counter()
-    np.asarray(call())
+    outcome = call()
+    if outcome is not None:
+        np.asarray(outcome)
     return time.perf_counter() - started
 
 

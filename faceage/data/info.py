@@ -1,0 +1,65 @@
+"""What is in a prepared data set: its counts, and a sheet of its faces to look at."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from faceage.ages import AGE_CLASSES
+from faceage.data.store import SPLITS, opened
+from faceage.images import FACE_SIZE
+from faceage.outputs.grid import draw_grid
+
+PAPER_FACES = 5000
+"""Faces of each age class that Age-cGAN was trained on, at the least."""
+
+
+@dataclass(frozen=True)
+class DataInfo:
+    """Faces in all, per split, per class and per class and split; people known by name; rows dropped per reason."""
+
+    faces: int
+    people: int
+    per_split: dict[str, int]
+    per_class: dict[str, int]
+    per_class_and_split: dict[str, dict[str, int]]
+    dropped: dict[str, int]
+
+    @property
+    def small_classes(self) -> list[str]:
+        """The classes with fewer faces than the paper's."""
+        return [name for name, count in self.per_class.items() if count < PAPER_FACES]
+
+
+def read_info(path: Path) -> DataInfo:
+    """Count what a prepared file holds. Raises DataError for a foreign file."""
+    with opened(path) as file:
+        counts = np.zeros((len(AGE_CLASSES), len(SPLITS)), int)
+        np.add.at(counts, (file["age_class"][:], file["split"][:]), 1)
+        return DataInfo(
+            faces=int(counts.sum()),
+            people=len(set(file["identity"].asstr()[:]) - {""}),
+            per_split=dict(zip(SPLITS, counts.sum(0).tolist(), strict=True)),
+            per_class=dict(zip(AGE_CLASSES, counts.sum(1).tolist(), strict=True)),
+            per_class_and_split={
+                name: dict(zip(SPLITS, row, strict=True))
+                for name, row in zip(AGE_CLASSES, counts.tolist(), strict=True)
+            },
+            dropped=json.loads(file.attrs["dropped"]),
+        )
+
+
+def contact_sheet(path: Path, columns: int = 12) -> Image.Image:
+    """A row of up to `columns` random faces for each age class, the same ones every time, labelled by the class."""
+    cells = np.full((len(AGE_CLASSES), columns, FACE_SIZE, FACE_SIZE, 3), 255, np.uint8)
+    random = np.random.default_rng(0)
+    with opened(path) as file:
+        classes = file["age_class"][:]
+        for index, row in enumerate(cells):
+            members = np.flatnonzero(classes == index)
+            # h5py wants indices in ascending order.
+            chosen = np.sort(random.choice(members, min(columns, len(members)), replace=False))
+            row[: len(chosen)] = file["faces"][chosen]
+    return draw_grid(cells, row_labels=AGE_CLASSES)

@@ -1,0 +1,90 @@
+"""A folder of labelled photos, whatever its layout, as rows and as a prepared data set."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from faceage.data.imdb_wiki import HALVES, imdb_wiki_rows
+from faceage.data.labelled import LABELS, labelled_rows
+from faceage.data.prepare import prepare
+from faceage.data.rows import Filters, Rows
+from faceage.data.store import opened
+from faceage.data.utkface import NO_AGE, utkface_rows
+from faceage.errors import DataError
+
+LAYOUTS = (
+    "a source is IMDB-WIKI as published (imdb_crop/imdb.mat, wiki_crop/wiki.mat), "
+    "a folder with labels.csv (path, age[, identity][, gender]), "
+    "or UTKFace ([age]_[gender]_[race]_[date&time].jpg, for example 26_1_0_20170116171048641.jpg)"
+)
+
+
+def read_rows(source: Path, filters: Filters) -> Rows:
+    """The labelled photos of a folder in one of the `LAYOUTS`, recognised by what lies in it.
+
+    Every row that is not used is in `dropped`, one whose photo is not there as "missing file". Raises DataError for
+    another folder, for label files that cannot be read, and where no row is left.
+    """
+    if not source.is_dir():
+        raise DataError(f"no such folder: {source}", LAYOUTS)
+    if any((source / file).is_file() for file in HALVES.values()):
+        rows = imdb_wiki_rows(source, filters)
+    elif (source / LABELS).is_file():
+        rows = labelled_rows(source, filters)
+    else:
+        rows = utkface_rows(source, filters)
+        if not rows.rows and all(reason == NO_AGE for _, reason in rows.dropped):
+            raise DataError(f"{source} is no source of faces with ages", LAYOUTS)
+    _drop_absent(rows)
+    if not rows.rows:
+        counts = ", ".join(f"{count} {reason}" for reason, count in Counter(r for _, r in rows.dropped).most_common())
+        raise DataError(f"not one photo of {source} can be used: {counts or 'it lists none'}")
+    return rows
+
+
+def prepared(
+    source: Path, run_folder: Path, filters: Filters, progress: Callable[[int, int], Any] = lambda done, total: None
+) -> Path:
+    """`source` itself if it is a prepared file, else run_folder/data.h5, prepared from the folder `source`.
+
+    That takes no time where it was prepared already, and is done anew where the rows have changed since. `progress` is
+    told how many rows are done, of how many. Raises DataError as `read_rows` and `prepare` do.
+    """
+    if source.is_file():
+        with opened(source):
+            return source
+    rows = read_rows(source, filters)
+    out = run_folder / "data.h5"
+    run_folder.mkdir(parents=True, exist_ok=True)
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(done, len(rows.rows))
+
+    prepare(rows, out, count)
+    return out
+
+
+def _drop_absent(rows: Rows) -> None:
+    """Drop the rows whose photo is not there, or has a name that HDF5, which holds UTF-8, cannot keep."""
+    present = []
+    for row in rows.rows:
+        if not row.source.isascii() and not _is_utf8(row.source):
+            rows.drop(row.source, "name is not UTF-8")
+        elif not os.path.isfile(rows.path(row)):
+            rows.drop(row.source, "missing file")
+        else:
+            present.append(row)
+    rows.rows = present
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

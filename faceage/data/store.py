@@ -1,0 +1,92 @@
+"""The prepared data set: one HDF5 file, one row per aligned face, and a table of the rows that gave none."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from faceage.ages import AGE_CLASSES
+from faceage.errors import DataError
+from faceage.images import FACE_SIZE
+
+FORMAT = "faceage-dataset"
+VERSION = 2
+SPLITS = ("train", "validation", "test")
+
+COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {
+    "faces": ((FACE_SIZE, FACE_SIZE, 3), np.uint8),
+    "age": ((), np.int16),
+    "age_class": ((), np.int8),
+    "split": ((), np.int8),
+    "source": ((), str),
+    "gender": ((), str),
+    "identity": ((), str),
+    "box": ((4,), np.float32),
+    "landmarks": ((5, 2), np.float32),
+}
+"""The datasets: the shape and the type of one row. Boxes and landmarks are in pixels of the upright photo."""
+
+DROPPED_COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {"dropped/source": ((), str), "dropped/reason": ((), str)}
+
+_CHUNK = 256
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """A prepared file to read from. Raises DataError for what `faceage data prepare` did not write."""
+    try:
+        with h5py.File(path) as file:
+            if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
+                raise DataError(f"{path} is no prepared data set of this version", "write one: faceage data prepare")
+            yield file
+    except (OSError, KeyError) as error:
+        raise DataError(f"{path} cannot be read as a prepared data set: {error}") from error
+
+
+def write(path: Path, root: Path, rows_sha256: str, parts: Iterable[Mapping[str, Sequence[Any] | np.ndarray]]) -> None:
+    """Write the file from `parts` of `COLUMNS` and `DROPPED_COLUMNS`, one after the other; one is in memory at a time.
+
+    `rows_sha256` says of which rows the file is made.
+    """
+    reasons: Counter[str] = Counter()
+    with h5py.File(path, "w") as file:
+        file.attrs.update(format=FORMAT, version=VERSION, age_classes=list(AGE_CLASSES), splits=list(SPLITS))
+        file.attrs.update(root=str(root.resolve()), rows_sha256=rows_sha256)
+        columns = {**COLUMNS, **DROPPED_COLUMNS}
+        for name, (shape, dtype) in columns.items():
+            kind = h5py.string_dtype() if dtype is str else dtype
+            file.create_dataset(name, (0, *shape), kind, maxshape=(None, *shape), chunks=(_CHUNK, *shape))
+        for part in parts:
+            for name in columns:
+                _append(file[name], part[name])
+            reasons.update(map(str, part["dropped/reason"]))
+        file.attrs["dropped"] = json.dumps(dict(sorted(reasons.items())))
+
+
+def made_of(path: Path, rows_sha256: str) -> bool:
+    """Whether `path` is a prepared file of this version, made of the rows of this hash."""
+    try:
+        with opened(path) as file:
+            return file.attrs["rows_sha256"] == rows_sha256
+    except DataError:
+        return False
+
+
+def load_dropped(path: Path) -> list[tuple[str, str]]:
+    """(source, reason) of every row that is not in the file. Raises DataError for a foreign file."""
+    with opened(path) as file:
+        columns = (file[name].asstr()[:].tolist() for name in DROPPED_COLUMNS)
+        return list(zip(*columns, strict=True))
+
+
+def _append(dataset: h5py.Dataset, values: Sequence[Any] | np.ndarray) -> None:
+    if len(values):
+        start = len(dataset)
+        dataset.resize(start + len(values), axis=0)
+        # h5py takes texts as objects, not as NumPy's fixed-width strings.
+        dataset[start:] = np.asarray(values, object) if h5py.check_string_dtype(dataset.dtype) else values

@@ -1,0 +1,35 @@
+"""How near drawn faces are to real ones: a Fréchet distance on recogniser features (Heusel et al. 2017, with FR)."""
+
+import keras
+import numpy as np
+
+from faceage.ages import one_hot
+from faceage.data.dataset import FaceSet
+from faceage.networks import LATENT_SIZE
+from faceage.networks.predict import draw, predict
+
+FACES = 1024
+"""Faces on each side, at most: the distance depends on how many there are."""
+
+
+def realism(generator: keras.Model, recognizer: keras.Model, real: FaceSet, seed: int = 0) -> float:
+    """Fréchet distance of the embeddings of `real` faces and of faces drawn at the same ages."""
+    real = real.take(np.arange(min(FACES, len(real))))
+    latents = np.random.default_rng(seed).standard_normal((len(real), LATENT_SIZE), dtype=np.float32)
+    drawn = draw(generator, latents, one_hot(real.classes))
+    return frechet(predict(recognizer, real.faces), predict(recognizer, drawn))
+
+
+def realism_floor(recognizer: keras.Model, one: FaceSet, other: FaceSet) -> float:
+    """The distance of two sets of real faces, as many as `realism` compares: what even perfect faces would have."""
+    count = min(FACES, len(one), len(other))
+    return frechet(*(predict(recognizer, faces.faces[:count]) for faces in (one, other)))
+
+
+def frechet(one: np.ndarray, other: np.ndarray) -> float:
+    """Fréchet distance of two Gaussians with the moments of (n, d) and (m, d) rows: 0 for equal ones."""
+    (mean_a, cov_a), (mean_b, cov_b) = ((rows.mean(0), np.cov(rows, rowvar=False)) for rows in (one, other))
+    values, vectors = np.linalg.eigh(cov_a)
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    between = np.sqrt(np.linalg.eigvalsh(root @ cov_b @ root).clip(0)).sum()
+    return float(np.square(mean_a - mean_b).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * between)

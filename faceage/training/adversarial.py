@@ -1,0 +1,144 @@
+"""What the stages that train against a discriminator share: its loss, and the moving average of what is kept."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from faceage.ages import AGE_CLASSES
+from faceage.backend import fuse, input_gradient
+from faceage.networks.augment import view
+from faceage.training.stage import Stage, StageOptions
+
+R1_EVERY = 16
+"""Steps between gradient penalties, each weighed so much more (Karras et al. 2020)."""
+AVERAGE_EVERY = 4
+"""Steps between updates of the moving average."""
+
+
+@dataclass(frozen=True)
+class AdversarialOptions(StageOptions):
+    """How D is trained and how the networks that are kept follow the trained ones.
+
+    `beta_1` and `beta_2` are Adam's; `wrong_age` weighs real faces shown with a wrong age, which count as fake (Reed et
+    al. 2016); `r1` the gradient penalty on real faces (Mescheder et al. 2018); `augment` shows D everything shifted,
+    mirrored, lighter or darker (Zhao et al. 2020); `average_decay` is that of the moving average per step, 0 for none.
+    """
+
+    beta_1: float = 0.0
+    beta_2: float = 0.99
+    wrong_age: float = 0.3
+    r1: float = 1.0
+    augment: bool = True
+    average_decay: float = 0.999
+
+
+class AdversarialStage(Stage):
+    """Trains networks against `discriminator` with the non-saturating logistic loss (Goodfellow et al. 2014).
+
+    `trained` are the networks that learn, besides D; `averages` the moving averages of them, in the same order, which
+    are what is kept in the end.
+    """
+
+    def __init__(
+        self,
+        discriminator: keras.Model,
+        trained: list[keras.Model],
+        averages: list[keras.Model],
+        options: AdversarialOptions,
+    ) -> None:
+        super().__init__(options.seed)
+        self.discriminator = discriminator
+        self.trained = trained
+        self.averages = averages
+        self.options = options
+        for average, network in zip(averages, trained, strict=True):
+            average.set_weights(network.get_weights())
+        self.steps = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False, name="steps")
+        self.built = True
+
+    def compile(self, **kwargs: Any) -> None:
+        super().compile(**kwargs)
+        adam = self.options.learning_rate, self.options.beta_1, self.options.beta_2
+        self.trained_optimizer = keras.optimizers.Adam(*adam)
+        self.discriminator_optimizer = keras.optimizers.Adam(*adam)
+        # Unbuilt optimisers would be restored from a checkpoint empty, with no more than a warning.
+        self.trained_optimizer.build(self.trained_variables)
+        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+        self._apply = fuse(self._apply_gradients)
+        self._average = fuse(self._average_weights)
+
+    @property
+    def trained_variables(self) -> list[keras.Variable]:
+        return [variable for network in self.trained for variable in network.trainable_variables]
+
+    def fooling(self, faces: Any, ages: Any) -> Any:
+        """What (b, 64, 64, 3) drawn `faces` of one-hot `ages` lose where D does not take them for real."""
+        return ops.mean(ops.softplus(-self.discriminator([self.seen(faces), ages], training=True)))
+
+    def telling_apart(self, faces: Any, ages: Any, drawn: list[tuple[Any, Any]]) -> tuple[Any, tuple[Any, dict]]:
+        """D's loss on real `faces`, on each of `drawn` (faces, ages), and on real faces of a wrong age.
+
+        Answers (loss with the gradient penalty, (loss without it, the shares that D judges rightly)).
+        """
+        real = self.discriminator([self.seen(faces), ages], training=True)
+        fakes = [self.discriminator([self.seen(f), a], training=True) for f, a in drawn]
+        loss = ops.mean(ops.softplus(-real)) + sum(ops.mean(ops.softplus(fake)) for fake in fakes) / len(fakes)
+        shares = {"d_real": _share(real > 0), "d_fake": sum(_share(fake < 0) for fake in fakes) / len(fakes)}
+        if self.options.wrong_age:
+            wrong = self.discriminator([self.seen(faces), self.wrong_ages(ages)], training=True)
+            loss = loss + self.options.wrong_age * ops.mean(ops.softplus(wrong))
+            shares["d_wrong_age"] = _share(wrong < 0)
+        else:
+            shares["d_wrong_age"] = ops.zeros(())
+        if not self.options.r1:
+            return loss, (loss, shares)
+        penalty = ops.cond(
+            ops.equal(self.steps % R1_EVERY, 0),
+            lambda: self._gradient_penalty(self.seen(faces), ages),
+            lambda: ops.zeros(()),
+        )
+        return loss + 0.5 * self.options.r1 * R1_EVERY * penalty, (loss, shares)
+
+    def seen(self, faces: Any) -> Any:
+        """`faces` as D sees them."""
+        return view(faces, self.random) if self.options.augment else faces
+
+    def update(self, gradients: Any, discriminator_gradients: Any) -> None:
+        """End a step: move both sides, then the averages."""
+        self._apply(gradients, discriminator_gradients)
+        self.steps.assign_add(1)
+        average_now = ops.equal(self.steps % self._average_every, 0)
+        ops.cond(average_now, self._average, lambda: ops.zeros(()))
+
+    @property
+    def _average_every(self) -> int:
+        return AVERAGE_EVERY if self.options.average_decay else 1
+
+    def wrong_ages(self, ages: Any) -> Any:
+        """A class other than the true one for each row, all others equally likely."""
+        classes = len(AGE_CLASSES)
+        step = keras.random.randint((ops.shape(ages)[0],), 1, classes, seed=self.random)
+        return ops.one_hot((ops.argmax(ages, axis=-1) + ops.cast(step, "int32")) % classes, classes)
+
+    def _gradient_penalty(self, faces: Any, ages: Any) -> Any:
+        gradient = input_gradient(lambda x: self.discriminator([x, ages], training=True), faces)
+        return ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
+
+    def _apply_gradients(self, gradients: Any, discriminator_gradients: Any) -> None:
+        self.trained_optimizer.apply(gradients, self.trained_variables)
+        self.discriminator_optimizer.apply(discriminator_gradients, self.discriminator.trainable_variables)
+
+    def _average_weights(self) -> Any:
+        # Until the average has seen enough steps to forget its random beginning, it forgets faster.
+        steps = ops.cast(self.steps, "float32")
+        decay = ops.minimum(self.options.average_decay**AVERAGE_EVERY, steps / (steps + 10 * AVERAGE_EVERY))
+        for average, network in zip(self.averages, self.trained, strict=True):
+            for kept, new in zip(average.weights, network.weights, strict=True):
+                kept.assign(kept * decay + (1 - decay) * ops.cast(new, kept.dtype))
+        return ops.zeros(())
+
+
+def _share(condition: Any) -> Any:
+    return ops.mean(ops.cast(condition, "float32"))

@@ -1,0 +1,248 @@
+"""Stage 3, identity: E and G are refined together, on real photos, through the frozen recogniser.
+
+What the encoder learnt from G's own faces does not hold for photos. Here the person in a photo is to be the person that
+G draws from E's latent, at the photo's age and at any other; the terms besides identity keep that from collapsing.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from PIL import Image
+
+from faceage.ages import AGE_CLASSES, one_hot
+from faceage.backend import gradients
+from faceage.data.dataset import FaceSet
+from faceage.evaluation.verification import pair_distances
+from faceage.networks.augment import shift_and_flip
+from faceage.networks.encoder import encoder
+from faceage.networks.generator import generator
+from faceage.networks.predict import draw, predict
+from faceage.outputs.samples import aged_grid
+from faceage.training.adversarial import AdversarialOptions, AdversarialStage
+from faceage.training.job import Baseline, Job
+from faceage.training.stage import unit_faces
+from faceage.weights import MIN_ACCURACY, check_recognizer
+
+HELD_OUT = 512
+"""Faces, at most, that are rebuilt and aged after each epoch."""
+
+
+@dataclass(frozen=True)
+class IdentityOptions(AdversarialOptions):
+    """8 epochs of 250 steps, 40 minutes on two fast CPU cores.
+
+    The distances are ‖FR(x) − FR(G(E(x), y))‖₂, 0..2. `same_age` and `other_age` weigh the identity of the face drawn
+    at the photo's age and at a random other one; `pixel` the mean absolute difference (in -1..1) to the photo;
+    `adversarial` D's word on aged and on sampled faces; `latent` how far the first two moments of E's z in a batch are
+    from N(0, 1)'s; `aged_age` and `sampled_age` the age estimator's cross-entropy on aged and on sampled faces.
+    A recogniser that is less accurate than `min_accuracy` on people it does not know is not looked through.
+    """
+
+    epochs: int = 8
+    learning_rate: float = 1e-4
+    same_age: float = 1.0
+    other_age: float = 0.5
+    pixel: float = 2.0
+    adversarial: float = 0.25
+    latent: float = 1.0
+    aged_age: float = 0.15
+    sampled_age: float = 0.1
+    min_accuracy: float = MIN_ACCURACY
+
+
+class IdentityJob(Job):
+    """Refines E, G and D on the photos of the train split."""
+
+    NAME = "identity"
+    MAKES = ("encoder", "generator", "discriminator")
+    NEEDS = ("encoder", "generator", "discriminator", "recognizer", "age_estimator")
+    OPTIONS = IdentityOptions
+
+    def prepare(self) -> None:
+        check_recognizer(
+            self.inputs.scores,
+            self.options.min_accuracy,
+            "train it for longer, measure it with --people DIR, or use it all the same: --set min_accuracy=0 "
+            "(of train all: --set identity.min_accuracy=0)",
+        )
+
+    def best(self) -> tuple[str, bool]:
+        return "held_out_loss", False
+
+    def stage(self) -> "IdentityTraining":
+        networks = self.inputs.networks
+        for name in self.MAKES:
+            networks[name].trainable = True
+        stage = IdentityTraining(**networks, encoding=encoder(), drawing=generator(), options=self.options)
+        stage.compile()
+        return stage
+
+    def scores(self, stage: "IdentityTraining") -> dict[str, float]:
+        found = identity_scores(
+            stage.encoding, stage.drawing, stage.recognizer, stage.age_estimator, self.inputs.data.validation
+        )
+        options = self.options
+        loss = options.same_age * found["same_age"] + options.other_age * found["other_age"]
+        loss += options.aged_age * found["aged_cross_entropy"]
+        return {f"held_out_{name}": value for name, value in {**found, "loss": loss}.items()}
+
+    def pictures(self, stage: "IdentityTraining") -> dict[str, Image.Image]:
+        return {"faces": aged_grid(stage.encoding, stage.drawing, self.inputs.data.validation, rows=8)}
+
+    def baselines(self) -> dict[str, Baseline]:
+        networks, held_out = self.inputs.networks, self.inputs.data.validation
+        before = identity_scores(
+            networks["encoder"], networks["generator"], networks["recognizer"], networks["age_estimator"], held_out
+        )
+        shown = held_out.faces[:HELD_OUT]
+        strangers = float(np.median(pair_distances(predict(networks["recognizer"], shown))))
+        of_strangers = Baseline(strangers, "median of different people")
+        return {
+            "same_age": of_strangers,
+            "other_age": of_strangers,
+            **{f"held_out_{name}": Baseline(value, "before the stage") for name, value in before.items()},
+        }
+
+    def results(self, stage: "IdentityTraining") -> dict[str, keras.Model]:
+        return {"encoder": stage.encoding, "generator": stage.drawing, "discriminator": stage.discriminator}
+
+    def final_scores(self, kept: dict[str, keras.Model]) -> dict[str, Any]:
+        networks, test = self.inputs.networks, self.inputs.data.test
+        found = identity_scores(
+            kept["encoder"], kept["generator"], networks["recognizer"], networks["age_estimator"], test
+        )
+        rounded = {name: round(value, 4) for name, value in found.items()}
+        judged = "by the recogniser and the age estimator that E and G were trained through"
+        faces = min(HELD_OUT, len(test))
+        return {
+            "identity": {**rounded, "faces": faces, "data": f"{self.inputs.data.name}, test split", "judge": judged}
+        }
+
+
+def identity_scores(
+    encoder: keras.Model,
+    generator: keras.Model,
+    recognizer: keras.Model,
+    age_estimator: keras.Model,
+    faces: FaceSet,
+) -> dict[str, float]:
+    """What E and G make of up to `HELD_OUT` of `faces`, in the eyes of FR and of the age estimator.
+
+    `same_age` and `other_age` are the mean distances to the photo of the face drawn at its own and at a random other
+    age; `aged_hits` and `aged_cross_entropy` say whether the latter looks that age.
+    """
+    faces = faces.take(np.arange(min(HELD_OUT, len(faces))))
+    steps = np.random.default_rng(0).integers(1, len(AGE_CLASSES), len(faces))
+    others = (faces.classes + steps) % len(AGE_CLASSES)
+    latents, embeddings = predict(encoder, faces.faces), predict(recognizer, faces.faces)
+    found, aged = [], faces.faces
+    for classes in (faces.classes, others):
+        aged = draw(generator, latents, one_hot(classes))
+        found.append(float(np.linalg.norm(predict(recognizer, aged) - embeddings, axis=1).mean()))
+    guess = predict(age_estimator, aged)
+    return {
+        "same_age": found[0],
+        "other_age": found[1],
+        "aged_hits": float((guess.argmax(1) == others).mean()),
+        "aged_cross_entropy": float(-np.log(guess[np.arange(len(guess)), others] + 1e-7).mean()),
+    }
+
+
+class IdentityTraining(AdversarialStage):
+    """Trains E and G, and D with them, on (faces uint8 (b, 64, 64, 3), one-hot ages (b, 6)).
+
+    `recognizer` and `age_estimator` are frozen, and see the photo and what is drawn through the same random shift,
+    mirroring and noise: networks that look through one fixed view learn to fool it. E and G run as they will be used,
+    with their batch norm's kept statistics. `encoding` and `drawing` are the moving averages of E and G that are kept.
+    """
+
+    LOSSES = ("loss", "same_age", "other_age", "pixel", "latent", "aged_age", "g_loss", "d_loss", "d_real", "d_fake")
+    SHIFT = 2
+    NOISE = 0.05
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        recognizer: keras.Model,
+        age_estimator: keras.Model,
+        encoding: keras.Model,
+        drawing: keras.Model,
+        options: IdentityOptions = IdentityOptions(),
+    ) -> None:
+        super().__init__(discriminator, [encoder, generator], [encoding, drawing], options)
+        self.encoding = encoding
+        self.drawing = drawing
+        self.encoder = encoder
+        self.generator = generator
+        self.recognizer = recognizer
+        self.age_estimator = age_estimator
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        pixels, ages, _ = keras.utils.unpack_x_y_sample_weight(data)
+        faces, ages = unit_faces(pixels), ops.cast(ages, "float32")
+        other_ages = self.wrong_ages(ages)
+        loss, (values, aged, sampled), found = gradients(
+            lambda: self.loss_of(faces, ages, other_ages), self.trained_variables
+        )
+        drawn = [(ops.stop_gradient(aged), other_ages), (ops.stop_gradient(sampled), ages)]
+        _, (d_loss, shares), d_gradients = gradients(
+            lambda: self.telling_apart(faces, ages, drawn), self.discriminator.trainable_variables
+        )
+        self.update(found, d_gradients)
+        return self.report(loss=loss, d_loss=d_loss, **values, **shares)
+
+    def loss_of(self, faces: Any, ages: Any, other_ages: Any) -> tuple[Any, tuple[dict[str, Any], Any, Any]]:
+        """The scalar to minimise, and (the values named in `LOSSES`, aged faces, sampled faces)."""
+        weights: Any = self.options
+        latents = self.encoder(faces, training=False)
+        random = keras.random.normal(ops.shape(latents), seed=self.random)
+        drawn = self.generator(
+            [ops.concatenate([latents, latents, random]), ops.concatenate([ages, other_ages, ages])], training=False
+        )
+        same, aged, sampled = ops.split(drawn, 3)
+        face_view, same_view, aged_view, sampled_view = self._views(faces, same, aged, sampled)
+        target, *embeddings = ops.split(
+            self.recognizer(ops.concatenate([face_view, same_view, aged_view]), training=False), 3
+        )
+        target = ops.stop_gradient(target)
+        same_age, other_age = (ops.mean(distance(target, embedding)) for embedding in embeddings)
+        aged_guess, sampled_guess = ops.split(
+            self.age_estimator(ops.concatenate([aged_view, sampled_view]), training=False), 2
+        )
+        aged_age, sampled_age = cross_entropy(other_ages, aged_guess), cross_entropy(ages, sampled_guess)
+        pixel = ops.mean(ops.abs(faces - same))
+        mean, variance = ops.moments(latents, axes=0)
+        latent = ops.mean(ops.square(mean)) + ops.mean(ops.square(variance - 1))
+        g_loss = self.fooling(aged, other_ages) + self.fooling(sampled, ages)
+        loss = (
+            weights.same_age * same_age
+            + weights.other_age * other_age
+            + weights.pixel * pixel
+            + weights.adversarial * g_loss
+            + weights.latent * latent
+            + weights.aged_age * aged_age
+            + weights.sampled_age * sampled_age
+        )
+        values = {"same_age": same_age, "other_age": other_age, "pixel": pixel, "latent": latent}
+        return loss, ({**values, "aged_age": aged_age, "g_loss": g_loss}, aged, sampled)
+
+    def _views(self, *faces: Any) -> list[Any]:
+        """All of (b, 64, 64, 3) through one random view for each row."""
+        seen = shift_and_flip(ops.concatenate(faces, axis=-1), self.random, self.SHIFT)
+        noise = self.NOISE * keras.random.normal(ops.shape(faces[0]), seed=self.random)
+        return [part + noise for part in ops.split(seen, len(faces), axis=-1)]
+
+
+def distance(a: Any, b: Any) -> Any:
+    """Euclidean distance of (b, n) rows, (b,); the small constant keeps its gradient finite at zero."""
+    return ops.sqrt(ops.sum(ops.square(a - b), axis=-1) + 1e-8)
+
+
+def cross_entropy(target: Any, guess: Any) -> Any:
+    """Mean over (b, 6) rows of class probabilities."""
+    return -ops.mean(ops.sum(target * ops.log(guess + 1e-7), axis=-1))

@@ -1,0 +1,281 @@
+"""A run's folder: it explains itself, goes on where it was stopped, and loses nothing."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_training import STEPS, Brightness, BrightnessJob, BrightnessOptions, TinySplits
+
+from faceage.errors import Interrupted, TrainingError, UsageError
+from faceage.training.checkpoint import Position, load_checkpoint, read_position, save_checkpoint
+from faceage.training.run import Run, stage_position, train_stage
+from faceage.training.watch import read_rows
+
+SCRIPT = Path(__file__).parent / "tiny_training.py"
+
+
+def train(
+    folder: Path, *, progress=lambda what, done, total: None, data=None, restart=False, job=BrightnessJob, **changes
+):
+    """Train the smallest stage in `folder`; whether it trained at all, and the folder's rows of scores."""
+    run = Run(folder, progress=progress)
+    trained = train_stage(job, BrightnessOptions(**changes), run, data or TinySplits(), restart)
+    return trained, read_rows(folder / "brightness" / "stats.jsonl")
+
+
+def contents(checkpoint: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    with h5py.File(checkpoint) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def assert_same_checkpoint(one: Path, other: Path) -> None:
+    ours, theirs = contents(one), contents(other)
+    assert ours.keys() == theirs.keys()
+    assert len(ours) > 5
+    for name, values in ours.items():
+        np.testing.assert_array_equal(values, theirs[name], err_msg=name)
+
+
+def without_seconds(rows: list[dict]) -> list[dict]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+LAST = Path("brightness", "last.weights.h5")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    return folder, train(folder)[1]
+
+
+def stop_at(step: int, number: int = signal.SIGTERM):
+    """A progress function that sends this process a signal at a step."""
+
+    def progress(what: str, done: int, total: int) -> None:
+        if done == step:
+            os.kill(os.getpid(), number)
+
+    return progress
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("step", [1, STEPS - 1, STEPS, STEPS + 1, 4 * STEPS - 1])
+def test_a_stopped_run_ends_bit_for_bit_as_the_unbroken_one(tmp_path, unbroken, step, number):
+    folder, rows = unbroken
+    with pytest.raises(Interrupted, match=signal.Signals(number).name) as stopped:
+        train(tmp_path, progress=stop_at(step, number))
+    assert stopped.value.exit_code == 130
+    assert stage_position(Run(tmp_path), "brightness") == Position(*divmod(step, STEPS))
+    told = []
+    _, again = train(tmp_path, progress=lambda what, done, total: told.append((done, total)))
+    assert told[0] == (step, 4 * STEPS)
+    assert told[-1] == (4 * STEPS, 4 * STEPS)
+    assert_same_checkpoint(tmp_path / LAST, folder / LAST)
+    assert without_seconds(again) == without_seconds(rows)
+    assert len({row["pixels"] for row in rows}) == 4
+
+
+def test_signals_are_handed_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    train(tmp_path, epochs=1)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def tiny_gan(folder: Path, epochs: int = 3) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, folder, str(epochs)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+def test_a_killed_gan_ends_bit_for_bit_as_the_unbroken_one(tmp_path):
+    unbroken = tiny_gan(tmp_path / "unbroken")
+    killed = tiny_gan(tmp_path / "killed")
+    for line in killed.stdout:
+        # In the middle of the second epoch.
+        if line == f"step {STEPS + 2}\n":
+            killed.kill()
+            break
+    assert killed.wait() == -signal.SIGKILL
+    assert read_position(tmp_path / "killed" / "gan" / "last.weights.h5") == Position(1)
+    again = tiny_gan(tmp_path / "killed")
+    lines = again.stdout.read().splitlines()
+    unbroken.stdout.read()
+    assert (again.wait(), unbroken.wait()) == (0, 0)
+    assert lines[0] == f"step {STEPS}"
+    one, other = (tmp_path / name / "gan" for name in ("killed", "unbroken"))
+    assert_same_checkpoint(one / "last.weights.h5", other / "last.weights.h5")
+    assert without_seconds(read_rows(one / "stats.jsonl")) == without_seconds(read_rows(other / "stats.jsonl"))
+    assert (one / "samples-0003.png").read_bytes() == (other / "samples-0003.png").read_bytes()
+
+
+def test_an_epoch_that_was_not_checkpointed_is_told_once(tmp_path, unbroken):
+    _, rows = train(tmp_path, epochs=2)
+    # Killed after the row of epoch 3 and before its checkpoint.
+    with open(tmp_path / "brightness" / "stats.jsonl", "a") as file:
+        file.write(json.dumps({**rows[1], "epoch": 3, "loss": 99.0}) + "\n")
+    _, rows = train(tmp_path)
+    assert without_seconds(rows) == without_seconds(unbroken[1])
+
+
+def test_a_run_may_train_for_longer(tmp_path, unbroken):
+    train(tmp_path, epochs=2)
+    trained, rows = train(tmp_path, epochs=4)
+    assert trained
+    assert without_seconds(rows) == without_seconds(unbroken[1])
+    assert_same_checkpoint(tmp_path / LAST, unbroken[0] / LAST)
+
+
+def test_what_has_ended_is_not_trained_again(tmp_path):
+    assert train(tmp_path, epochs=2)[0]
+    before = (tmp_path / LAST).stat().st_mtime_ns
+    told = []
+    assert not train(tmp_path, epochs=2, progress=lambda *what: told.append(what))[0]
+    assert told == []
+    assert (tmp_path / LAST).stat().st_mtime_ns == before
+    assert "ended before" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seed": 1}, r"seed: 0 → 1\)"),
+        ({"learning_rate": 0.5, "batch_size": 4, "epochs": 9}, r"batch_size: 8 → 4, learning_rate: 0.1 → 0.5\)"),
+        ({"data": TinySplits("others")}, r"data sha256: noise → others\)"),
+    ],
+)
+def test_other_options_or_data_are_refused_once_it_has_trained(tmp_path, change, said):
+    train(tmp_path, epochs=1)
+    options = (tmp_path / "brightness" / "options.json").read_text()
+    with pytest.raises(UsageError, match=said) as error:
+        train(tmp_path, **change)
+    assert "--restart" in error.value.hint
+    assert (tmp_path / "brightness" / "options.json").read_text() == options
+    trained, rows = train(tmp_path, restart=True, **{"epochs": 1, **change})
+    assert trained
+    assert rows[0]["epoch"] == 1
+    assert json.loads((tmp_path / "brightness" / "options.json").read_text()) != json.loads(options)
+
+
+def test_a_run_explains_itself(tmp_path):
+    _, rows = train(tmp_path, epochs=2)
+    folder = tmp_path / "brightness"
+    options = json.loads((folder / "options.json").read_text())
+    assert options["options"]["learning_rate"] == 0.1
+    assert options["data"] == {"name": "noise", "sha256": "noise"}
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert all(row["baselines"] == {"loss": pytest.approx(1 / 6, abs=1e-5)} for row in rows)
+    log = (tmp_path / "log.txt").read_text()
+    assert "epoch 2/2: " in log
+    assert "(always zero: 0.1667)" in log
+    with Image.open(folder / "reals.png") as reals:
+        assert reals.size == (8 * 66 + 2, 6 * 66 + 2)
+    scalars = tensorboard_scalars(folder)
+    assert {"loss", "pixels", "score", "loss/baseline"} <= scalars.keys()
+    assert scalars["score"] == [(row["epoch"], pytest.approx(row["score"], rel=1e-6)) for row in rows]
+
+
+def tensorboard_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What the events files say, read by their published layout: length, checksum, protocol buffer, checksum."""
+    import struct
+
+    from tensorboardX.proto.event_pb2 import Event
+
+    found: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted(folder.glob("events.*")):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    found.setdefault(value.tag, []).append((event.step, value.simple_value))
+            data = data[16 + length :]
+    return found
+
+
+class Best(BrightnessJob):
+    """Says that its second epoch was the best."""
+
+    def scores(self, stage: Brightness) -> dict[str, float]:
+        epoch = int(stage.network_optimizer.iterations) // STEPS
+        return {"score": {1: 0.5, 2: 0.9, 3: 0.4, 4: 0.9}[epoch]}
+
+    def best(self) -> tuple[str, bool]:
+        return "score", True
+
+
+def test_the_best_epoch_is_kept_beside_the_last(tmp_path):
+    train(tmp_path, job=Best, epochs=3)
+    best = tmp_path / "brightness" / "best.weights.h5"
+    assert read_position(best) == Position(2)
+    assert read_position(tmp_path / LAST) == Position(3)
+    # As good is not better, and what an earlier run found still counts.
+    train(tmp_path, job=Best, epochs=4)
+    assert read_position(best) == Position(2)
+    assert "ended after 8 steps" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("learning_rate", [1e30])
+def test_a_loss_that_is_no_number_ends_the_run_and_names_what_is_good(tmp_path, learning_rate):
+    with pytest.raises(TrainingError, match=r"is (nan|inf) after step [234] of epoch 1") as error:
+        train(tmp_path, learning_rate=learning_rate)
+    assert "none yet" in error.value.hint
+    train(tmp_path / "good", epochs=1)
+    good = tmp_path / "good" / LAST
+    with h5py.File(good, "a") as file:
+        name = next(name for name, values in contents(good).items() if values.shape == (3, 16))
+        file[name][:] = 1e30
+    with pytest.raises(TrainingError, match="after step 1 of epoch 2") as error:
+        train(tmp_path / "good")
+    assert str(good) in error.value.hint
+    assert read_position(good) == Position(1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
+    train(tmp_path, epochs=1)
+    path = tmp_path / LAST
+    before = path.read_bytes()
+    stage = BrightnessJob(BrightnessOptions(), None).stage()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        with pytest.raises(TrainingError, match="cannot be written") as error:
+            save_checkpoint(path, stage, Position(2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "as it was before" in error.value.hint
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob(".*partial*"))
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading")
+def test_a_foreign_checkpoint_is_refused(tmp_path):
+    stage = BrightnessJob(BrightnessOptions(), None).stage()
+    path = tmp_path / "last.weights.h5"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(path)
+    with pytest.raises(TrainingError, match="no checkpoint of this stage"):
+        load_checkpoint(path, stage)
+    path.write_bytes(b"no HDF5")
+    with pytest.raises(TrainingError, match="no checkpoint of this stage"):
+        load_checkpoint(path, stage)
+
+
+def test_two_trainings_in_one_folder_are_told(tmp_path):
+    def again(what, done, total):
+        with pytest.raises(UsageError, match="another process"):
+            train(tmp_path)
+
+    assert train(tmp_path, epochs=1, progress=again)[0]
