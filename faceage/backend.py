@@ -1,12 +1,31 @@
-"""The only code that knows which backend Keras runs on: gradients, and compiling a step."""
+"""The only code that knows which backend Keras runs on: gradients, compiling a step, and training on several devices.
 
-from collections.abc import Callable, Sequence
+Several devices (TensorFlow's MirroredStrategy, over machines too by MultiWorkerMirroredStrategy) each hold all the
+weights and take an equal part of every batch, in its order; their gradients are added up before a weight moves. So the
+outcome is that of one device on the whole batch, but for two things: batch normalisation takes its statistics, and a
+loss that compares the faces of a batch compares them, within a device's part; and each device draws its own random
+numbers.
+"""
+
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import keras
 from keras import ops
 
 from faceage.errors import UsageError
+
+DEVICES = ("one", "all")
+"""What training may run on: one device, or all of this machine and of those that TF_CONFIG names."""
+
+_STREAMS = 1_000_003
+"""Between the random seeds of two devices; a stage's own seeds lie closer together."""
 
 
 def _unsupported() -> UsageError:
@@ -23,7 +42,9 @@ if keras.backend.backend() == "tensorflow":
         """Call `loss() → (scalar, extras)` and differentiate it: (scalar, extras, one gradient per variable)."""
         with tf.GradientTape() as tape:
             value, extras = loss()
-        return value, extras, tape.gradient(value, [variable.value for variable in variables])
+            # A mean over one of so many equal parts of the batch; the optimiser adds up what the devices find.
+            part = value / tf.distribute.get_strategy().num_replicas_in_sync
+        return value, extras, tape.gradient(part, [variable.value for variable in variables])
 
     def input_gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
         """d sum(function(inputs)) / d inputs, itself differentiable."""
@@ -38,7 +59,77 @@ if keras.backend.backend() == "tensorflow":
 
     def fuse(update: Callable) -> Callable:
         """`update`, element-wise work on large arrays, in one pass over memory (XLA: a third of the time)."""
-        return tf.function(update, jit_compile=True)
+        # What several devices exchange within an update, XLA cannot compile.
+        return update if tf.distribute.has_strategy() else tf.function(update, jit_compile=True)
+
+    def distribution(devices: str, batch_size: int) -> AbstractContextManager[Any]:
+        """What is made and trained inside is so on `devices`, one of `DEVICES`, in global batches of `batch_size`.
+
+        With TF_CONFIG set, "all" waits for the other workers of the cluster, each started with the same command, and
+        from then on all do the same at the same time, measuring and saving too. It has to be the first thing that
+        TensorFlow is asked for in a process.
+        """
+        strategy = _all_devices() if devices == "all" else tf.distribute.get_strategy()
+        parts = strategy.num_replicas_in_sync
+        if batch_size % parts:
+            raise UsageError(
+                f"a batch of {batch_size} faces cannot be shared out equally among {parts} devices",
+                f"use a batch of {-(-batch_size // parts) * parts}",
+            )
+        return strategy.scope() if parts > 1 else nullcontext()
+
+    @functools.cache
+    def _all_devices() -> Any:
+        if "TF_CONFIG" in os.environ:
+            try:
+                return tf.distribute.MultiWorkerMirroredStrategy()
+            except (ValueError, KeyError) as error:
+                raise UsageError(
+                    f"TF_CONFIG describes no cluster: {error}",
+                    'as an example: {"cluster": {"worker": ["a:2222", "b:2222"]}, '
+                    '"task": {"type": "worker", "index": 0}}',
+                ) from error
+        found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in found])
+
+    def is_chief() -> bool:
+        """Whether this process is the first of all workers, the one whose files count."""
+        return tf.distribute.get_strategy().extended.should_checkpoint
+
+    def wait_for_all() -> None:
+        """Return when every worker has come here."""
+        _on_each_device(lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.zeros(())))
+
+    def _on_each_device(action: Callable[[], Any]) -> None:
+        # As a graph: over workers, TensorFlow warns of anything else.
+        tf.function(lambda: tf.distribute.get_strategy().run(action))()
+
+    def assign_random(states: Sequence[keras.Variable], values: Sequence[Any]) -> None:
+        """Set each state of a `SeedGenerator` to its value (seed, draws so far); each device has a seed of its own."""
+
+        def assign() -> None:
+            device = tf.distribute.get_replica_context().replica_id_in_sync_group
+            for state, value in zip(states, values, strict=True):
+                state.assign(tf.constant(value, tf.int64) + tf.stack([tf.cast(device, tf.int64) * _STREAMS, 0]))
+
+        _on_each_device(assign)
+
+    def average_devices(variables: Sequence[keras.Variable]) -> None:
+        """Give every device the mean of what the devices hold: the running means of batch normalisation drift apart."""
+
+        def assign() -> None:
+            device = tf.distribute.get_replica_context()
+            means = device.all_reduce("MEAN", [tf.convert_to_tensor(variable.value) for variable in variables])
+            for variable, mean in zip(variables, means, strict=True):
+                variable.assign(mean)
+
+        if variables and tf.distribute.has_strategy():
+            _on_each_device(assign)
+
+    def step_value(scalar: Any) -> Any:
+        """`scalar` as `train_step` may answer it: over several workers, Keras 3.15 averages along an axis."""
+        workers = isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy)
+        return ops.reshape(scalar, (1,)) if workers else scalar
 
 elif keras.backend.backend() == "torch":
     import torch
@@ -64,5 +155,47 @@ elif keras.backend.backend() == "torch":
         """`update` as it is: PyTorch's optimisers already work on all arrays at once."""
         return torch.no_grad()(update)
 
+    def distribution(devices: str, batch_size: int) -> AbstractContextManager[Any]:
+        """Nothing to do for "one" device, the only one of `DEVICES` that PyTorch is used with."""
+        if devices != "one":
+            raise UsageError("on several devices, training needs TensorFlow", "set KERAS_BACKEND=tensorflow")
+        return nullcontext()
+
+    def is_chief() -> bool:
+        """True: there are no other processes."""
+        return True
+
+    def wait_for_all() -> None:
+        """There are none to wait for."""
+
+    def assign_random(states: Sequence[keras.Variable], values: Sequence[Any]) -> None:
+        """Set each state of a `SeedGenerator` to its value (seed, draws so far)."""
+        for state, value in zip(states, values, strict=True):
+            state.assign(value)
+
+    def average_devices(variables: Sequence[keras.Variable]) -> None:
+        """Nothing to do for one device."""
+
+    def step_value(scalar: Any) -> Any:
+        """`scalar` as `train_step` may answer it."""
+        return scalar
+
 else:
     raise _unsupported()
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[Path]:
+    """`folder` for the chief; for another worker a copy that is thrown away: saving weights takes all, files only one.
+
+    Inside `distribution`, before anything is written. Every worker has to see the same `folder`.
+    """
+    if is_chief():
+        wait_for_all()
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as elsewhere:
+        if folder.exists():
+            shutil.copytree(folder, elsewhere, dirs_exist_ok=True)
+        wait_for_all()
+        yield Path(elsewhere)

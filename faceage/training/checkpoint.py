@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import keras
 
+from faceage.backend import assign_random
 from faceage.errors import TrainingError
 from faceage.training.stage import Stage
 
@@ -51,9 +52,13 @@ def load_checkpoint(path: Path, stage: Stage) -> Position:
     """Bring the compiled `stage` to where `save_checkpoint` left it. Raises TrainingError for a foreign file."""
     try:
         stage.load_weights(path)
+        passing, states = _passing(stage), stage.random_states
         with h5py.File(path) as file:
-            for i, variable in enumerate(_passing(stage)):
-                variable.assign(file[_GROUP][str(i)][()])
+            values = [file[_GROUP][str(i)][()] for i in range(len(passing))]
+        # A file holds the random states of the first device: each other one has its own.
+        assign_random(states, values[: len(states)])
+        for variable, value in zip(passing[len(states) :], values[len(states) :], strict=True):
+            variable.assign(value)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise TrainingError(
             f"{path} is no checkpoint of this stage, or of another version", "begin again with --restart"

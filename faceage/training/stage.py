@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from faceage.backend import fuse, gradients
+from faceage.backend import assign_random, average_devices, fuse, gradients, step_value
 
 _DRAWS_PER_EPOCH = 1_000_000
 
@@ -45,8 +45,12 @@ class Stage(keras.Model):
 
     def restart_random(self, epoch: int) -> None:
         """Set every random state, dropout's too, to where it stands at the beginning of `epoch`."""
-        for i, state in enumerate(self.random_states):
-            state.assign([self.seed + i, epoch * _DRAWS_PER_EPOCH])
+        states = self.random_states
+        assign_random(states, [(self.seed + i, epoch * _DRAWS_PER_EPOCH) for i in range(len(states))])
+
+    def join_devices(self) -> None:
+        """End an epoch with the same networks on every device."""
+        average_devices([v for v in self.non_trainable_variables if v.name in ("moving_mean", "moving_variance")])
 
     @property
     def random_states(self) -> list[keras.Variable]:
@@ -61,7 +65,10 @@ class Stage(keras.Model):
         """Add a step's values to the means; the means so far."""
         for mean in self._means:
             mean.update_state(values[mean.name])
-        return {mean.name: mean.result() for mean in self._means}
+        return {mean.name: step_value(mean.result()) for mean in self._means}
+
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a stage is built when it is made. Keras would take a batch for it, and fail at it on workers."""
 
 
 class SupervisedStage(Stage):

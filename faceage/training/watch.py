@@ -104,6 +104,7 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         seconds = time.monotonic() - self._started
+        self.model.join_devices()
         values = {**(logs or {}), **self._job.scores(self.model)}
         row = {"epoch": epoch + 1, "seconds": round(seconds, 1)}
         row.update({name: round(float(value), 5) for name, value in values.items()})
