@@ -1,9 +1,10 @@
 """`faceage train`: every stage by itself or all in their order, each resumable, into one run folder."""
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -48,7 +49,9 @@ People = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(min=0, help="Epochs in all [default: the preset's].")]
 Restart = Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")]
-Devices = Annotated[str, typer.Option(help="'one', or 'all' GPUs of this machine, and of others by TF_CONFIG.")]
+Devices = Annotated[
+    Literal["one", "all"], typer.Option(help="'one', or 'all' GPUs of this machine, and of others by TF_CONFIG.")
+]
 
 
 @app.command("all")
@@ -150,15 +153,23 @@ def _run(stack: ExitStack, folder: Path, start: Path | None, people: Path | None
 
     progress = stack.enter_context(bars(quiet))
     return Run(
-        folder, start=start, people=people, progress=progress, say=lambda line: None if quiet else progress.say(line)
+        folder,
+        start=start,
+        people=people,
+        devices=devices,
+        progress=progress,
+        say=lambda line: None if quiet else progress.say(line),
     )
 
 
 def _prepared(data: Path, run: "Run") -> "Splits":
     from faceage.data.rows import Filters
     from faceage.data.sources import prepared
+    from faceage.errors import UsageError
     from faceage.training.job import Splits
 
+    if run.devices == "all" and "TF_CONFIG" in os.environ and not data.is_file():
+        raise UsageError("several workers cannot prepare one data set", "prepare it first: faceage data prepare")
     path = prepared(data, run.folder, Filters(), lambda done, total: run.progress("preparing", done, total))
     return Splits(path)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from faceage.backend import is_chief
 from faceage.errors import UsageError
 from faceage.images import save_png
 from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
@@ -95,7 +96,7 @@ def measure_step(name: str, options: StageOptions, run: Run, sample: Splits) -> 
 def train_all(options: Mapping[str, StageOptions], run: Run, data: Splits, restart: bool = False) -> None:
     """Every stage that has not ended with these options, data and networks, and then a look at the whole model."""
     trained = [train_stage(job, options[name], run, data, restart) for name, job in JOBS.items()]
-    if any(trained) or not (run.folder / "faces.png").exists():
+    if is_chief() and (any(trained) or not (run.folder / "faces.png").exists()):
         evaluate(run, data)
 
 

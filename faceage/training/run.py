@@ -24,6 +24,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from faceage.backend import distribution, is_chief, own_folder
 from faceage.errors import DataError, UsageError, WeightsError
 from faceage.images import save_png, write_text
 from faceage.outputs.grid import draw_grid
@@ -44,7 +45,11 @@ PRODUCERS = {
 
 
 class Run:
-    """The folder of a run. `start` is a model folder whose networks stand in for stages that the run has not had."""
+    """The folder of a run.
+
+    `start` is a model folder whose networks stand in for stages that the run has not had; `devices` one of
+    `backend.DEVICES`.
+    """
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Run:
         *,
         start: Path | None = None,
         people: Path | None = None,
+        devices: str = "one",
         progress: Progress = lambda what, done, total: None,
         say: Callable[[str], Any] = lambda line: None,
     ) -> None:
@@ -60,11 +66,14 @@ class Run:
         self.model_folder = folder / "model"
         self.start = start
         self.people = people
+        self.devices = devices
         self.progress = progress
         self._say = say
 
     def log(self, line: str) -> None:
-        """Add a line to log.txt, and pass it on."""
+        """Add a line to log.txt, and pass it on. Of several workers, the first one speaks."""
+        if not is_chief():
+            return
         with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         self._say(line)
@@ -117,9 +126,11 @@ def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, r
 
     Raises UsageError where the folder was begun with other options or data, unless `restart`, which begins again.
     """
-    folder = run.folder / job.NAME
-    folder.mkdir(exist_ok=True)
-    with _alone(folder):
+    with (
+        distribution(run.devices, options.batch_size),
+        own_folder(run.folder / job.NAME) as folder,
+        _alone(folder),
+    ):
         state = stage_state(job, options, run, data)
         if is_done(job, run, state) and not restart:
             run.log(f"{job.NAME}: ended before with the same options, data and networks")
@@ -192,7 +203,8 @@ def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
         save_network(made, name, network, provenance)
     scores = job.final_scores({name: _load(made, name, "float32") for name in job.MAKES})
     update_card(made, lambda card: card["scores"].update(scores))
-    enter_networks(run.model_folder, made)
+    if is_chief():
+        enter_networks(run.model_folder, made)
     write_text(made / "done.json", json.dumps(state, indent=2) + "\n")
     job.inputs.say(f"ended after {kept_epoch * job.steps_per_epoch} steps, {json.dumps(scores)}")
 
@@ -257,6 +269,7 @@ def _read(path: Path) -> Any:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Two trainings in one folder would overwrite each other's checkpoints."""
+    folder.mkdir(exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
