@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 import pytest
 from commands import faceage
-from imdb_wiki_tree import make_tree
+from conftest import DATA
+from imdb_wiki_tree import utkface_photos, write_tree
 from PIL import Image
 from tiny_training import TinySplits
 
@@ -174,10 +175,11 @@ SMALL = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["utkface", "astronaut"])
-def test_imdb_wiki_to_aged_photos_killed_in_every_stage(tmp_path, source, request):
+def test_imdb_wiki_to_aged_photos_killed_in_every_stage(tmp_path):
+    if not (DATA / "utkface").is_dir():
+        pytest.skip(f"no data set in {DATA / 'utkface'}")
     root, run = tmp_path / "imdb_wiki", tmp_path / "run"
-    tree = make_tree(root, request.getfixturevalue(source))
+    tree = write_tree(root, utkface_photos(300))
     command = ["train", "all", "--data", root, "--run", run, *SMALL]
     for stage in JOBS:
         kill_when(command, run / "log.txt", f" {stage}: epoch 1/2")
@@ -202,8 +204,12 @@ def test_imdb_wiki_to_aged_photos_killed_in_every_stage(tmp_path, source, reques
     with h5py.File(run / "data.h5") as file:
         dropped = dict(zip(file["dropped/source"].asstr()[:], file["dropped/reason"].asstr()[:], strict=True))
         ages = dict(zip(file["source"].asstr()[:], file["age"][:], strict=True))
-    assert dropped == tree.dropped
-    assert ages == tree.ages
+    # The detector may miss a real face or two.
+    missed = dropped.keys() - tree.dropped.keys()
+    assert {source: reason for source, reason in dropped.items() if source in tree.dropped} == tree.dropped
+    assert {dropped[source] for source in missed} <= {"no face"}
+    assert len(missed) <= 15
+    assert ages == {source: age for source, age in tree.ages.items() if source not in missed}
 
 
 def kill_when(command: list, log: Path, line: str) -> None:
