@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import importlib
-import json
 import signal
 import subprocess
 import sys
@@ -124,6 +123,9 @@ def test_another_models_networks_stand_in_for_earlier_stages(trained, tmp_path):
     train_stage(JOBS["encoder"], chosen, run, TinySplits())
     card = read_card(run.model_folder)
     start = read_card(trained.model_folder)["networks"]
+    # The same stage without --start goes on with what it was begun with.
+    assert train_stage(JOBS["encoder"], dataclasses.replace(chosen, epochs=2), Run(tmp_path), TinySplits())
+    assert "begins again" not in (tmp_path / "log.txt").read_text()
     assert set(card["networks"]) == {"encoder"}
     assert card["networks"]["encoder"]["networks"] == {name: start[name]["sha256"] for name in ("generator", "encoder")}
 
@@ -193,8 +195,9 @@ def test_imdb_wiki_to_aged_photos_killed_in_every_stage(tmp_path):
     out = tmp_path / "aged"
     examples = Path(__file__).parent.parent / "examples"
     refused = faceage("batch", examples, "--out", out, "--weights", run / "model", "--steps", "5")
-    accuracy = json.loads((run / "model" / "model.json").read_text())["scores"]["recognizer"]["same_different"]
-    assert refused.returncode == (2 if accuracy["balanced_accuracy"] < 0.8 else 0)
+    # Six steps teach a recogniser nothing, or nobody could tell: few people are in so small a test split.
+    measured = read_card(run / "model")["scores"]["recognizer"].get("same_different", {"balanced_accuracy": 0})
+    assert refused.returncode == (2 if measured["balanced_accuracy"] < 0.8 else 0)
     result = faceage("batch", examples, "--out", out, "--weights", run / "model", "--steps", "5", "--any-recognizer")
     assert result.returncode == 0, result.stderr
     with h5py.File(out / "latents.h5") as file:
