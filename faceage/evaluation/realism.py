@@ -1,15 +1,60 @@
 """How near drawn faces are to real ones: a Fréchet distance on recogniser features (Heusel et al. 2017, with FR)."""
 
+from dataclasses import dataclass
+
 import keras
 import numpy as np
 
-from faceage.ages import one_hot
+from faceage.ages import AGE_CLASSES, one_hot
 from faceage.data.dataset import FaceSet
+from faceage.evaluation.verification import pair_distances
 from faceage.networks import LATENT_SIZE
 from faceage.networks.predict import draw, predict
+from faceage.weights import Model
+
+
+@dataclass(frozen=True)
+class RealismScores:
+    """Fréchet distances on `features`: of `faces` real and as many drawn ones, and, as its `floor`, of two real sets.
+
+    `variety` is the mean distance between drawn faces of a class, which a collapsed generator loses; `real_variety`
+    that between real ones.
+    """
+
+    features: str
+    faces: int
+    frechet: float
+    floor: float
+    variety: dict[str, float]
+    real_variety: float
+
 
 FACES = 1024
 """Faces on each side, at most: the distance depends on how many there are."""
+
+_VARIED = 256
+
+
+def judge_realism(model: Model, real: FaceSet, other: FaceSet, seed: int = 0) -> RealismScores:
+    """Measure G against `real` faces; `other` real ones give the floor. Both sides have as many faces as the smaller.
+
+    The features are those of the model's own recogniser, which the identity stage trains G through.
+    """
+    count = min(FACES, len(real), len(other))
+    real = real.take(np.arange(count))
+    variety = {}
+    for i, name in enumerate(AGE_CLASSES):
+        latents = np.random.default_rng(seed).standard_normal((_VARIED, LATENT_SIZE), dtype=np.float32)
+        drawn = draw(model.generator, latents, one_hot([i] * _VARIED))
+        variety[name] = round(float(pair_distances(predict(model.recognizer, drawn)).mean()), 4)
+    return RealismScores(
+        features="embeddings of the model's own recogniser",
+        faces=count,
+        frechet=round(realism(model.generator, model.recognizer, real, seed), 5),
+        floor=round(realism_floor(model.recognizer, real, other), 5),
+        variety=variety,
+        real_variety=round(float(pair_distances(predict(model.recognizer, real.faces[:_VARIED])).mean()), 4),
+    )
 
 
 def realism(generator: keras.Model, recognizer: keras.Model, real: FaceSet, seed: int = 0) -> float:

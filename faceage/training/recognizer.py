@@ -13,6 +13,7 @@ from keras import ops
 
 from faceage.data.dataset import FaceBatches, FaceSet, PeopleBatches
 from faceage.errors import DataError, UsageError
+from faceage.evaluation.dlib import SAME_PERSON_DISTANCE
 from faceage.evaluation.verification import (
     best_threshold,
     embed,
@@ -27,7 +28,7 @@ from faceage.networks.predict import predict
 from faceage.networks.recognizer import EMBEDDING_SIZE, IMAGENET, kind_of, recognizer
 from faceage.training.job import Baseline, Inputs, Job
 from faceage.training.stage import StageOptions, SupervisedStage, unit_faces
-from faceage.training.teacher import SAME_PERSON_DISTANCE, teacher_embeddings
+from faceage.training.teacher import teacher_embeddings
 
 METHODS = ("auto", "arcface", "triplet", "distil")
 COMPARED = 2000

@@ -1,0 +1,57 @@
+"""Do drawn faces carry their age? An estimator's accuracy on them against its accuracy on real faces."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from faceage.ages import AGE_CLASSES, one_hot
+from faceage.data.dataset import FaceSet
+from faceage.evaluation.interval import Share, share
+from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
+from faceage.networks import LATENT_SIZE
+from faceage.networks.predict import draw, predict
+from faceage.weights import Model
+
+
+@dataclass(frozen=True)
+class AgeScores:
+    """Exact hits of the class: on `real` faces, on `sampled` ones (random latents) and on `aged` photos, in all and
+    per class; rows of a `confusion` are the true classes, columns the estimator's.
+    """
+
+    real: dict[str, Share]
+    sampled: dict[str, Share]
+    aged: dict[str, Share]
+    drop: float
+    confusion: dict[str, list[list[int]]]
+
+
+def judge_age(model: Model, estimator: keras.Model, faces: FaceSet, samples: int = 10_000, seed: int = 0) -> AgeScores:
+    """Measure with `estimator`, which should be none that `model` uses or was trained through.
+
+    Samples have the ages of `faces`, so that both are the same question; each of `faces` is aged to every class.
+    """
+    random = np.random.default_rng(seed)
+    classes = random.choice(faces.classes, samples)
+    latents = random.standard_normal((samples, LATENT_SIZE), dtype=np.float32)
+    optimised = LatentOptimiser(model, OptimiserOptions(seed=seed))(faces.faces).latent
+    targets = np.tile(np.arange(len(AGE_CLASSES)), len(faces))
+    aged = draw(model.generator, np.repeat(optimised, len(AGE_CLASSES), axis=0), one_hot(targets))
+    shown = {
+        "real": (faces.faces, faces.classes),
+        "sampled": (draw(model.generator, latents, one_hot(classes)), classes),
+        "aged": (aged, targets),
+    }
+    found, confusion = {}, {}
+    for name, (pixels, truth) in shown.items():
+        guess = predict(estimator, pixels).argmax(1)
+        found[name] = {
+            **{label: share((guess == truth)[truth == i], seed) for i, label in enumerate(AGE_CLASSES)},
+            "all": share(guess == truth, seed),
+        }
+        confusion[name] = (
+            np.histogram2d(truth, guess, bins=[np.arange(len(AGE_CLASSES) + 1)] * 2)[0].astype(int).tolist()
+        )
+    drop = round(found["real"]["all"].value - found["sampled"]["all"].value, 4)
+    return AgeScores(found["real"], found["sampled"], found["aged"], drop, confusion)

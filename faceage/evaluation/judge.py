@@ -1,0 +1,125 @@
+"""Recognisers that had no part in the training: who they take for one person is what the identity figures say."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from faceage.errors import MissingExtraError, UsageError
+from faceage.evaluation.dlib import SAME_PERSON_DISTANCE, Dlib
+from faceage.images import FACE_SIZE
+from faceage.photos.align import similarity
+from faceage.photos.detect import Detector, most_central
+
+_MARGIN, _ENLARGED = 16, 2
+"""A face cut as tightly as ours is found by few detectors: it is given a border, and enlarged."""
+
+
+class Judge(Protocol):
+    """`embed` gives (n, d) float32 rows for (n, 64, 64, 3) uint8 faces, NaN for a face that the judge cannot find.
+
+    Two faces are one person where their rows are nearer than `threshold` (Euclidean); None: it has to be calibrated.
+    """
+
+    name: str
+    threshold: float | None
+
+    def embed(self, faces: np.ndarray) -> np.ndarray: ...
+
+
+def open_judge(choice: str) -> Judge:
+    """ "dlib", or the path of an ONNX recogniser. Raises UsageError, and MissingExtraError without its package."""
+    if choice == "dlib":
+        return DlibJudge()
+    if choice.endswith(".onnx"):
+        return OnnxJudge(Path(choice))
+    raise UsageError(f"there is no judge {choice!r}", "a judge is 'dlib' or the path of a FILE.onnx")
+
+
+def with_border(faces: np.ndarray) -> list[np.ndarray]:
+    """(n, 64, 64, 3) faces as photos that a detector can find them in: edges repeated, then enlarged."""
+    side = (FACE_SIZE + 2 * _MARGIN) * _ENLARGED
+    padded = np.pad(faces, ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)), mode="edge")
+    return [np.asarray(Image.fromarray(face).resize((side, side), Image.Resampling.BICUBIC)) for face in padded]
+
+
+class DlibJudge:
+    """dlib's recogniser (King 2017) behind its own detector, at its published threshold.
+
+    The compact recogniser is its student: to a model that was refined through that one, this judge is a relative.
+    """
+
+    name = "dlib"
+    threshold: float | None = SAME_PERSON_DISTANCE
+
+    def __init__(self) -> None:
+        self._dlib = Dlib()
+
+    def embed(self, faces: np.ndarray) -> np.ndarray:
+        found = np.full((len(faces), 128), np.nan, np.float32)
+        for i, photo in enumerate(with_border(faces)):
+            if (chip := self._dlib.find(photo)) is not None:
+                found[i] = self._dlib.embed([chip])[0]
+        return found
+
+
+ARCFACE_SIDE = 112
+ARCFACE_TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+"""Where ArcFace's aligned faces (Deng et al. 2019) have eyes, nose and corners of the mouth, in pixels of 112×112."""
+
+
+class OnnxJudge:
+    """Any recogniser of ArcFace's kind: (b, 3, 112, 112) float32 in -1..1, RGB → (b, d). Faces are found by MTCNN."""
+
+    threshold: float | None = None
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError for a file that is no such network."""
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingExtraError("a judge in ONNX needs onnxruntime", "pip install 'faceage[judge]'") from error
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+            (taken,) = self._session.get_inputs()
+        except Exception as error:
+            # onnxruntime reports a missing, damaged or foreign file by exceptions of its own.
+            raise UsageError(f"{path} cannot be read as an ONNX recogniser: {error}") from error
+        if list(taken.shape[1:]) != [3, ARCFACE_SIDE, ARCFACE_SIDE]:
+            raise UsageError(f"{path} takes {taken.shape}, not faces (b, 3, {ARCFACE_SIDE}, {ARCFACE_SIDE})")
+        self.name = path.name
+        self._taken = taken.name
+        self._detector = Detector()
+
+    def embed(self, faces: np.ndarray) -> np.ndarray:
+        photos = with_border(faces)
+        rows: list[np.ndarray | None] = []
+        for photo, found in zip(photos, self._detector.detect(photos), strict=True):
+            rows.append(self._embed(photo, most_central(found, photo).landmarks) if found else None)
+        size = next((len(row) for row in rows if row is not None), 1)
+        return np.stack([np.full(size, np.nan, np.float32) if row is None else row for row in rows])
+
+    def _embed(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        forward = np.vstack([similarity(landmarks, ARCFACE_TEMPLATE), [0, 0, 1]])
+        size = (ARCFACE_SIDE, ARCFACE_SIDE)
+        back = np.linalg.inv(forward)[:2].ravel().tolist()
+        chip = Image.fromarray(photo).transform(size, Image.Transform.AFFINE, back, Image.Resampling.BICUBIC)
+        pixels = (np.asarray(chip, np.float32) / 127.5 - 1).transpose(2, 0, 1)[None]
+        (row,) = self._session.run(None, {self._taken: pixels})[0]
+        return (row / np.linalg.norm(row)).astype(np.float32)
+
+
+def strangers_distances(embeddings: np.ndarray, identities: Sequence[str]) -> np.ndarray:
+    """Distances of all pairs of different people that the judge finds; an unknown identity is nobody else's."""
+    known = ~np.isnan(embeddings[:, 0])
+    rows, names = embeddings[known], np.asarray(identities, dtype=object)[known]
+    first, second = np.triu_indices(len(rows), 1)
+    different = (names[first] != names[second]) | (names[first] == "")
+    gram = rows @ rows.T
+    squares = np.diag(gram)
+    squared = squares[first] + squares[second] - 2 * gram[first, second]
+    return np.sqrt(squared[different].clip(0))
