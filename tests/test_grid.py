@@ -50,6 +50,19 @@ def test_each_label_stands_above_its_own_column(scale):
         assert not ink[:, (column + 1) * step : (column + 1) * step + 2].any()
 
 
+@pytest.mark.parametrize("labels", [(), ("a", "b")])
+def test_each_row_label_stands_beside_its_own_row(labels):
+    cells = np.full((3, 2, 64, 64, 3), 77, np.uint8)
+    plain, labelled = draw_grid(cells, labels), draw_grid(cells, labels, row_labels=AGE_CLASSES[:3])
+    left, top = labelled.width - plain.width, plain.height - (3 * 66 + 2)
+    np.testing.assert_array_equal(np.asarray(labelled)[:, left:], np.asarray(plain))
+    ink = (np.asarray(labelled)[:, :left] < 128).any(-1)
+    for row in range(3):
+        y = np.flatnonzero(ink[top + 2 + row * 66 : top + 2 + row * 66 + 64].any(1))
+        assert len(y) > 5
+        assert abs((y[0] + y[-1]) / 2 - 32) < 3
+
+
 def test_labels_are_told_apart():
     heads = {np.asarray(draw_grid(faces(1, 1), [label]))[:16].tobytes() for label in (*AGE_CLASSES, "photo")}
     assert len(heads) == 7
@@ -59,3 +72,5 @@ def test_labels_are_told_apart():
 def test_as_many_labels_as_columns(labels):
     with pytest.raises(ValueError, match=f"{len(labels)} labels for 2 columns"):
         draw_grid(faces(1, 2), labels)
+    with pytest.raises(ValueError, match=f"{len(labels)} labels for 2 rows"):
+        draw_grid(faces(2, 1), row_labels=labels)
