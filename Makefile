@@ -35,5 +35,6 @@ lint: $(READY) ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## faces per second of each stage, and of the folded against the plain generator
+bench: $(READY) ## faces per second of each stage and of a training step, and the memory of preparing
 	$(BIN)/python tests/bench/bench.py
+	$(BIN)/python tests/bench/prepare_memory.py

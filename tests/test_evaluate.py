@@ -1,0 +1,197 @@
+"""What is said of a model is measured by networks that had no part in it, and said with how sure it is."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import faceage
+from PIL import Image
+from tiny_training import face_set
+
+from faceage.ages import one_hot
+from faceage.errors import UsageError
+from faceage.evaluation.age import judge_age
+from faceage.evaluation.identity import judge_identity
+from faceage.evaluation.interval import share
+from faceage.evaluation.judge import ARCFACE_SIDE, DlibJudge, OnnxJudge, open_judge, strangers_distances
+from faceage.evaluation.realism import judge_realism
+from faceage.networks.age_estimator import age_estimator
+from faceage.outputs.plot import plot_shares
+from faceage.weights import find_model, load_model
+
+
+def test_a_share_says_how_sure_it_is():
+    few, many = share(np.arange(20) % 4 == 0), share(np.arange(2000) % 4 == 0)
+    assert (few.value, many.value) == (0.25, 0.25)
+    assert (few.count, many.count) == (20, 2000)
+    assert few.low < many.low < 0.25 < many.high < few.high
+    # √(p (1 − p) / n) is 0.0097; a 95% interval is 3.92 of them wide.
+    assert many.high - many.low == pytest.approx(3.92 * 0.0097, rel=0.1)
+    assert share(np.arange(20) % 4 == 0, seed=0) == few
+    assert np.isnan(share(np.empty(0)).value)
+
+
+def test_values_of_one_face_are_not_independent():
+    hits = np.repeat(np.arange(200)[:, None] % 2 == 0, 6, axis=1)
+    together, apart = share(hits), share(hits.ravel())
+    assert together.value == apart.value == 0.5
+    assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
+def test_strangers_are_pairs_of_different_people_that_were_found():
+    embeddings = np.array([[0, 0], [3, 4], [0, 1], [np.nan, np.nan], [6, 8]], np.float32)
+    found = strangers_distances(embeddings, ["a", "b", "a", "c", ""])
+    np.testing.assert_allclose(sorted(found), sorted([5, 10, np.hypot(3, 3), 5, np.hypot(6, 7)]), rtol=1e-5)
+    assert len(strangers_distances(embeddings[:3], ["", "", ""])) == 3
+
+
+@pytest.fixture(scope="module")
+def chips(astronaut) -> np.ndarray:
+    """One face cut three times, a little differently, and a picture without a face."""
+    from faceage.photos.align import align, face_transform
+    from faceage.photos.detect import Detector
+
+    (face,) = Detector().detect([astronaut])[0]
+    moved = [face.landmarks + offset for offset in ([0, 0], [3, 2], [-3, 1])]
+    blank = np.full((64, 64, 3), 120, np.uint8)
+    return np.stack([*(align(astronaut, face_transform(landmarks)) for landmarks in moved), blank])
+
+
+def test_dlib_knows_a_face_again_and_finds_none_where_there_is_none(chips):
+    judge = DlibJudge()
+    rows = judge.embed(chips)
+    assert rows.shape == (4, 128)
+    assert np.isnan(rows[3]).all()
+    assert np.linalg.norm(rows[0] - rows[1]) < judge.threshold
+
+
+@pytest.fixture(scope="module")
+def onnx_file(tmp_path_factory) -> Path:
+    """The smallest network of ArcFace's kind: it averages squares of 28 pixels."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    shape = ["batch", 3, ARCFACE_SIDE, ARCFACE_SIDE]
+    pool = helper.make_node("AveragePool", ["face"], ["small"], kernel_shape=[28, 28], strides=[28, 28])
+    flat = helper.make_node("Flatten", ["small"], ["row"])
+    graph = helper.make_graph(
+        [pool, flat],
+        "judge",
+        [helper.make_tensor_value_info("face", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("row", TensorProto.FLOAT, ["batch", 48])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path = tmp_path_factory.mktemp("judge") / "judge.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def test_an_onnx_judge_sees_the_face_as_arcface_does(chips, onnx_file):
+    judge = open_judge(str(onnx_file))
+    rows = judge.embed(chips)
+    assert rows.shape == (4, 48)
+    assert np.isnan(rows[3]).all()
+    np.testing.assert_allclose(np.linalg.norm(rows[:3], axis=1), 1, rtol=1e-5)
+    # The same face, cut differently, is brought to the same place.
+    assert np.linalg.norm(rows[0] - rows[1]) < 0.2
+    assert judge.threshold is None
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"), [("facenet", "no judge 'facenet'"), ("nowhere.onnx", "cannot be read as an ONNX recogniser")]
+)
+def test_an_unknown_judge_is_told(choice, said):
+    with pytest.raises(UsageError, match=said):
+        open_judge(choice)
+
+
+def test_a_network_of_another_kind_is_no_judge(tmp_path, onnx_file):
+    import onnx
+
+    model = onnx.load(onnx_file)
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 64
+    model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 64
+    onnx.save(model, tmp_path / "small.onnx")
+    with pytest.raises(UsageError, match="not faces"):
+        OnnxJudge(tmp_path / "small.onnx")
+
+
+class Brightest:
+    """Takes faces for one person by their mean colours."""
+
+    name, threshold = "colours", None
+
+    def embed(self, faces: np.ndarray) -> np.ndarray:
+        rows = faces.mean(axis=(1, 2)).astype(np.float32)
+        rows[0] = np.nan
+        return rows
+
+
+@pytest.mark.slow
+def test_identity_is_asked_of_the_judge_alone():
+    model, faces = load_model(find_model()), face_set(8)
+    told = []
+    scores = judge_identity(
+        model, faces, Brightest(), false_matches=0.2, progress=lambda done, total: told.append((done, total))
+    )
+    assert scores.judge == "colours"
+    assert scores.false_matches == pytest.approx(0.2, abs=0.06)
+    assert set(scores.accepted) == {"initial", "pixel-wise", "identity-preserving"}
+    assert list(scores.aged) == ["0-18", "19-29", "30-39", "40-49", "50-59", "60+", "all"]
+    # The face that the judge cannot find is accepted in none.
+    assert scores.found.value == 7 / 8
+    assert all(0 <= found.value <= 7 / 8 for found in (*scores.accepted.values(), *scores.aged.values()))
+    assert scores.aged["all"].count == 48
+    assert set(scores.groups) >= {"0-18", "60+", "male", "female"}
+    assert told[-1][0] <= told[-1][1]
+
+
+@pytest.mark.slow
+def test_age_is_counted_class_by_class():
+    model, faces = load_model(find_model()), face_set(12)
+    scores = judge_age(model, age_estimator(width=8), faces, samples=60)
+    for found, confusion, count in (
+        (scores.real, scores.confusion["real"], 12),
+        (scores.sampled, scores.confusion["sampled"], 60),
+        (scores.aged, scores.confusion["aged"], 72),
+    ):
+        table = np.array(confusion)
+        assert table.shape == (6, 6)
+        assert table.sum() == found["all"].count == count
+        assert found["all"].value == pytest.approx(np.trace(table) / count, abs=1e-3)
+    np.testing.assert_array_equal(np.array(scores.confusion["real"]).sum(1), one_hot(faces.classes).sum(0))
+    np.testing.assert_array_equal(np.array(scores.confusion["aged"]).sum(1), 12)
+    assert scores.drop == pytest.approx(scores.real["all"].value - scores.sampled["all"].value, abs=1e-3)
+
+
+def test_realism_has_a_floor_and_variety():
+    scores = judge_realism(load_model(find_model()), face_set(24, seed=0), face_set(24, seed=1))
+    assert scores.faces == 24
+    # Noise is no face, and two sets of noise are alike.
+    assert scores.frechet > 2 * scores.floor > 0
+    assert len(scores.variety) == 6
+    assert all(distance > 0.3 for distance in scores.variety.values())
+
+
+def test_a_plot_is_a_picture(tmp_path):
+    plot_shares({"one": {"a": share(np.ones(9)), "b": share(np.zeros(9))}}, tmp_path / "plot.png")
+    with Image.open(tmp_path / "plot.png") as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 200
+
+
+@pytest.mark.slow
+def test_the_commands_write_what_they_print(tmp_path, write_faces, onnx_file):
+    data = write_faces(tmp_path / "faces.h5", [face_set(12)] * 3)
+    out = tmp_path / "identity"
+    result = faceage("evaluate", "identity", "--data", data, "--judge", onnx_file, "--limit", 6, "--json", "--out", out)
+    assert result.returncode == 0, result.stderr
+    printed = json.loads(result.stdout)
+    assert printed == json.loads(out.with_suffix(".json").read_text())
+    assert printed["faces"] == 6
+    assert out.with_suffix(".png").exists()
+    result = faceage("evaluate", "age", "--data", data, "--estimator", find_model())
+    assert result.returncode == 2
+    assert "the model's own" in result.stderr
+    assert faceage("evaluate", "realism", "--data", data, "--json").returncode == 0
