@@ -48,6 +48,13 @@ def test_every_view_is_a_moved_or_mirrored_face_with_repeated_edges(shift, flip)
     assert mirrored == ({True, False} if flip else {False})
 
 
+def test_faces_side_by_side_in_the_channels_are_moved_alike():
+    faces, running = random_faces(8), seed(3)
+    both = ops.convert_to_numpy(shift_and_flip(np.concatenate([faces, -faces], axis=-1), running))
+    np.testing.assert_array_equal(both[..., 3:], -both[..., :3])
+    np.testing.assert_array_equal(both[..., :3], ops.convert_to_numpy(shift_and_flip(faces, seed(3))))
+
+
 def test_shift_and_flip_is_differentiable():
     faces = keras.Variable(random_faces(6))
     weigh = np.random.default_rng(1).standard_normal(faces.shape).astype(np.float32)

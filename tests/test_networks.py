@@ -6,13 +6,15 @@ import pytest
 from keras import ops
 
 from faceage.backend import gradients
+from faceage.images import to_float, to_uint8
 from faceage.networks import LATENT_SIZE
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.layers import LabelPlanes, UnitLength, UpsampleConv
-from faceage.networks.recognizer import EMBEDDING_SIZE, recognizer
+from faceage.networks.predict import draw, predict
+from faceage.networks.recognizer import EMBEDDING_SIZE, kind_of, recognizer
 
 DTYPES = ("float32", "mixed_bfloat16")
 SMALL = {
@@ -90,6 +92,7 @@ def test_inception_leaves_the_global_policy_alone():
     assert keras.config.dtype_policy() is before
     assert network.output_shape == (None, EMBEDDING_SIZE)
     assert network.output.dtype == "float32"
+    assert kind_of(network) == "inception-resnet-v2"
     (trunk,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
     assert {layer.compute_dtype for layer in trunk.layers if isinstance(layer, keras.layers.Conv2D)} == {"bfloat16"}
 
@@ -163,6 +166,37 @@ def test_saved_and_loaded_gives_the_same_output(name, tmp_path):
 def test_unknown_recognizer_is_an_error_that_names_the_known():
     with pytest.raises(ValueError, match="'facenet' is none of compact, inception-resnet-v2"):
         recognizer("facenet")
+
+
+def test_a_recognizer_of_the_compact_kind_is_known_as_such():
+    assert kind_of(recognizer()) == kind_of(recognizer("compact", "mixed_bfloat16")) == "compact"
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 7, 8, 9])
+def test_predict_and_draw_give_one_row_each_around_the_batch_edge(count):
+    random = np.random.default_rng(0)
+    judging, drawing = randomise(SMALL["age_estimator"]()), randomise(SMALL["generator"]())
+    faces = random.integers(0, 256, (count, 64, 64, 3), np.uint8)
+    found = predict(judging, faces, batch_size=4)
+    np.testing.assert_allclose(found, output(judging, [to_float(faces)]), atol=1e-5)
+    inputs = [x[:count] for x in random_inputs(drawing, 9)]
+    drawn = draw(drawing, *inputs, batch_size=4)
+    assert drawn.dtype == np.uint8
+    # One grey level, where a value lies between two.
+    difference = np.abs(drawn.astype(int) - to_uint8(output(drawing, inputs)))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
+
+
+def test_predict_and_draw_know_one_shape_of_batch():
+    network, drawing = SMALL["encoder"](), SMALL["generator"]()
+    shapes = []
+    for tried in (network, drawing):
+        predict_on_batch = tried.predict_on_batch
+        tried.predict_on_batch = lambda x, call=predict_on_batch: (shapes.append(np.shape(x[0])), call(x))[1]
+    predict(network, np.zeros((6, 64, 64, 3), np.uint8), batch_size=4)
+    draw(drawing, np.zeros((6, LATENT_SIZE), np.float32), np.zeros((6, 6), np.float32), batch_size=4)
+    assert len(set(shapes)) == 2
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (3, 5), (8, 8), (7, 2)], ids=str)

@@ -1,11 +1,20 @@
 """Pairs, against loops over them, and the score of a threshold."""
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from faceage.errors import DataError
-from faceage.evaluation.verification import Verification, load_people, pair_distances, same_pairs, verify
+from faceage.evaluation.verification import (
+    Verification,
+    best_threshold,
+    embed,
+    load_people,
+    pair_distances,
+    same_pairs,
+    verify,
+)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 8])
@@ -34,6 +43,55 @@ def test_verify_at_the_ends_and_between(threshold, same, different):
     found = verify(np.array([0.1, 0.2, 0.6, 0.7]), np.array([True, True, False, False]), threshold)
     assert (found.same, found.different) == (same, different)
     assert found.balanced_accuracy == (same + different) / 2
+
+
+def highest_accuracy(distances: np.ndarray, same: np.ndarray) -> float:
+    """Balanced accuracy of the best of all thresholds, tried one after the other."""
+    ordered = np.unique(distances)
+    tried = [ordered[0], *(ordered[1:] + ordered[:-1]) / 2, ordered[-1] + 1]
+    return max(verify(distances, same, float(threshold)).balanced_accuracy for threshold in tried)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_best_threshold_is_the_best_of_all_on_random_pairs(seed):
+    random = np.random.default_rng(seed)
+    same = np.r_[True, False, random.random(random.integers(0, 60)) < 0.3]
+    distances = random.uniform(0, 2, len(same)) - 0.5 * same
+    found = verify(distances, same, best_threshold(distances, same))
+    assert found.balanced_accuracy == pytest.approx(highest_accuracy(distances, same), abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_best_threshold_is_the_best_of_all_where_distances_are_equal(seed):
+    random = np.random.default_rng(seed)
+    same = np.r_[True, False, random.random(30) < 0.3]
+    distances = random.integers(1, 6, len(same)) / 4 - 0.25 * same
+    found = verify(distances, same, best_threshold(distances, same))
+    assert found.balanced_accuracy == pytest.approx(highest_accuracy(distances, same), abs=1e-4)
+
+
+def test_best_threshold_on_ties_done_by_hand():
+    # All three of 0.5 can only be taken together: half of the strangers is the best there is.
+    distances, same = np.array([0.5, 0.5, 0.9]), np.array([True, False, False])
+    assert 0.5 < best_threshold(distances, same) <= 0.9
+
+
+def test_best_threshold_lies_between_kinds_that_do_not_overlap():
+    distances, same = np.array([0.7, 0.1, 0.2, 0.8]), np.array([False, True, True, False])
+    assert best_threshold(distances, same) == pytest.approx(0.45)
+    assert verify(distances, same, best_threshold(distances, same)).balanced_accuracy == 1
+    assert verify(distances, ~same, best_threshold(distances, ~same)).balanced_accuracy == 0.5
+
+
+def test_an_embedding_is_the_mean_of_both_mirror_images():
+    face = keras.Input((64, 64, 3))
+    # Looks at two columns alone, which the mirror image exchanges.
+    network = keras.Model(face, keras.layers.Flatten()(face[:, 0, ::63]))
+    faces = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
+    found = embed(network, faces)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(found, embed(network, faces[:, :, ::-1]))
+    np.testing.assert_allclose(found[:, :3], found[:, 3:], atol=1e-6)
 
 
 @pytest.fixture

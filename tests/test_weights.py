@@ -19,7 +19,9 @@ from faceage.networks.generator import generator
 from faceage.networks.recognizer import recognizer
 from faceage.weights import (
     NETWORKS,
+    build_network,
     check_files,
+    enter_networks,
     find_model,
     fingerprint,
     load_model,
@@ -158,6 +160,39 @@ def test_saving_again_replaces_the_network_and_keeps_the_rest(model):
     assert card["networks"]["discriminator"]["sha256"] != before["discriminator"]["sha256"]
     assert card["networks"]["recognizer"] == before["recognizer"]
     check_files(model, card, ["discriminator", "recognizer", "age_estimator"])
+
+
+def test_a_stages_networks_and_scores_are_entered_beside_the_others(model, tmp_path):
+    made = tmp_path / "made"
+    save_network(made, "discriminator", discriminator(width=4), {"steps": 9})
+    update_card(made, lambda card: card["scores"].update(gan={"frechet": 0.1}))
+    update_card(model, lambda card: card["scores"].update(kept=1))
+    before, names = read_card(model), {path.name for path in model.iterdir()}
+    enter_networks(model, made)
+    card = read_card(model)
+    assert card["networks"] == {**before["networks"], "discriminator": read_card(made)["networks"]["discriminator"]}
+    assert card["scores"] == {"kept": 1, "gan": {"frechet": 0.1}}
+    assert {path.name for path in model.iterdir()} == names
+    check_files(model, card, ["discriminator", "recognizer", "age_estimator"])
+
+
+def test_networks_are_entered_in_a_folder_that_is_not_there_yet(model, tmp_path):
+    source, fresh = tmp_path / "made", tmp_path / "new" / "model"
+    save_network(source, "discriminator", discriminator(width=4), {"steps": 9})
+    enter_networks(fresh, source)
+    assert read_card(fresh)["networks"] == read_card(source)["networks"]
+    check_files(fresh, read_card(fresh), ["discriminator"])
+    with pytest.raises(WeightsError, match="cannot be read"):
+        enter_networks(model, tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_a_network_is_built_by_its_name(name):
+    network = build_network(name, "mixed_bfloat16")
+    assert network.name == name
+    assert network.count_params() == BUILD[name]().count_params()
+    assert "bfloat16" in {layer.compute_dtype for layer in network.layers if layer.weights}
+    assert network.trainable_variables
 
 
 def fail(card: dict) -> None:
