@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from conftest import DATA
 from PIL import Image
 from scipy.io import savemat
 
@@ -83,6 +84,12 @@ def write_halves(root: Path, entries: Sequence[Entry]) -> None:
                 path = folder / row.full_path
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(row.content)
+
+
+def utkface_photos(count: int) -> list[tuple[str, bytes, int]]:
+    """Chips of all ages, whose true age is in the name."""
+    chips = [path for path in sorted((DATA / "utkface").glob("*.jpg")) if int(path.name.split("_")[0]) <= 100]
+    return [(path.name, path.read_bytes(), int(path.name.split("_")[0])) for path in chips[:: len(chips) // count]]
 
 
 def write_tree(root: Path, photos: Sequence[tuple[str, bytes, int]], planted: bool = True) -> Tree:

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import DATA
-from imdb_wiki_tree import Entry, Tree, blank_photo, datenum, write_halves, write_tree
+from imdb_wiki_tree import Entry, Tree, blank_photo, datenum, utkface_photos, write_halves, write_tree
 from PIL import Image
 from scipy.io import loadmat, savemat
 
@@ -37,12 +37,6 @@ def astronaut_photos(astronaut) -> list[tuple[str, bytes, int]]:
         Image.fromarray(chip).save(buffer, "JPEG", quality=95)
         photos.append((f"{age}_astronaut.jpg", buffer.getvalue(), age))
     return photos
-
-
-def utkface_photos(count: int) -> list[tuple[str, bytes, int]]:
-    """Chips of all ages, whose true age is in the name."""
-    chips = [path for path in sorted((DATA / "utkface").glob("*.jpg")) if int(path.name.split("_")[0]) <= 100]
-    return [(path.name, path.read_bytes(), int(path.name.split("_")[0])) for path in chips[:: len(chips) // count]]
 
 
 def check_prepared(tree: Tree, out, undetected: int = 0) -> None:

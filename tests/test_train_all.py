@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import importlib
-import json
 import signal
 import subprocess
 import sys
@@ -14,7 +13,8 @@ import h5py
 import numpy as np
 import pytest
 from commands import faceage
-from imdb_wiki_tree import make_tree
+from conftest import DATA
+from imdb_wiki_tree import utkface_photos, write_tree
 from PIL import Image
 from tiny_training import TinySplits
 
@@ -123,6 +123,9 @@ def test_another_models_networks_stand_in_for_earlier_stages(trained, tmp_path):
     train_stage(JOBS["encoder"], chosen, run, TinySplits())
     card = read_card(run.model_folder)
     start = read_card(trained.model_folder)["networks"]
+    # The same stage without --start goes on with what it was begun with.
+    assert train_stage(JOBS["encoder"], dataclasses.replace(chosen, epochs=2), Run(tmp_path), TinySplits())
+    assert "begins again" not in (tmp_path / "log.txt").read_text()
     assert set(card["networks"]) == {"encoder"}
     assert card["networks"]["encoder"]["networks"] == {name: start[name]["sha256"] for name in ("generator", "encoder")}
 
@@ -174,10 +177,11 @@ SMALL = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["utkface", "astronaut"])
-def test_imdb_wiki_to_aged_photos_killed_in_every_stage(tmp_path, source, request):
+def test_imdb_wiki_to_aged_photos_killed_in_every_stage(tmp_path):
+    if not (DATA / "utkface").is_dir():
+        pytest.skip(f"no data set in {DATA / 'utkface'}")
     root, run = tmp_path / "imdb_wiki", tmp_path / "run"
-    tree = make_tree(root, request.getfixturevalue(source))
+    tree = write_tree(root, utkface_photos(300))
     command = ["train", "all", "--data", root, "--run", run, *SMALL]
     for stage in JOBS:
         kill_when(command, run / "log.txt", f" {stage}: epoch 1/2")
@@ -191,8 +195,9 @@ def test_imdb_wiki_to_aged_photos_killed_in_every_stage(tmp_path, source, reques
     out = tmp_path / "aged"
     examples = Path(__file__).parent.parent / "examples"
     refused = faceage("batch", examples, "--out", out, "--weights", run / "model", "--steps", "5")
-    accuracy = json.loads((run / "model" / "model.json").read_text())["scores"]["recognizer"]["same_different"]
-    assert refused.returncode == (2 if accuracy["balanced_accuracy"] < 0.8 else 0)
+    # Six steps teach a recogniser nothing, or nobody could tell: few people are in so small a test split.
+    measured = read_card(run / "model")["scores"]["recognizer"].get("same_different", {"balanced_accuracy": 0})
+    assert refused.returncode == (2 if measured["balanced_accuracy"] < 0.8 else 0)
     result = faceage("batch", examples, "--out", out, "--weights", run / "model", "--steps", "5", "--any-recognizer")
     assert result.returncode == 0, result.stderr
     with h5py.File(out / "latents.h5") as file:
@@ -202,8 +207,12 @@ def test_imdb_wiki_to_aged_photos_killed_in_every_stage(tmp_path, source, reques
     with h5py.File(run / "data.h5") as file:
         dropped = dict(zip(file["dropped/source"].asstr()[:], file["dropped/reason"].asstr()[:], strict=True))
         ages = dict(zip(file["source"].asstr()[:], file["age"][:], strict=True))
-    assert dropped == tree.dropped
-    assert ages == tree.ages
+    # The detector may miss a real face or two.
+    missed = dropped.keys() - tree.dropped.keys()
+    assert {source: reason for source, reason in dropped.items() if source in tree.dropped} == tree.dropped
+    assert {dropped[source] for source in missed} <= {"no face"}
+    assert len(missed) <= 15
+    assert ages == {source: age for source, age in tree.ages.items() if source not in missed}
 
 
 def kill_when(command: list, log: Path, line: str) -> None:

@@ -159,8 +159,8 @@ class IdentityTraining(AdversarialStage):
 
     `recognizer` and `age_estimator` are frozen, and see the photo and what is drawn through the same random shift,
     mirroring and noise: networks that look through one fixed view learn to fool it. The estimator sees them lighter or
-    darker besides. E and G run as they will be used,
-    with their batch norm's kept statistics. `encoding` and `drawing` are the moving averages of E and G that are kept.
+    darker besides. E and G run as they will be used, with their batch norm's kept statistics. `encoding` and `drawing`
+    are the moving averages of E and G that are kept.
     """
 
     LOSSES = (
@@ -201,7 +201,8 @@ class IdentityTraining(AdversarialStage):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         pixels, ages, _ = keras.utils.unpack_x_y_sample_weight(data)
-        faces, ages = unit_faces(pixels), ops.cast(ages, "float32")
+        # Half of them mirrored: what E and G know of one side of a face holds for the other.
+        faces, ages = shift_and_flip(unit_faces(pixels), self.random, shift=0), ops.cast(ages, "float32")
         other_ages = self.wrong_ages(ages)
         loss, (values, aged, sampled), found = gradients(
             lambda: self.loss_of(faces, ages, other_ages), self.trained_variables

@@ -34,6 +34,7 @@ from faceage.training.stage import Stage, StageOptions
 from faceage.training.watch import BEST, LAST, Watch, stop_requests
 from faceage.weights import enter_networks, load_network, read_card, save_network, update_card
 
+DONE = "done.json"
 PRODUCERS = {
     "recognizer": "recognizer",
     "age_estimator": "age",
@@ -83,7 +84,13 @@ class Run:
         folder = self.folder / PRODUCERS[name] / "model"
         if PRODUCERS[name] != job.NAME and name in _networks(folder):
             return folder
-        return self.start if self.start is not None and name in _networks(self.start) else None
+        start = self.start or self._begun_with(job.NAME)
+        return start if start is not None and name in _networks(start) else None
+
+    def _begun_with(self, stage: str) -> Path | None:
+        """The model folder that a stage was started from: a command that leaves it out goes on with the same one."""
+        before = _read(self.folder / stage / "options.json") or {}
+        return Path(before["start"]) if before.get("start") else None
 
     def sources(self, job: type[Job]) -> dict[str, Path]:
         """Where each network that `job` takes comes from. Raises UsageError for one that it cannot do without."""
@@ -112,7 +119,7 @@ def stage_state(job: type[Job], options: StageOptions, run: Run, data: Splits) -
 
 def is_done(job: type[Job], run: Run, state: dict[str, Any]) -> bool:
     """Whether the stage has ended with just these options, data and networks."""
-    return _read(run.folder / job.NAME / "model" / "done.json") == state
+    return _read(run.folder / job.NAME / "model" / DONE) == state
 
 
 def stage_position(run: Run, name: str) -> Position:
@@ -198,14 +205,14 @@ def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
         **job.provenance(stage),
     }
     made = folder / "model"
-    (made / "done.json").unlink(missing_ok=True)
+    (made / DONE).unlink(missing_ok=True)
     for name, network in job.results(stage).items():
         save_network(made, name, network, provenance)
     scores = job.final_scores({name: _load(made, name, "float32") for name in job.MAKES})
     update_card(made, lambda card: card["scores"].update(scores))
     if is_chief(run.devices):
         enter_networks(run.model_folder, made)
-    write_text(made / "done.json", json.dumps(state, indent=2) + "\n")
+    write_text(made / DONE, json.dumps(state, indent=2) + "\n")
     job.inputs.say(f"ended after {kept_epoch * job.steps_per_epoch} steps, {json.dumps(scores)}")
 
 
@@ -219,7 +226,9 @@ def _open(folder: Path, state: dict[str, Any], run: Run, restart: bool) -> None:
             _clear(folder)
         else:
             _check_same(folder, before, state)
-    write_text(path, json.dumps({**state, "code": version("faceage")}, indent=2) + "\n")
+    start = run.start.resolve() if run.start else (before or {}).get("start")
+    written = {**state, "start": str(start) if start else None, "code": version("faceage")}
+    write_text(path, json.dumps(written, indent=2) + "\n")
 
 
 def _check_same(folder: Path, before: dict[str, Any], state: dict[str, Any]) -> None:
@@ -239,6 +248,7 @@ def _flat(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _clear(folder: Path) -> None:
+    (folder / "model" / DONE).unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.suffix in (".h5", ".png", ".jsonl") or path.name.startswith("events."):
             path.unlink()
