@@ -35,7 +35,7 @@ TORCH ?= torch
 test-torch: $(READY) ## the stages on PyTorch against TensorFlow; TORCH=torch==2.13.0+cpu names a build
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint .constraints.txt '$(TORCH)'
 	$(BIN)/python -m pytest tests/test_torch.py
-	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_backend.py tests/test_networks.py tests/test_augment.py tests/test_optimise.py
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_backend.py tests/test_run.py tests/test_optimise.py
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .
