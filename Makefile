@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench
+.PHONY: help demo test test-all test-torch lint bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,13 @@ test: $(READY) ## the tests: under ten minutes on two cores
 
 test-all: $(READY) ## every test, the slow and data-bound ones too
 	$(BIN)/python -m pytest
+
+TORCH ?= torch
+
+test-torch: $(READY) ## the stages on PyTorch against TensorFlow; TORCH=torch==2.13.0+cpu names a build
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint .constraints.txt '$(TORCH)'
+	$(BIN)/python -m pytest tests/test_torch.py
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_backend.py tests/test_run.py tests/test_optimise.py
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .

@@ -69,7 +69,7 @@ if keras.backend.backend() == "tensorflow":
         from then on all do the same at the same time, measuring and saving too. It has to be the first thing that
         TensorFlow is asked for in a process.
         """
-        strategy = _all_devices() if devices == "all" else tf.distribute.get_strategy()
+        strategy = _strategy(devices)
         parts = strategy.num_replicas_in_sync
         if batch_size % parts:
             raise UsageError(
@@ -77,6 +77,9 @@ if keras.backend.backend() == "tensorflow":
                 f"use a batch of {-(-batch_size // parts) * parts}",
             )
         return strategy.scope() if parts > 1 else nullcontext()
+
+    def _strategy(devices: str) -> Any:
+        return _all_devices() if devices == "all" else tf.distribute.get_strategy()
 
     @functools.cache
     def _all_devices() -> Any:
@@ -92,17 +95,17 @@ if keras.backend.backend() == "tensorflow":
         found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in found])
 
-    def is_chief() -> bool:
+    def is_chief(devices: str) -> bool:
         """Whether this process is the first of all workers, the one whose files count."""
-        return tf.distribute.get_strategy().extended.should_checkpoint
+        return _strategy(devices).extended.should_checkpoint
 
-    def wait_for_all() -> None:
-        """Return when every worker has come here."""
-        _on_each_device(lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.zeros(())))
+    def _wait_for_all(devices: str) -> None:
+        with _strategy(devices).scope():
+            _on_each_device(lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.zeros(())))
 
     def _on_each_device(action: Callable[[], Any]) -> None:
-        # As a graph: over workers, TensorFlow warns of anything else.
-        tf.function(lambda: tf.distribute.get_strategy().run(action))()
+        # As a graph, since over workers TensorFlow warns of anything else; a concrete one, since it warns of many too.
+        tf.function(lambda: tf.distribute.get_strategy().run(action), autograph=False).get_concrete_function()()
 
     def assign_random(states: Sequence[keras.Variable], values: Sequence[Any]) -> None:
         """Set each state of a `SeedGenerator` to its value (seed, draws so far); each device has a seed of its own."""
@@ -118,8 +121,9 @@ if keras.backend.backend() == "tensorflow":
         """Give every device the mean of what the devices hold: the running means of batch normalisation drift apart."""
 
         def assign() -> None:
-            device = tf.distribute.get_replica_context()
-            means = device.all_reduce("MEAN", [tf.convert_to_tensor(variable.value) for variable in variables])
+            # Copies: what a variable itself gives has no place for an exchange between workers.
+            values = [tf.identity(variable.value) for variable in variables]
+            means = tf.distribute.get_replica_context().all_reduce("MEAN", values)
             for variable, mean in zip(variables, means, strict=True):
                 variable.assign(mean)
 
@@ -161,12 +165,12 @@ elif keras.backend.backend() == "torch":
             raise UsageError("on several devices, training needs TensorFlow", "set KERAS_BACKEND=tensorflow")
         return nullcontext()
 
-    def is_chief() -> bool:
+    def is_chief(devices: str) -> bool:
         """True: there are no other processes."""
         return True
 
-    def wait_for_all() -> None:
-        """There are none to wait for."""
+    def _wait_for_all(devices: str) -> None:
+        pass
 
     def assign_random(states: Sequence[keras.Variable], values: Sequence[Any]) -> None:
         """Set each state of a `SeedGenerator` to its value (seed, draws so far)."""
@@ -185,17 +189,15 @@ else:
 
 
 @contextmanager
-def own_folder(folder: Path) -> Iterator[Path]:
+def own_folder(devices: str, folder: Path) -> Iterator[Path]:
     """`folder` for the chief; for another worker a copy that is thrown away: saving weights takes all, files only one.
 
-    Inside `distribution`, before anything is written. Every worker has to see the same `folder`.
+    Workers enter it together, before anything is written, and leave it together, when the chief's files are there.
     """
-    if is_chief():
-        wait_for_all()
-        yield folder
-        return
     with tempfile.TemporaryDirectory() as elsewhere:
-        if folder.exists():
-            shutil.copytree(folder, elsewhere, dirs_exist_ok=True)
-        wait_for_all()
-        yield Path(elsewhere)
+        own = folder if is_chief(devices) else Path(elsewhere)
+        if own != folder and folder.exists():
+            shutil.copytree(folder, own, dirs_exist_ok=True)
+        _wait_for_all(devices)
+        yield own
+        _wait_for_all(devices)

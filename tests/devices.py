@@ -12,86 +12,13 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers, ops
+from plain_stage import BATCH, Batches, EachEpoch, outcome, train
 
-from faceage.backend import distribution, is_chief, own_folder
+from faceage.backend import average_devices, distribution, is_chief, own_folder
 from faceage.errors import UsageError
 from faceage.networks.discriminator import discriminator
 from faceage.networks.generator import generator
-from faceage.networks.predict import predict
 from faceage.training.gan import GAN
-from faceage.training.stage import SupervisedStage, unit_faces
-
-BATCH, STEPS = 8, 4
-
-
-class Batches(keras.utils.PyDataset):
-    """Faces whose first pixel counts them, and classes; the same in every epoch."""
-
-    def __len__(self) -> int:
-        return STEPS
-
-    def __getitem__(self, index: int):
-        random = np.random.default_rng(index)
-        faces = random.integers(0, 256, (BATCH, 64, 64, 3), np.uint8)
-        faces[:, 0, 0, 0] = np.arange(BATCH) + BATCH * index
-        return faces, np.eye(6, dtype=np.float32)[random.integers(0, 6, BATCH)]
-
-
-class Plain(SupervisedStage):
-    """A stage without chance and without batch normalisation; `first` is the mean of the faces' numbers."""
-
-    LOSSES = ("loss", "first")
-
-    def __init__(self, seed: int) -> None:
-        keras.utils.set_random_seed(seed)
-        face = keras.Input((64, 64, 3))
-        hidden = layers.Dense(8, activation="tanh")(layers.Flatten()(layers.AveragePooling2D(16)(face)))
-        super().__init__(keras.Model(face, layers.Dense(6)(hidden)), seed)
-        self.compile(0.5, steps=100)
-
-    def loss_of(self, data):
-        pixels, target, _ = keras.utils.unpack_x_y_sample_weight(data)
-        loss = ops.mean(ops.square(self.network(unit_faces(pixels)) - target))
-        return loss, {"loss": loss, "first": ops.mean(ops.cast(pixels[:, 0, 0, 0], "float32"))}
-
-
-class EachEpoch(keras.callbacks.Callback):
-    """What a run does around the epochs."""
-
-    def __init__(self, checkpoint: Path) -> None:
-        super().__init__()
-        self.checkpoint = checkpoint
-
-    def on_epoch_begin(self, epoch, logs=None) -> None:
-        self.model.restart_random(epoch)
-
-    def on_train_batch_end(self, batch, logs=None) -> None:
-        assert all(np.isfinite(float(value)) for value in logs.values())
-
-    def on_epoch_end(self, epoch, logs=None) -> None:
-        self.model.join_devices()
-        self.model.save_weights(self.checkpoint)
-
-
-def train(folder: Path, epochs: int, first_epoch: int = 0, seed: int = 0) -> tuple[Plain, dict]:
-    stage, checkpoint = Plain(seed), folder / "last.weights.h5"
-    if first_epoch:
-        stage.load_weights(checkpoint)
-    history = stage.fit(
-        Batches(),
-        epochs=epochs,
-        initial_epoch=first_epoch,
-        shuffle=False,
-        verbose=0,
-        callbacks=[EachEpoch(checkpoint)],
-    )
-    return stage, history.history
-
-
-def outcome(stage: Plain, history: dict) -> dict[str, np.ndarray]:
-    weights = {f"weight{i}": weight for i, weight in enumerate(stage.network.get_weights())}
-    return {**weights, **history, "predicted": predict(stage.network, Batches()[0][0], batch_size=BATCH)}
 
 
 def held(variable: keras.Variable) -> list[np.ndarray]:
@@ -136,14 +63,18 @@ def logical(out: Path) -> None:
 
 
 def worker(out: Path, run: Path) -> None:
-    with distribution("all", BATCH), own_folder(run) as folder:
+    with own_folder("all", run) as folder, distribution("all", BATCH):
         train(folder, 2)
         # Stopped here, a run goes on from what the folder holds.
         stage, history = train(folder, 3, first_epoch=2, seed=9)
+        number = keras.Variable(float(is_chief("all")))
+        number.assign(float(is_chief("all")))
+        average_devices([number])
         np.savez(
             out,
             **outcome(stage, history),
-            chief=is_chief(),
+            averaged=number.numpy(),
+            chief=is_chief("all"),
             own=folder == run,
             options=(folder / "options.json").read_text(),
             random=held(stage.random.state)[0],

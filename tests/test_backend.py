@@ -1,10 +1,12 @@
 """The one module that knows the backend, against results worked out by hand."""
 
+import os
 import runpy
 
 import keras
 import numpy as np
 import pytest
+from commands import faceage as command
 from keras import ops
 
 import faceage.backend
@@ -105,3 +107,15 @@ def test_another_backend_is_refused_with_what_to_set(monkeypatch):
     with pytest.raises(UsageError, match="is 'jax'; faceage trains and optimises on 'tensorflow' or 'torch'") as error:
         runpy.run_path(faceage.backend.__file__)
     assert "KERAS_BACKEND" in error.value.hint
+
+
+@pytest.mark.parametrize("name", ["jax", "numpy", "nonsense"])
+def test_a_command_refuses_another_backend_in_one_sentence(tmp_path, name):
+    environment = {**os.environ, "KERAS_BACKEND": name}
+    done = command("train", "gan", "--data", tmp_path, "--run", tmp_path / "run", env=environment)
+    assert done.returncode == 2
+    said, hint = done.stderr.splitlines()
+    assert name in said
+    assert "'torch'" in said + hint
+    assert "KERAS_BACKEND" in hint
+    assert not (tmp_path / "run").exists()

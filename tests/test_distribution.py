@@ -106,6 +106,8 @@ def test_two_workers_train_as_one_process_and_go_on_from_the_checkpoint(outcomes
     for name in weights:
         np.testing.assert_array_equal(workers[0][name], workers[1][name])
     assert not np.array_equal(workers[0]["random"], workers[1]["random"])
+    # Of 1 on the chief and 0 on the other.
+    assert workers[0]["averaged"] == workers[1]["averaged"] == 0.5
 
 
 def test_only_the_chief_writes_into_the_run(outcomes):

@@ -93,7 +93,7 @@ class BrightnessJob(Job):
     OPTIONS = BrightnessOptions
 
     def stage(self) -> Brightness:
-        layers = keras.layers.Dense(16), keras.layers.Dropout(0.5), keras.layers.Dense(6)
+        layers = keras.layers.Dense(16), keras.layers.Dropout(0.5, seed=0), keras.layers.Dense(6)
         stage = Brightness(keras.Sequential([keras.Input((3,)), *layers]), self.options.seed)
         stage.compile(self.options.learning_rate, steps=16)
         return stage

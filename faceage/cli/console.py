@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from rich.console import Console
 from tqdm import tqdm
 
+from faceage.errors import UsageError
+
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -57,7 +59,18 @@ def bars(quiet: bool = False) -> Iterator[Bars]:
 
 
 def start_backend() -> None:
-    """Import Keras and its backend, which takes seconds, without TensorFlow's notes on the machine.
+    """Import Keras and its backend, which takes seconds. Raises UsageError where there is no such backend."""
+    try:
+        _import_quietly()
+    except (ImportError, ValueError) as error:
+        raise UsageError(
+            f"Keras cannot start the backend {os.environ.get('KERAS_BACKEND') or 'of its settings'}: {error}",
+            "faceage trains and optimises on 'tensorflow' or 'torch': set KERAS_BACKEND to one that is installed",
+        ) from error
+
+
+def _import_quietly() -> None:
+    """Import Keras without TensorFlow's notes on the machine.
 
     TensorFlow writes some of them to the file descriptor itself before any log level counts, so that is where they are
     stopped; an exception is raised after it is back.

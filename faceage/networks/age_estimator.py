@@ -5,6 +5,7 @@ from keras import layers
 
 from faceage.ages import AGE_CLASSES
 from faceage.images import FACE_SIZE
+from faceage.networks.layers import dropout
 from faceage.networks.residual import residual_trunk
 
 
@@ -13,6 +14,6 @@ def age_estimator(dtype: str = "float32", width: int = 32) -> keras.Model:
     face = keras.Input((FACE_SIZE, FACE_SIZE, 3), name="face")
     features = residual_trunk(face, width=width, blocks=(2, 2, 2, 3), dtype=dtype)  # (b, 4, 4, 256)
     features = layers.GlobalAveragePooling2D(dtype=dtype)(features)
-    features = layers.Dropout(0.3, dtype=dtype)(features)
+    features = dropout(0.3, dtype)(features)
     age = layers.Dense(len(AGE_CLASSES), activation="softmax", dtype="float32", name="age")(features)
     return keras.Model(face, age, name="age_estimator")

@@ -11,6 +11,11 @@ def leaky_relu(dtype: str) -> keras.layers.Layer:
     return keras.layers.LeakyReLU(negative_slope=LEAK, dtype=dtype)
 
 
+def dropout(rate: float, dtype: str) -> keras.layers.Layer:
+    # Without a seed, a layer draws from PyTorch's own generator there, whose state no checkpoint holds.
+    return keras.layers.Dropout(rate, seed=0, dtype=dtype)
+
+
 def _phase_matrix() -> np.ndarray:
     """(2, 3, 5): which taps of a 5-tap kernel fall on which of 3 low-resolution pixels, for each of the 2 phases.
 

@@ -59,7 +59,8 @@ class AdversarialStage(Stage):
         self.built = True
 
     def compile(self, **kwargs: Any) -> None:
-        super().compile(**kwargs)
+        # None of Keras's own making, which it would save too.
+        super().compile(optimizer=None, **kwargs)
         adam = self.options.learning_rate, self.options.beta_1, self.options.beta_2
         self.trained_optimizer = keras.optimizers.Adam(*adam)
         self.discriminator_optimizer = keras.optimizers.Adam(*adam)

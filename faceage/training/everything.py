@@ -96,7 +96,7 @@ def measure_step(name: str, options: StageOptions, run: Run, sample: Splits) -> 
 def train_all(options: Mapping[str, StageOptions], run: Run, data: Splits, restart: bool = False) -> None:
     """Every stage that has not ended with these options, data and networks, and then a look at the whole model."""
     trained = [train_stage(job, options[name], run, data, restart) for name, job in JOBS.items()]
-    if is_chief() and (any(trained) or not (run.folder / "faces.png").exists()):
+    if is_chief(run.devices) and (any(trained) or not (run.folder / "faces.png").exists()):
         evaluate(run, data)
 
 

@@ -73,7 +73,7 @@ class Run:
 
     def log(self, line: str) -> None:
         """Add a line to log.txt, and pass it on. Of several workers, the first one speaks."""
-        if not is_chief():
+        if not is_chief(self.devices):
             return
         with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
@@ -135,7 +135,7 @@ def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, r
     """
     with (
         distribution(run.devices, options.batch_size),
-        own_folder(run.folder / job.NAME) as folder,
+        own_folder(run.devices, run.folder / job.NAME) as folder,
         _alone(folder),
     ):
         state = stage_state(job, options, run, data)
@@ -210,7 +210,7 @@ def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
         save_network(made, name, network, provenance)
     scores = job.final_scores({name: _load(made, name, "float32") for name in job.MAKES})
     update_card(made, lambda card: card["scores"].update(scores))
-    if is_chief():
+    if is_chief(run.devices):
         enter_networks(run.model_folder, made)
     write_text(made / DONE, json.dumps(state, indent=2) + "\n")
     job.inputs.say(f"ended after {kept_epoch * job.steps_per_epoch} steps, {json.dumps(scores)}")

@@ -83,7 +83,8 @@ class SupervisedStage(Stage):
 
     def compile(self, learning_rate: float, steps: int, weight_decay: float = 0.0, **kwargs: Any) -> None:
         """`steps` is the length of the whole training, over which the rate falls."""
-        super().compile(**kwargs)
+        # None of Keras's own making, which it would save too.
+        super().compile(optimizer=None, **kwargs)
         schedule = keras.optimizers.schedules.CosineDecay(
             learning_rate / 100, max(1, steps - self.WARM_UP), warmup_target=learning_rate, warmup_steps=self.WARM_UP
         )

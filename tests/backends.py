@@ -1,0 +1,140 @@
+"""Run by test_torch.py with each backend: `backends.py OUT.npz`. One step of every stage, from the same numbers.
+
+Random numbers differ between backends, so that they come from NumPy here, for weights, latents and augmentation alike.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+if os.environ["KERAS_BACKEND"] == "torch":
+    # Training on PyTorch works where there is no TensorFlow.
+    sys.modules["tensorflow"] = None
+
+import keras
+import numpy as np
+from keras import ops
+from plain_stage import BATCH, Batches, outcome, train
+
+from faceage.networks.age_estimator import age_estimator
+from faceage.networks.discriminator import discriminator
+from faceage.networks.encoder import encoder
+from faceage.networks.generator import generator
+from faceage.networks.recognizer import recognizer
+from faceage.training.age import AgeTraining
+from faceage.training.encoder import EncoderTraining
+from faceage.training.gan import GAN
+from faceage.training.identity import IdentityTraining
+from faceage.training.recognizer import Distillation
+
+random = np.random.default_rng(0)
+
+
+def normal(shape, mean=0.0, stddev=1.0, dtype="float32", seed=None):
+    return ops.convert_to_tensor(random.normal(mean, stddev, shape), dtype)
+
+
+def uniform(shape, minval=0.0, maxval=1.0, dtype="float32", seed=None):
+    return ops.convert_to_tensor(random.uniform(minval, maxval, shape), dtype)
+
+
+def randint(shape, minval, maxval, dtype="int32", seed=None):
+    return ops.convert_to_tensor(random.integers(minval, maxval, shape), dtype)
+
+
+keras.random.normal, keras.random.uniform, keras.random.randint = normal, uniform, randint
+
+
+def drawn(network: keras.Model) -> keras.Model:
+    """`network` with weights of NumPy's and without dropout."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0
+    for variable in network.trainable_variables:
+        shape = tuple(variable.shape)
+        if len(shape) > 1:
+            variable.assign(random.normal(0, np.prod(shape[:-1]) ** -0.5, shape))
+        else:
+            variable.assign(random.normal(variable.path.endswith("gamma"), 0.1, shape))
+    return network
+
+
+def supervised(stage):
+    stage.compile(1e-3, steps=1000)
+    return stage
+
+
+def adversarial(kind, **networks):
+    stage = kind(**networks)
+    stage.compile()
+    return stage
+
+
+def generators() -> tuple[keras.Model, keras.Model]:
+    return drawn(generator(width=8)), generator(width=8)
+
+
+def gan(steps: int):
+    drawing, average = generators()
+    stage = adversarial(GAN, generator=drawing, discriminator=drawn(discriminator(width=8)), average=average)
+    stage.steps.assign(steps)
+    return stage
+
+
+def identity():
+    drawing, average = generators()
+    return adversarial(
+        IdentityTraining,
+        encoder=drawn(encoder(width=4)),
+        generator=drawing,
+        discriminator=drawn(discriminator(width=8)),
+        recognizer=drawn(recognizer()),
+        age_estimator=drawn(age_estimator(width=8)),
+        encoding=encoder(width=4),
+        drawing=average,
+    )
+
+
+STAGES = {
+    "age": lambda: supervised(AgeTraining(drawn(age_estimator(width=8)), 0)),
+    "recognizer": lambda: supervised(Distillation(drawn(recognizer()), 0)),
+    "gan": lambda: gan(0),
+    "gan-between-penalties": lambda: gan(1),
+    "encoder": lambda: supervised(EncoderTraining(drawn(encoder(width=4)), generators()[0], 0)),
+    "identity": identity,
+}
+
+
+def gradients_of(stage: keras.Model) -> np.ndarray:
+    """Those of a stage's first step in one row: what Adam's momenta are in proportion to."""
+    optimizers = [each for each in vars(stage).values() if isinstance(each, keras.optimizers.Optimizer)]
+    momenta = [v for optimizer in optimizers for v in optimizer.variables if "momentum" in v.path]
+    return np.concatenate([ops.convert_to_numpy(momentum).ravel() for momentum in momenta])
+
+
+def first_step(name: str) -> dict[str, np.ndarray]:
+    """The losses and gradients of a stage's first step."""
+    global random
+    random = np.random.default_rng(1)
+    stage = STAGES[name]()
+    faces, targets = Batches()[0]
+    if name == "recognizer":
+        targets = random.standard_normal((BATCH, 128)).astype(np.float32)
+        targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    losses = stage.train_step((ops.convert_to_tensor(faces), ops.convert_to_tensor(targets)))
+    found = {f"{name}_loss_{key}": ops.convert_to_numpy(value) for key, value in losses.items()}
+    return {**found, f"{name}_gradients": gradients_of(stage)}
+
+
+def main(out: Path) -> None:
+    found = {}
+    for name in STAGES:
+        found |= first_step(name)
+    found |= {f"unbroken_{name}": value for name, value in outcome(*train(out.parent, 3)).items()}
+    train(out.parent, 2)
+    resumed = outcome(*train(out.parent, 3, first_epoch=2, seed=9))
+    np.savez(out, **found, **{f"resumed_{name}": value for name, value in resumed.items()})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,73 @@
+"""PyTorch as the backend: the same losses and the same steps as TensorFlow, from the same numbers."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed: make test-torch")
+
+SCRIPT = Path(__file__).with_name("backends.py")
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """What each backend makes of the same numbers."""
+    started, outs = [], []
+    for backend in ("tensorflow", "torch"):
+        outs.append(tmp_path_factory.mktemp(backend) / "out.npz")
+        environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(SCRIPT.parent.parent)}
+        command = [sys.executable, str(SCRIPT), str(outs[-1])]
+        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    try:
+        for process in started:
+            _, said = process.communicate(timeout=400)
+            assert process.returncode == 0, said[-3000:]
+    finally:
+        for process in started:
+            process.kill()
+    return [dict(np.load(out)) for out in outs]
+
+
+def part(found: dict, prefix: str) -> dict:
+    return {name: value for name, value in found.items() if name.startswith(prefix)}
+
+
+STAGES = ("age", "recognizer", "gan", "gan-between-penalties", "encoder", "identity")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_has_the_same_first_losses(outcomes, stage):
+    tensorflow, torch = (part(found, f"{stage}_loss_") for found in outcomes)
+    assert torch.keys() == tensorflow.keys() != set()
+    for name, value in tensorflow.items():
+        assert np.isfinite(value)
+        assert torch[name] == pytest.approx(float(value), rel=1e-4, abs=1e-4), name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_has_the_same_first_gradients(outcomes, stage):
+    tensorflow, torch = (found[f"{stage}_gradients"] for found in outcomes)
+    # TensorFlow's moments, which batch norm uses, are right to the first derivative; D's gradient penalty needs the
+    # second, where they leave out a term. PyTorch has it.
+    tolerance = 0.05 if stage in ("gan", "identity") else 1e-3
+    length = np.linalg.norm(tensorflow)
+    assert length > 0
+    assert np.linalg.norm(torch - tensorflow) < tolerance * length
+
+
+def test_training_ends_alike_on_both(outcomes):
+    tensorflow, torch = (part(found, "unbroken_") for found in outcomes)
+    for name, value in tensorflow.items():
+        np.testing.assert_allclose(torch[name], value, atol=1e-4, err_msg=name)
+
+
+def test_a_run_on_torch_goes_on_from_its_checkpoint(outcomes):
+    unbroken, resumed = (part(outcomes[1], prefix) for prefix in ("unbroken_", "resumed_"))
+    for (name, value), again in zip(unbroken.items(), resumed.values(), strict=True):
+        # The losses of the epochs before are the other run's.
+        np.testing.assert_allclose(again, value[-len(again) :], atol=1e-6, err_msg=name)
