@@ -172,13 +172,17 @@ def test_a_recognizer_of_the_compact_kind_is_known_as_such():
     assert kind_of(recognizer()) == kind_of(recognizer("compact", "mixed_bfloat16")) == "compact"
 
 
+@pytest.fixture(scope="module")
+def judging_and_drawing():
+    return randomise(SMALL["encoder"]()), randomise(SMALL["generator"]())
+
+
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 7, 8, 9])
-def test_predict_and_draw_give_one_row_each_around_the_batch_edge(count):
-    random = np.random.default_rng(0)
-    judging, drawing = randomise(SMALL["age_estimator"]()), randomise(SMALL["generator"]())
-    faces = random.integers(0, 256, (count, 64, 64, 3), np.uint8)
+def test_predict_and_draw_give_one_row_each_around_the_batch_edge(judging_and_drawing, count):
+    judging, drawing = judging_and_drawing
+    faces = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), np.uint8)
     found = predict(judging, faces, batch_size=4)
-    np.testing.assert_allclose(found, output(judging, [to_float(faces)]), atol=1e-5)
+    np.testing.assert_allclose(found, output(judging, [to_float(faces)]), atol=1e-4, rtol=1e-4)
     inputs = [x[:count] for x in random_inputs(drawing, 9)]
     drawn = draw(drawing, *inputs, batch_size=4)
     assert drawn.dtype == np.uint8

@@ -214,7 +214,6 @@ def test_people_of_are_those_with_two_photos_in_the_order_of_their_names():
     assert [group.tolist() for group in found] == [[2, 5], [0, 4, 7]]
     assert people_of(named("", "")) == []
     assert people_of(named("ann", "bob")) == []
-    assert people_of(named()) == []
 
 
 def test_threshold_is_as_strict_as_the_teachers_on_pairs_of_one_gender():

@@ -19,6 +19,7 @@ from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.predict import draw, predict
 from faceage.networks.recognizer import recognizer
+from faceage.outputs.samples import aged_grid
 from faceage.training.age import AgeTraining, age_scores, soft_classes, start_from_trunk
 from faceage.training.encoder import EncoderTraining, z_error
 from faceage.training.gan import GAN, GANJob, GANOptions
@@ -573,6 +574,19 @@ def test_identity_scores_are_those_of_the_recogniser(refined):
     assert 0 < found["other_age"] <= 2
     assert 0 <= found["aged_hits"] <= 1
     assert found["aged_cross_entropy"] > 0
+
+
+def test_a_row_of_aged_faces_is_the_photo_rebuilt_and_at_every_age():
+    faces, network, drawing = face_set(8), encoder(width=4), one_generator()
+    picture = np.asarray(aged_grid(network, drawing, faces, rows=2))
+    assert picture.shape[1] == 8 * 66 + 2
+    head = picture.shape[0] - (2 * 66 + 2)
+    latents = predict(network, faces.faces[:2])
+    for row, own in enumerate(faces.classes[:2]):
+        expected = draw(drawing, np.repeat(latents[row : row + 1], 7, axis=0), one_hot([own, *range(6)]))
+        for column, face in enumerate([faces.faces[row], *expected]):
+            top, left = head + 2 + row * 66, 2 + column * 66
+            np.testing.assert_array_equal(picture[top : top + 64, left : left + 64], face)
 
 
 def test_distance_and_cross_entropy_are_what_they_are_called():

@@ -177,8 +177,9 @@ class PeopleBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         random = np.random.default_rng((*self._place, self._steps[index]))
         count = math.ceil(self._batch_size / self.PER_PERSON)
-        # Nobody twice while there are others: the same person under one number is no stranger.
-        drawn = random.choice(len(self._people), count, replace=count > len(self._people))
+        # Nobody twice while there are others: every batch is to hold strangers.
+        rounds = math.ceil(count / len(self._people))
+        drawn = np.concatenate([random.permutation(len(self._people)) for _ in range(rounds)])[:count]
         people = np.repeat(drawn, self.PER_PERSON)[: self._batch_size].astype(np.int32)
         chosen = np.concatenate([_some_of(self._people[person], self.PER_PERSON, random) for person in drawn])
         return self._faces[chosen[: self._batch_size]], people

@@ -71,11 +71,12 @@ def verify(distances: np.ndarray, same: np.ndarray, threshold: float) -> Verific
 def best_threshold(distances: np.ndarray, same: np.ndarray) -> float:
     """The threshold at which `verify` of these pairs has its highest balanced accuracy."""
     order = np.argsort(distances, kind="stable")
-    ordered, truth = distances[order], same[order]
-    # Accepting the nearest k pairs, for every k from none to all.
+    ordered, truth = distances[order].astype(float), same[order]
+    # Accepting the nearest k pairs, for every k from none to all; a threshold cannot part pairs at one distance.
     found = np.concatenate([[0], np.cumsum(truth)]) / truth.sum()
     wrong = np.concatenate([[0], np.cumsum(~truth)]) / (~truth).sum()
-    accepted = int(np.argmax(found - wrong))
+    apart = np.concatenate([[True], np.diff(ordered) > 0, [True]])
+    accepted = int(np.argmax(np.where(apart, found - wrong, -1)))
     edges = np.concatenate([[ordered[0] - 1e-3], ordered, [ordered[-1] + 1e-3]])
     return float(edges[accepted : accepted + 2].mean())
 

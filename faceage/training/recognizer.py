@@ -25,7 +25,7 @@ from faceage.evaluation.verification import (
 )
 from faceage.networks.augment import view
 from faceage.networks.predict import predict
-from faceage.networks.recognizer import EMBEDDING_SIZE, IMAGENET, kind_of, recognizer
+from faceage.networks.recognizer import EMBEDDING_SIZE, IMAGENET, RECOGNIZERS, kind_of, recognizer
 from faceage.training.job import Baseline, Inputs, Job
 from faceage.training.stage import StageOptions, SupervisedStage, unit_faces
 from faceage.training.teacher import teacher_embeddings
@@ -69,6 +69,8 @@ class RecognizerJob(Job):
         super().__init__(options, inputs)
         if options.method not in METHODS:
             raise UsageError(f"the recogniser's method is {options.method!r}", f"methods are {', '.join(METHODS)}")
+        if options.kind not in RECOGNIZERS:
+            raise UsageError(f"the recogniser's kind is {options.kind!r}", f"kinds are {', '.join(RECOGNIZERS)}")
 
     def best(self) -> tuple[str, bool]:
         return ("held_out_cosine" if self.method == "distil" else "held_out_accuracy"), True
@@ -135,7 +137,7 @@ class RecognizerJob(Job):
         random = np.random.default_rng(0)
         if self.method == "distil":
             return faces, unit_rows(random.standard_normal((len(faces), EMBEDDING_SIZE))).astype(np.float32)
-        return faces, random.integers(0, len(self._known), len(faces))
+        return faces, random.integers(0, len(self._known), len(faces), np.int32)
 
     @cached_property
     def _known(self) -> list[np.ndarray]:

@@ -62,7 +62,6 @@ class Run:
         progress: Progress = lambda what, done, total: None,
         say: Callable[[str], Any] = lambda line: None,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.model_folder = folder / "model"
         self.start = start
@@ -75,6 +74,7 @@ class Run:
         """Add a line to log.txt, and pass it on. Of several workers, the first one speaks."""
         if not is_chief(self.devices):
             return
+        self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         self._say(line)
@@ -162,12 +162,14 @@ def _train(job: Job, state: dict[str, Any], run: Run) -> None:
     keras.utils.set_random_seed(options.seed)
     job.prepare()
     stage = job.stage()
+    # Before the checkpoint: a stage may train the very networks that it measures itself against.
+    baselines = job.baselines()
     last = folder / LAST
     start = load_checkpoint(last, stage) if last.exists() else Position()
     job.inputs.say(f"from epoch {start.epoch}, step {start.step}" if start > Position() else "begins")
     _show_reals(job)
     with stop_requests() as stop:
-        watch = Watch(job, folder, start, stop)
+        watch = Watch(job, folder, start, stop, baselines)
         watch.begin(stage)
         try:
             for epoch in range(start.epoch, options.epochs):
@@ -279,7 +281,7 @@ def _read(path: Path) -> Any:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Two trainings in one folder would overwrite each other's checkpoints."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

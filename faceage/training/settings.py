@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+import keras
+
 from faceage.errors import UsageError
 from faceage.training.stage import StageOptions
 
@@ -23,7 +25,17 @@ def changed(options: Options, settings: Sequence[str], stage: str) -> Options:
         if key not in known:
             raise UsageError(f"the {stage} stage has no option {key!r}", f"it has {', '.join(known)}")
         values[key] = _parsed(text, known[key], key)
-    return replace(options, **values)
+    chosen = replace(options, **values)
+    if chosen.batch_size < 2:
+        raise UsageError(f"--set batch_size={chosen.batch_size}: a batch holds 2 faces or more")
+    if chosen.seed >= 2**32:
+        raise UsageError(f"--set seed={chosen.seed}: a seed lies under 2³²")
+    try:
+        keras.DTypePolicy(chosen.dtype)
+    except ValueError as error:
+        policies = "float32, mixed_bfloat16 and mixed_float16"
+        raise UsageError(f"--set dtype={chosen.dtype}: Keras knows {policies}, among others") from error
+    return chosen
 
 
 def _parsed(text: str, kind: type, key: str) -> Any:

@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tensorboardX import SummaryWriter
 from faceage.errors import Interrupted, TrainingError
 from faceage.images import save_png, write_text
 from faceage.training.checkpoint import Position, read_score, save_checkpoint
-from faceage.training.job import Job
+from faceage.training.job import Baseline, Job
 from faceage.training.stage import Stage
 
 LAST, BEST, STATS = "last.weights.h5", "best.weights.h5", "stats.jsonl"
@@ -55,7 +55,9 @@ def stop_requests() -> Iterator[StopRequest]:
 class Watch(keras.callbacks.Callback):
     """The one callback of every stage."""
 
-    def __init__(self, job: Job, folder: Path, start: Position, stop: StopRequest) -> None:
+    def __init__(
+        self, job: Job, folder: Path, start: Position, stop: StopRequest, baselines: Mapping[str, Baseline]
+    ) -> None:
         """`start` is where the stage stands, with its random states and means as the checkpoint had them."""
         super().__init__()
         self._job = job
@@ -65,7 +67,7 @@ class Watch(keras.callbacks.Callback):
         self._steps = job.steps_per_epoch
         self._total = job.options.epochs * self._steps
         self._writer = SummaryWriter(str(folder), purge_step=start.epoch + 1)
-        self._baselines = job.baselines()
+        self._baselines = baselines
 
     def begin(self, stage: Stage) -> None:
         """Note where the means stand: Keras forgets them at the beginning of an epoch."""
