@@ -303,11 +303,13 @@ def test_a_batch_is_decided_by_seed_epoch_and_index():
     faces = face_set([0] * 200)
     seen = set()
     for seed in range(2):
-        running = FaceBatches(faces, 8, 3, seed=seed)
         for epoch in range(3):
-            resumed = FaceBatches(faces, 8, 3, seed=seed, first_epoch=epoch)
+            whole = FaceBatches(faces, 8, 3, seed=seed, epoch=epoch)
+            resumed = FaceBatches(faces, 8, 3, seed=seed, epoch=epoch, first_step=1)
+            assert (len(whole), len(resumed)) == (3, 2)
             for index in (2, 0, 1):
-                assert numbers(running, index) == numbers(resumed, index) == numbers(running, index)
-                seen.add(tuple(numbers(running, index)))
-            running.on_epoch_end()
+                assert numbers(whole, index) == numbers(whole, index)
+                seen.add(tuple(numbers(whole, index)))
+            for index in (1, 0):
+                assert numbers(resumed, index) == numbers(whole, index + 1)
     assert len(seen) == 2 * 3 * 3

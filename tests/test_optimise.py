@@ -80,7 +80,9 @@ def pixel_difference(model: Model, faces: np.ndarray, latents, age) -> np.ndarra
     return np.abs(draw(model, latents, age) - to_float(faces)).mean(axis=(1, 2, 3))
 
 
-def assert_close(some: Latents, others: Latents, tolerance: float = 1e-3) -> None:
+def assert_close(some: Latents, others: Latents, tolerance: float = 5e-3) -> None:
+    # Adam makes much of the last bits of a small gradient, and random networks have many. The shipped ones keep to
+    # 1e-3 over five times as many steps (test_shipped_model).
     for name in ("age", "initial", "latent", "distance"):
         np.testing.assert_allclose(getattr(some, name), getattr(others, name), atol=tolerance, err_msg=name)
 

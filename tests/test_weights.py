@@ -201,7 +201,9 @@ def fail(card: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "error"), [(fail, KeyError), (lambda card: card.update(scores=object()), TypeError)], ids=str
+    ("change", "error"),
+    [(fail, KeyError), (lambda card: card.update(scores=object()), TypeError)],
+    ids=["raises", "no JSON"],
 )
 def test_a_failed_change_leaves_the_card_whole(model, change, error):
     before = (model / "model.json").read_bytes()
