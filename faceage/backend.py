@@ -62,6 +62,15 @@ if keras.backend.backend() == "tensorflow":
         # What several devices exchange within an update, XLA cannot compile.
         return update if tf.distribute.has_strategy() else tf.function(update, jit_compile=True)
 
+    def batch_norm(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any] | None:
+        """Normalise (b, h, w, c) by its own statistics in one pass over memory, or None where the backend cannot.
+
+        Answers (outputs in the inputs' dtype, mean and variance (c,) float32).
+        """
+        outputs, mean, unbiased = tf.compat.v1.nn.fused_batch_norm(inputs, gamma, beta, epsilon=epsilon)
+        count = tf.cast(tf.size(inputs[..., 0]), tf.float32)
+        return outputs, mean, unbiased * (count - 1) / count
+
     def distribution(devices: str, batch_size: int) -> AbstractContextManager[Any]:
         """What is made and trained inside is so on `devices`, one of `DEVICES`, in global batches of `batch_size`.
 
@@ -158,6 +167,10 @@ elif keras.backend.backend() == "torch":
     def fuse(update: Callable) -> Callable:
         """`update` as it is: PyTorch's optimisers already work on all arrays at once."""
         return torch.no_grad()(update)
+
+    def batch_norm(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any] | None:
+        """None: Keras's own is as good."""
+        return None
 
     def distribution(devices: str, batch_size: int) -> AbstractContextManager[Any]:
         """Nothing to do for "one" device, the only one of `DEVICES` that PyTorch is used with."""

@@ -5,7 +5,7 @@ from keras import layers
 
 from faceage.ages import AGE_CLASSES
 from faceage.images import FACE_SIZE
-from faceage.networks.layers import LabelPlanes, leaky_relu
+from faceage.networks.layers import BatchNormalization, LabelPlanes, leaky_relu
 
 
 def discriminator(dtype: str = "float32", width: int = 64) -> keras.Model:
@@ -20,7 +20,7 @@ def discriminator(dtype: str = "float32", width: int = 64) -> keras.Model:
     x = LabelPlanes(dtype=dtype)(x, age)  # (b, 32, 32, 70)
     for filters in (2 * width, 4 * width, 8 * width):
         x = layers.Conv2D(filters, 3, 2, "same", dtype=dtype)(x)
-        x = layers.BatchNormalization(dtype=dtype)(x)
+        x = BatchNormalization(dtype=dtype)(x)
         x = leaky_relu(dtype)(x)
     x = layers.Flatten(dtype=dtype)(x)  # (b, 8192)
     logit = layers.Dense(1, dtype="float32", name="logit")(x)

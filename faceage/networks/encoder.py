@@ -5,7 +5,7 @@ from keras import layers
 
 from faceage.images import FACE_SIZE
 from faceage.networks import LATENT_SIZE
-from faceage.networks.layers import leaky_relu
+from faceage.networks.layers import BatchNormalization, leaky_relu
 
 
 def encoder(dtype: str = "float32", width: int = 32) -> keras.Model:
@@ -19,11 +19,11 @@ def encoder(dtype: str = "float32", width: int = 32) -> keras.Model:
     x = leaky_relu(dtype)(x)
     for filters in (2 * width, 4 * width, 8 * width):
         x = layers.Conv2D(filters, 5, 2, "same", dtype=dtype)(x)  # … (b, 4, 4, 256)
-        x = layers.BatchNormalization(dtype=dtype)(x)
+        x = BatchNormalization(dtype=dtype)(x)
         x = leaky_relu(dtype)(x)
     x = layers.Flatten(dtype=dtype)(x)
     x = layers.Dense(128 * width, dtype=dtype)(x)
-    x = layers.BatchNormalization(dtype=dtype)(x)
+    x = BatchNormalization(dtype=dtype)(x)
     x = leaky_relu(dtype)(x)
     latent = layers.Dense(LATENT_SIZE, dtype="float32", name="latent")(x)
     return keras.Model(face, latent, name="encoder")

@@ -5,7 +5,7 @@ from keras import layers
 
 from faceage.ages import AGE_CLASSES
 from faceage.networks import LATENT_SIZE
-from faceage.networks.layers import UpsampleConv, dropout, leaky_relu
+from faceage.networks.layers import BatchNormalization, UpsampleConv, dropout, leaky_relu
 
 
 def generator(dtype: str = "float32", width: int = 256) -> keras.Model:
@@ -21,13 +21,13 @@ def generator(dtype: str = "float32", width: int = 256) -> keras.Model:
     x = leaky_relu(dtype)(x)
     x = dropout(0.2, dtype)(x)
     x = layers.Dense(8 * 8 * width, dtype=dtype)(x)
-    x = layers.BatchNormalization(dtype=dtype)(x)
+    x = BatchNormalization(dtype=dtype)(x)
     x = leaky_relu(dtype)(x)
     x = dropout(0.2, dtype)(x)
     x = layers.Reshape((8, 8, width), dtype=dtype)(x)
     for filters in (width // 2, width // 4):
         x = UpsampleConv(filters, dtype=dtype)(x)  # (b, 16, 16, 128), then (b, 32, 32, 64)
-        x = layers.BatchNormalization(momentum=0.8, dtype=dtype)(x)
+        x = BatchNormalization(momentum=0.8, dtype=dtype)(x)
         x = leaky_relu(dtype)(x)
     x = UpsampleConv(3, dtype=dtype)(x)  # (b, 64, 64, 3)
     face = layers.Activation("tanh", dtype="float32", name="face")(x)

@@ -4,11 +4,31 @@ import keras
 import numpy as np
 from keras import ops
 
+from faceage.backend import batch_norm
+
 LEAK = 0.2
 
 
 def leaky_relu(dtype: str) -> keras.layers.Layer:
     return keras.layers.LeakyReLU(negative_slope=LEAK, dtype=dtype)
+
+
+@keras.saving.register_keras_serializable("faceage")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's, with the same weights under the same name, but learning from images in one pass over memory.
+
+    That is four times as fast; Keras's own takes a sixth of a GAN step.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        learning = training and self.trainable and len(inputs.shape) == 4
+        gamma, beta = (ops.cast(weight, "float32") for weight in (self.gamma, self.beta))
+        if not learning or (found := batch_norm(inputs, gamma, beta, self.epsilon)) is None:
+            return super().call(inputs, training=training, mask=mask)
+        outputs, *statistics = found
+        for kept, new in zip((self.moving_mean, self.moving_variance), statistics, strict=True):
+            kept.assign(kept * self.momentum + ops.stop_gradient(new) * (1 - self.momentum))
+        return outputs
 
 
 def dropout(rate: float, dtype: str) -> keras.layers.Layer:

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from faceage.networks.layers import leaky_relu
+from faceage.networks.layers import BatchNormalization, leaky_relu
 
 
 def residual_trunk(face: keras.KerasTensor, width: int, blocks: tuple[int, ...], dtype: str) -> keras.KerasTensor:
@@ -12,7 +12,7 @@ def residual_trunk(face: keras.KerasTensor, width: int, blocks: tuple[int, ...],
     One stage per entry of `blocks`, each halving the side and, after the first, doubling the channels from `width`.
     """
     x = layers.Conv2D(width, 3, 2, "same", use_bias=False, dtype=dtype)(face)  # (b, 32, 32, width)
-    x = layers.BatchNormalization(dtype=dtype)(x)
+    x = BatchNormalization(dtype=dtype)(x)
     x = leaky_relu(dtype)(x)
     for stage, count in enumerate(blocks):
         channels = width * 2**stage
@@ -27,12 +27,12 @@ def _block(x: keras.KerasTensor, channels: int, stride: int, dtype: str) -> kera
         if stride > 1:
             shortcut = layers.AveragePooling2D(stride, dtype=dtype)(shortcut)
         shortcut = layers.Conv2D(channels, 1, use_bias=False, dtype=dtype)(shortcut)
-        shortcut = layers.BatchNormalization(dtype=dtype)(shortcut)
+        shortcut = BatchNormalization(dtype=dtype)(shortcut)
     x = layers.Conv2D(channels, 3, stride, "same", use_bias=False, dtype=dtype)(x)
-    x = layers.BatchNormalization(dtype=dtype)(x)
+    x = BatchNormalization(dtype=dtype)(x)
     x = leaky_relu(dtype)(x)
     x = layers.Conv2D(channels, 3, 1, "same", use_bias=False, dtype=dtype)(x)
     # Starting each block as the identity lets a deep trunk train at a high rate from the first step.
-    x = layers.BatchNormalization(gamma_initializer="zeros", dtype=dtype)(x)
+    x = BatchNormalization(gamma_initializer="zeros", dtype=dtype)(x)
     x = layers.Add(dtype=dtype)([x, shortcut])
     return leaky_relu(dtype)(x)

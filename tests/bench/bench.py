@@ -86,7 +86,9 @@ def compare_generators(folded) -> None:
 def compare_gan_steps() -> None:
     """The GAN's training step as it is against the plain one: up-sampling before each convolution, and float32."""
     from plain_generator import plain_generator
+    from tiny_training import face_set
 
+    from faceage.data.dataset import FaceBatches
     from faceage.networks.discriminator import discriminator
     from faceage.networks.generator import generator
     from faceage.training.gan import GAN, GANOptions
@@ -97,14 +99,13 @@ def compare_gan_steps() -> None:
         stage.compile()
         return stage
 
-    random = np.random.default_rng(0)
-    batch = random.integers(0, 256, (64, 64, 64, 3), np.uint8), np.eye(6, dtype=np.float32)[random.integers(0, 6, 64)]
     kinds = {"plain, float32": ("float32", True), "folded, float32": ("float32", False)}
     kinds["folded, mixed_bfloat16"] = ("mixed_bfloat16", False)
     gans = [gan(*kind) for kind in kinds.values()]
+    batch = FaceBatches(face_set(256), 64, 1)[0]
 
     def steps(stage: GAN) -> None:
-        # As many as it takes for every second kind of step (penalty, average) to have its share.
+        # As many as it takes for every kind of step (gradient penalty, moving average) to have its share.
         for _ in range(16):
             stage.train_on_batch(*batch)
 
