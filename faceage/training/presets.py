@@ -19,8 +19,8 @@ class Best:
     """What works best here.
 
     Command: faceage train all --data utkface --people lfw10 --run RUN
-    Time: four hours on two CPU cores with bfloat16 (AMX), batch 64.
-    Score: that of the shipped weights (weights/utkface-64/README.md), whose stages were trained with these options.
+    Time: three to four hours on two CPU cores with bfloat16 (AMX), by `--dry-run`.
+    Score: about that of the shipped weights (weights/utkface-64/README.md), whose stages were trained one by one.
     """
 
     recognizer = RecognizerOptions()
