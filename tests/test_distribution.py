@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from commands import finish
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="several devices are TensorFlow's")
 
@@ -48,13 +49,7 @@ def outcomes(tmp_path_factory):
         ),
         start("logical", names[0]),
     ]
-    try:
-        for process in started:
-            _, said = process.communicate(timeout=400)
-            assert process.returncode == 0, said[-3000:]
-    finally:
-        for process in started:
-            process.kill()
+    finish(started)
     return *(dict(np.load(name)) for name in names), run
 
 

@@ -146,12 +146,9 @@ def _check(report: Path | None) -> None:
 
 
 def _faces(data: Path, limit: int) -> "FaceSet":
-    import numpy as np
-
     from faceage.data.dataset import load_faces
 
-    faces = load_faces(data, "test")
-    return faces.take(np.arange(min(limit, len(faces))))
+    return load_faces(data, "test").first(limit)
 
 
 def _show(

@@ -48,6 +48,10 @@ class FaceSet:
             self.root,
         )
 
+    def first(self, count: int) -> "FaceSet":
+        """The first `count` faces, or all where there are fewer."""
+        return self.take(np.arange(min(count, len(self))))
+
 
 def load_faces(path: Path, split: str | None = None) -> FaceSet:
     """Read one of `SPLITS`, or everything.
@@ -106,31 +110,18 @@ def sampling_weights(classes: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-class FaceBatches(keras.utils.PyDataset):
-    """Random batches (faces uint8 (b, 64, 64, 3), targets) of one epoch for `fit()`, from `first_step` on.
+class EpochBatches(keras.utils.PyDataset):
+    """Random batches of one epoch for `fit()`, from `first_step` on.
 
     A batch depends on `seed`, `epoch` and its number alone, so that a resumed run sees what the unbroken one would
-    have. `targets` (n, …) default to one-hot ages; `balanced` draws by `sampling_weights`.
+    have.
     """
 
     def __init__(
-        self,
-        faces: FaceSet,
-        batch_size: int,
-        steps: int,
-        *,
-        seed: int = 0,
-        epoch: int = 0,
-        first_step: int = 0,
-        balanced: bool = True,
-        targets: np.ndarray | None = None,
+        self, faces: FaceSet, batch_size: int, steps: int, seed: int = 0, epoch: int = 0, first_step: int = 0
     ) -> None:
         super().__init__()
         self._faces = faces.faces
-        self._targets = one_hot(faces.classes) if targets is None else targets
-        self._cumulative = np.cumsum(
-            sampling_weights(faces.classes) if balanced else np.full(len(faces), 1 / len(faces))
-        )
         self._batch_size = batch_size
         self._steps = range(first_step, steps)
         self._place = (seed, epoch)
@@ -139,43 +130,54 @@ class FaceBatches(keras.utils.PyDataset):
         return len(self._steps)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        random = np.random.default_rng((*self._place, self._steps[index]))
+        return self._drawn(np.random.default_rng((*self._place, self._steps[index])))
+
+    def _drawn(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A batch by `random`."""
+        raise NotImplementedError
+
+
+class FaceBatches(EpochBatches):
+    """Batches (faces uint8 (b, 64, 64, 3), targets).
+
+    `targets` (n, …) default to one-hot ages; `balanced` draws by `sampling_weights`.
+    """
+
+    def __init__(
+        self,
+        faces: FaceSet,
+        batch_size: int,
+        steps: int,
+        *,
+        balanced: bool = True,
+        targets: np.ndarray | None = None,
+        **place: int,
+    ) -> None:
+        super().__init__(faces, batch_size, steps, **place)
+        self._targets = one_hot(faces.classes) if targets is None else targets
+        self._cumulative = np.cumsum(
+            sampling_weights(faces.classes) if balanced else np.full(len(faces), 1 / len(faces))
+        )
+
+    def _drawn(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         draw = random.random(self._batch_size) * self._cumulative[-1]
         chosen = np.searchsorted(self._cumulative, draw, side="right").clip(max=len(self._faces) - 1)
         return self._faces[chosen], self._targets[chosen]
 
 
-class PeopleBatches(keras.utils.PyDataset):
-    """Random batches (faces uint8 (b, 64, 64, 3), people's numbers (b,) int32) of one epoch, `PER_PERSON` of each.
+class PeopleBatches(EpochBatches):
+    """Batches (faces uint8 (b, 64, 64, 3), people's numbers (b,) int32), `PER_PERSON` of each.
 
-    `people` holds the indices of each person's faces. A batch depends on `seed`, `epoch` and its number alone.
+    `people` holds the indices of each person's faces.
     """
 
     PER_PERSON = 4
 
-    def __init__(
-        self,
-        faces: FaceSet,
-        people: list[np.ndarray],
-        batch_size: int,
-        steps: int,
-        *,
-        seed: int = 0,
-        epoch: int = 0,
-        first_step: int = 0,
-    ) -> None:
-        super().__init__()
-        self._faces = faces.faces
+    def __init__(self, faces: FaceSet, people: list[np.ndarray], batch_size: int, steps: int, **place: int) -> None:
+        super().__init__(faces, batch_size, steps, **place)
         self._people = people
-        self._batch_size = batch_size
-        self._steps = range(first_step, steps)
-        self._place = (seed, epoch)
 
-    def __len__(self) -> int:
-        return len(self._steps)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        random = np.random.default_rng((*self._place, self._steps[index]))
+    def _drawn(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         count = math.ceil(self._batch_size / self.PER_PERSON)
         # Nobody twice while there are others: every batch is to hold strangers.
         rounds = math.ceil(count / len(self._people))

@@ -8,8 +8,7 @@ import numpy as np
 from faceage.ages import AGE_CLASSES, one_hot
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.verification import pair_distances
-from faceage.networks import LATENT_SIZE
-from faceage.networks.predict import draw, predict
+from faceage.networks.predict import draw, predict, random_latents
 from faceage.weights import Model
 
 
@@ -41,11 +40,10 @@ def judge_realism(model: Model, real: FaceSet, other: FaceSet, seed: int = 0) ->
     The features are those of the model's own recogniser, which the identity stage trains G through.
     """
     count = min(FACES, len(real), len(other))
-    real = real.take(np.arange(count))
+    real = real.first(count)
     variety = {}
     for i, name in enumerate(AGE_CLASSES):
-        latents = np.random.default_rng(seed).standard_normal((_VARIED, LATENT_SIZE), dtype=np.float32)
-        drawn = draw(model.generator, latents, one_hot([i] * _VARIED))
+        drawn = draw(model.generator, random_latents(_VARIED, seed), one_hot([i] * _VARIED))
         variety[name] = round(float(pair_distances(predict(model.recognizer, drawn)).mean()), 4)
     return RealismScores(
         features="embeddings of the model's own recogniser",
@@ -59,9 +57,8 @@ def judge_realism(model: Model, real: FaceSet, other: FaceSet, seed: int = 0) ->
 
 def realism(generator: keras.Model, recognizer: keras.Model, real: FaceSet, seed: int = 0) -> float:
     """Fréchet distance of the embeddings of `real` faces and of faces drawn at the same ages."""
-    real = real.take(np.arange(min(FACES, len(real))))
-    latents = np.random.default_rng(seed).standard_normal((len(real), LATENT_SIZE), dtype=np.float32)
-    drawn = draw(generator, latents, one_hot(real.classes))
+    real = real.first(FACES)
+    drawn = draw(generator, random_latents(len(real), seed), one_hot(real.classes))
     return frechet(predict(recognizer, real.faces), predict(recognizer, drawn))
 
 

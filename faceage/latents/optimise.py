@@ -18,6 +18,7 @@ from faceage.ages import AGE_CLASSES, one_hot
 from faceage.backend import compile_step, gradients
 from faceage.images import FACE_SIZE, to_float
 from faceage.networks import LATENT_SIZE
+from faceage.networks.recognizer import identity_distance
 from faceage.weights import Model
 
 OBJECTIVES = ("identity", "pixel", "none")
@@ -150,7 +151,7 @@ class LatentOptimiser:
     def _objective(self, latent, faces, age, target):
         """(value that decides which z is kept, identity distance), each (b,), without any view."""
         drawn = self._model.generator([latent, age], training=False)
-        distance = _distance(self._model.recognizer(drawn, training=False), target)
+        distance = identity_distance(self._model.recognizer(drawn, training=False), target)
         pixel = ops.mean(ops.abs(drawn - faces), axis=(1, 2, 3))
         return (pixel if self.options.objective == "pixel" else distance), distance
 
@@ -165,13 +166,8 @@ class LatentOptimiser:
             seen = ops.concatenate([drawn, faces], axis=0)
             seen = ops.take(ops.take(seen, rows, axis=1), columns, axis=2) + noise
             drawn_embedding, embedding = ops.split(self._model.recognizer(seen, training=False), 2, axis=0)
-            distance = _distance(drawn_embedding, ops.stop_gradient(embedding))
+            distance = identity_distance(drawn_embedding, ops.stop_gradient(embedding))
             return ops.sum(distance + self.options.pixel * pixel + prior), ()
 
         _, _, found = gradients(loss, [self._latent])
         self._optimizer.apply(found, [self._latent])
-
-
-def _distance(a, b):
-    """Euclidean distance of (b, n) rows; the small constant keeps its gradient finite at zero."""
-    return ops.sqrt(ops.sum(ops.square(a - b), axis=-1) + 1e-8)

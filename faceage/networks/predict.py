@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from faceage.images import to_float, to_uint8
+from faceage.networks import LATENT_SIZE
 
 _BATCH = 128
 
@@ -22,6 +23,11 @@ def draw(generator: keras.Model, latents: np.ndarray, ages: np.ndarray, batch_si
     """G's (n, 64, 64, 3) uint8 faces for (n, 100) latents and (n, 6) age weights."""
     drawn = _in_batches(lambda *batch: generator.predict_on_batch(list(batch)), [latents, ages], batch_size)
     return np.concatenate([to_uint8(faces) for faces in drawn])
+
+
+def random_latents(count: int, seed: int) -> np.ndarray:
+    """(count, 100) float32 from N(0, I)."""
+    return np.random.default_rng(seed).standard_normal((count, LATENT_SIZE), dtype=np.float32)
 
 
 def _in_batches(call: Callable[..., Any], columns: list[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:

@@ -1,7 +1,7 @@
 """Face recognisers FR: aligned face → unit embedding; the distance of two is the identity distance."""
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from faceage.images import FACE_SIZE
 from faceage.networks.layers import UnitLength
@@ -36,6 +36,11 @@ def recognizer(kind: str = "compact", dtype: str = "float32", backbone: str | No
     embedding = layers.Dense(EMBEDDING_SIZE, dtype="float32")(features)
     embedding = UnitLength(dtype="float32", name="embedding")(embedding)
     return keras.Model(face, embedding, name="recognizer")
+
+
+def identity_distance(a, b):
+    """Euclidean distance of (b, n) embeddings, (b,); the small constant keeps its gradient finite at zero."""
+    return ops.sqrt(ops.sum(ops.square(a - b), axis=-1) + 1e-8)
 
 
 def kind_of(network: keras.Model) -> str:

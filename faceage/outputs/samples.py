@@ -6,14 +6,13 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES, one_hot
 from faceage.data.dataset import FaceSet
-from faceage.networks import LATENT_SIZE
-from faceage.networks.predict import draw, predict
+from faceage.networks.predict import draw, predict, random_latents
 from faceage.outputs.grid import draw_grid
 
 
 def sample_faces(generator: keras.Model, rows: int, seed: int) -> np.ndarray:
     """(rows, 6, 64, 64, 3) uint8: `rows` latents from N(0, I) by `seed`, each at every age."""
-    latents = np.random.default_rng(seed).standard_normal((rows, LATENT_SIZE), dtype=np.float32)
+    latents = random_latents(rows, seed)
     every = np.tile(one_hot(range(len(AGE_CLASSES))), (rows, 1))
     drawn = draw(generator, np.repeat(latents, len(AGE_CLASSES), axis=0), every)
     return drawn.reshape(rows, len(AGE_CLASSES), *drawn.shape[1:])
@@ -26,7 +25,7 @@ def sample_grid(generator: keras.Model, rows: int, seed: int, scale: int = 1) ->
 
 def aged_grid(encoder: keras.Model, generator: keras.Model, faces: FaceSet, rows: int) -> Image.Image:
     """The first `rows` of `faces`: the face, what G draws from E's latent at its age, and at every age."""
-    shown = faces.take(np.arange(min(rows, len(faces))))
+    shown = faces.first(rows)
     latents = predict(encoder, shown.faces)
     every = range(len(AGE_CLASSES))
     ages = np.stack([one_hot([own, *every]) for own in shown.classes])  # (rows, 7, 6)

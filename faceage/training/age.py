@@ -14,7 +14,7 @@ from faceage.networks.age_estimator import age_estimator
 from faceage.networks.augment import view
 from faceage.networks.predict import predict
 from faceage.training.job import Baseline, Job
-from faceage.training.stage import StageOptions, SupervisedStage, unit_faces
+from faceage.training.stage import StageOptions, SupervisedStage, cross_entropy, unit_faces
 
 LABEL_DEVIATION = 3.0
 """Years. How far a photo's label is taken to be off, as a standard deviation, when a class is learnt from it."""
@@ -56,7 +56,8 @@ class AgeJob(Job):
 
     def batches(self, epoch: int, first_step: int = 0) -> FaceBatches:
         # Drawn as they come: the score is that of the data's own mix of ages.
-        return self.face_batches(epoch, first_step, balanced=False, targets=soft_classes(self.inputs.data.train.ages))
+        faces = self.inputs.data.train
+        return FaceBatches(faces, balanced=False, targets=soft_classes(faces.ages), **self.sizes(epoch, first_step))
 
     def scores(self, stage: "AgeTraining") -> dict[str, float]:
         return age_scores(stage.network, self.inputs.data.validation)
@@ -89,7 +90,7 @@ class AgeTraining(SupervisedStage):
     def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
         pixels, target, _ = keras.utils.unpack_x_y_sample_weight(data)
         guess = self.network(view(unit_faces(pixels), self.random), training=True)
-        loss = -ops.mean(ops.sum(target * ops.log(guess + 1e-7), axis=-1))
+        loss = cross_entropy(target, guess)
         hit = ops.equal(ops.argmax(guess, axis=-1), ops.argmax(target, axis=-1))
         return loss, {"loss": loss, "accuracy": ops.mean(ops.cast(hit, "float32"))}
 

@@ -72,7 +72,7 @@ def make_plan(options: Mapping[str, StageOptions], run: Run, sample: Splits, fac
 
 def _done(name: str, options: StageOptions, run: Run, data: Splits) -> bool:
     try:
-        return is_done(JOBS[name], run, stage_state(JOBS[name], options, run, data))
+        return is_done(JOBS[name], run, stage_state(options, run.sources(JOBS[name]), data))
     except UsageError:
         # A network of an earlier stage is not there yet.
         return False
@@ -104,7 +104,7 @@ def evaluate(run: Run, data: Splits) -> None:
     """Try RUN/model on `OPTIMISED` faces of the test split as `faceage batch` would; the scores join its card."""
     run.progress("evaluation", 0, OPTIMISED)
     model = load_model(run.model_folder)
-    faces = data.test.take(np.arange(min(OPTIMISED, len(data.test))))
+    faces = data.test.first(OPTIMISED)
     options = OptimiserOptions()
     latents = LatentOptimiser(model, options)(faces.faces)
     before, after = (round(float(value), 4) for value in np.median(latents.distance, axis=0))

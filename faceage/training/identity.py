@@ -20,10 +20,11 @@ from faceage.networks.augment import brightness_and_contrast, shift_and_flip
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.predict import draw, predict
+from faceage.networks.recognizer import identity_distance
 from faceage.outputs.samples import aged_grid
 from faceage.training.adversarial import AdversarialOptions, AdversarialStage
 from faceage.training.job import Baseline, Job
-from faceage.training.stage import unit_faces
+from faceage.training.stage import cross_entropy, unit_faces
 from faceage.weights import MIN_ACCURACY, check_recognizer
 
 HELD_OUT = 512
@@ -137,7 +138,7 @@ def identity_scores(
     `same_age` and `other_age` are the mean distances to the photo of the face drawn at its own and at a random other
     age; `aged_hits` and `aged_cross_entropy` say whether the latter looks that age.
     """
-    faces = faces.take(np.arange(min(HELD_OUT, len(faces))))
+    faces = faces.first(HELD_OUT)
     steps = np.random.default_rng(0).integers(1, len(AGE_CLASSES), len(faces))
     others = (faces.classes + steps) % len(AGE_CLASSES)
     latents, embeddings = predict(encoder, faces.faces), predict(recognizer, faces.faces)
@@ -228,7 +229,7 @@ class IdentityTraining(AdversarialStage):
             self.recognizer(ops.concatenate([face_view, same_view, aged_view]), training=False), 3
         )
         target = ops.stop_gradient(target)
-        same_age, other_age = (ops.mean(distance(target, embedding)) for embedding in embeddings)
+        same_age, other_age = (ops.mean(identity_distance(target, embedding)) for embedding in embeddings)
         dated = brightness_and_contrast(ops.concatenate([aged_view, sampled_view]), self.random, self.LIGHT)
         aged_guess, sampled_guess = ops.split(self.age_estimator(dated, training=False), 2)
         aged_age, sampled_age = cross_entropy(other_ages, aged_guess), cross_entropy(ages, sampled_guess)
@@ -257,18 +258,8 @@ class IdentityTraining(AdversarialStage):
         return [part + noise for part in ops.split(seen, len(faces), axis=-1)]
 
 
-def distance(a: Any, b: Any) -> Any:
-    """Euclidean distance of (b, n) rows, (b,); the small constant keeps its gradient finite at zero."""
-    return ops.sqrt(ops.sum(ops.square(a - b), axis=-1) + 1e-8)
-
-
 def tone_difference(one: Any, other: Any) -> Any:
     """Mean absolute difference of each colour's mean and standard deviation, over (b, 64, 64, 3) faces."""
     (mean, variance), (other_mean, other_variance) = (ops.moments(faces, axes=(1, 2)) for faces in (one, other))
     contrast, other_contrast = ops.sqrt(variance + 1e-6), ops.sqrt(other_variance + 1e-6)
     return ops.mean(ops.abs(mean - other_mean)) + ops.mean(ops.abs(contrast - other_contrast))
-
-
-def cross_entropy(target: Any, guess: Any) -> Any:
-    """Mean over (b, 6) rows of class probabilities."""
-    return -ops.mean(ops.sum(target * ops.log(guess + 1e-7), axis=-1))

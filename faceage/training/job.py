@@ -106,13 +106,13 @@ class Job:
 
     def batches(self, epoch: int, first_step: int = 0) -> keras.utils.PyDataset:
         """The batches of one epoch, from `first_step` on."""
-        return self.face_batches(epoch, first_step)
+        return FaceBatches(self.inputs.data.train, **self.sizes(epoch, first_step))
 
-    def face_batches(self, epoch: int, first_step: int, **how: Any) -> FaceBatches:
-        """Batches of the train split; `how` goes to `FaceBatches`."""
-        faces, options = self.inputs.data.train, self.options
+    def sizes(self, epoch: int, first_step: int) -> dict[str, Any]:
+        """What `EpochBatches` of that place are told besides the faces."""
+        options = self.options
         place = {"seed": options.seed, "epoch": epoch, "first_step": first_step}
-        return FaceBatches(faces, options.batch_size, self.steps_per_epoch, **place, **how)
+        return {"batch_size": options.batch_size, "steps": self.steps_per_epoch, **place}
 
     def example(self) -> tuple[np.ndarray, np.ndarray]:
         """A batch of noise in the shapes and dtypes of `batches`, to measure a step with."""

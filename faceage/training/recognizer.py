@@ -122,15 +122,10 @@ class RecognizerJob(Job):
             return recognizer(options.kind, options.dtype)
 
     def batches(self, epoch: int, first_step: int = 0) -> keras.utils.PyDataset:
-        options = self.options
-        place = {"seed": options.seed, "epoch": epoch, "first_step": first_step}
+        sizes = self.sizes(epoch, first_step)
         if self.method == "distil":
-            faces, targets = self._taught, self._lessons[1]
-            return FaceBatches(
-                faces, options.batch_size, self.steps_per_epoch, balanced=False, targets=targets, **place
-            )
-        faces = self.inputs.data.train
-        return PeopleBatches(faces, self._known, options.batch_size, self.steps_per_epoch, **place)
+            return FaceBatches(self._taught, balanced=False, targets=self._lessons[1], **sizes)
+        return PeopleBatches(self.inputs.data.train, self._known, **sizes)
 
     def example(self) -> tuple[np.ndarray, np.ndarray]:
         faces, _ = super().example()

@@ -25,14 +25,14 @@ import keras
 import numpy as np
 
 from faceage.backend import distribution, is_chief, own_folder
-from faceage.errors import DataError, UsageError, WeightsError
+from faceage.errors import UsageError
 from faceage.images import save_png, write_text
 from faceage.outputs.grid import draw_grid
 from faceage.training.checkpoint import Position, load_checkpoint, read_position
 from faceage.training.job import Inputs, Job, Progress, Splits
 from faceage.training.stage import Stage, StageOptions
 from faceage.training.watch import BEST, LAST, Watch, stop_requests
-from faceage.weights import enter_networks, load_network, read_card, save_network, update_card
+from faceage.weights import CARD, enter_networks, load_network, read_card, save_network, update_card
 
 DONE = "done.json"
 PRODUCERS = {
@@ -107,9 +107,9 @@ class Run:
         return found
 
 
-def stage_state(job: type[Job], options: StageOptions, run: Run, data: Splits) -> dict[str, Any]:
+def stage_state(options: StageOptions, sources: dict[str, Path], data: Splits) -> dict[str, Any]:
     """Everything that decides how a stage ends: what is the same need not be trained again."""
-    networks = {name: _networks(folder)[name]["sha256"] for name, folder in run.sources(job).items()}
+    networks = {name: _networks(folder)[name]["sha256"] for name, folder in sources.items()}
     return {
         "options": asdict(options),
         "data": {"name": data.name, "sha256": data.fingerprint},
@@ -138,12 +138,12 @@ def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, r
         own_folder(run.devices, run.folder / job.NAME) as folder,
         _alone(folder),
     ):
-        state = stage_state(job, options, run, data)
+        sources = run.sources(job)
+        state = stage_state(options, sources, data)
         if is_done(job, run, state) and not restart:
             run.log(f"{job.NAME}: ended before with the same options, data and networks")
             return False
         _open(folder, state, run, restart)
-        sources = run.sources(job)
         inputs = Inputs(
             data,
             folder,
@@ -268,10 +268,7 @@ def _load(folder: Path, name: str, dtype: str) -> keras.Model:
 
 
 def _networks(folder: Path) -> dict[str, Any]:
-    try:
-        return read_card(folder)["networks"] if folder.is_dir() else {}
-    except WeightsError as error:
-        raise DataError(str(error)) from error
+    return read_card(folder)["networks"] if (folder / CARD).exists() else {}
 
 
 def _read(path: Path) -> Any:

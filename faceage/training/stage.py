@@ -113,3 +113,8 @@ class SupervisedStage(Stage):
 def unit_faces(pixels: Any) -> Any:
     """uint8 faces of a batch → float32 in -1..1, inside the compiled step."""
     return ops.cast(pixels, "float32") / 127.5 - 1.0
+
+
+def cross_entropy(target: Any, guess: Any) -> Any:
+    """Mean over (b, 6) rows of class probabilities."""
+    return -ops.mean(ops.sum(target * ops.log(guess + 1e-7), axis=-1))
