@@ -1,6 +1,7 @@
 """What is said of a model is measured by networks that had no part in it, and said with how sure it is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,14 +184,22 @@ def test_a_plot_is_a_picture(tmp_path):
 
 @pytest.mark.slow
 def test_the_commands_write_what_they_print(tmp_path, write_faces, onnx_file):
-    data = write_faces(tmp_path / "faces.h5", [face_set(12)] * 3)
-    out = tmp_path / "identity"
+    from faceage.outputs.samples import sample_faces
+
+    noise = face_set(12)
+    model = load_model(find_model())
+    people = replace(noise, faces=sample_faces(model.generator, 2, seed=0).reshape(noise.faces.shape))
+    data, out = write_faces(tmp_path / "faces.h5", [people] * 3), tmp_path / "identity"
     result = faceage("evaluate", "identity", "--data", data, "--judge", onnx_file, "--limit", 6, "--json", "--out", out)
     assert result.returncode == 0, result.stderr
     printed = json.loads(result.stdout)
     assert printed == json.loads(out.with_suffix(".json").read_text())
     assert printed["faces"] == 6
     assert out.with_suffix(".png").exists()
+    nobody = write_faces(tmp_path / "noise.h5", [noise] * 3)
+    result = faceage("evaluate", "identity", "--data", nobody, "--judge", onnx_file)
+    assert result.returncode == 2
+    assert "finds no two different people" in result.stderr
     result = faceage("evaluate", "age", "--data", data, "--estimator", find_model())
     assert result.returncode == 2
     assert "the model's own" in result.stderr

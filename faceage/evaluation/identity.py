@@ -8,6 +8,7 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES, one_hot
 from faceage.data.dataset import FaceSet
+from faceage.errors import DataError
 from faceage.evaluation.interval import Share, share
 from faceage.evaluation.judge import Judge, strangers_distances
 from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
@@ -48,7 +49,8 @@ def judge_identity(
 ) -> IdentityScores:
     """Rebuild and age every one of `faces` and ask `judge`, whose threshold lets `false_matches` of strangers through.
 
-    `judge` must have had no part in the training of `model`, or the figures say how well it was fooled.
+    `judge` must have had no part in the training of `model`, or the figures say how well it was fooled. Raises DataError
+    where it does not find two different people.
     """
     total, done = 2 + len(LATENTS) + len(AGE_CLASSES), 0
 
@@ -60,6 +62,8 @@ def judge_identity(
     real = judge.embed(faces.faces)
     tell()
     strangers = strangers_distances(real, faces.identities)
+    if not len(strangers):
+        raise DataError(f"the judge {judge.name} finds no two different people among {len(faces)} faces")
     threshold = float(np.quantile(strangers, false_matches)) if judge.threshold is None else judge.threshold
     found = ~np.isnan(real[:, 0])
 
