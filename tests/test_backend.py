@@ -10,7 +10,7 @@ from commands import faceage as command
 from keras import ops
 
 import faceage.backend
-from faceage.backend import compile_step, fuse, gradients, input_gradient
+from faceage.backend import compile_step, fastest_dtype, fuse, gradients, input_gradient
 from faceage.errors import UsageError
 
 
@@ -32,6 +32,21 @@ def test_gradients_are_the_analytic_ones_and_extras_come_through():
     np.testing.assert_allclose(ops.convert_to_numpy(found[0]), [6, -12], rtol=1e-6)
     assert float(found[1]) == pytest.approx(5)
     assert found[2] is None
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [("fma avx2", "float32"), ("avx512_bf16 fma", "mixed_bfloat16"), ("amx_tile amx_bf16", "mixed_bfloat16")],
+)
+def test_bfloat16_is_for_cpus_that_compute_it(features, expected, monkeypatch, tmp_path):
+    monkeypatch.setattr(faceage.backend, "_CPU_FEATURES", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(f"model name\t: any\nflags\t\t: {features}\n")
+    assert fastest_dtype() == expected
+
+
+def test_a_system_that_does_not_name_its_cpus_features_trains_in_float32(monkeypatch, tmp_path):
+    monkeypatch.setattr(faceage.backend, "_CPU_FEATURES", tmp_path / "missing")
+    assert fastest_dtype() == "float32"
 
 
 def test_input_gradient_is_that_of_the_sum():

@@ -49,8 +49,8 @@ def judge_identity(
 ) -> IdentityScores:
     """Rebuild and age every one of `faces` and ask `judge`, whose threshold lets `false_matches` of strangers through.
 
-    `judge` must have had no part in the training of `model`, or the figures say how well it was fooled. Raises DataError
-    where it does not find two different people.
+    `judge` must have had no part in the training of `model`, or the figures say how well it was fooled. Raises
+    DataError where it does not find two different people.
     """
     total, done = 2 + len(LATENTS) + len(AGE_CLASSES), 0
 

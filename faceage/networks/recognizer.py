@@ -43,6 +43,27 @@ def identity_distance(a, b):
     return ops.sqrt(ops.sum(ops.square(a - b), axis=-1) + 1e-8)
 
 
+def with_features(network: keras.Model) -> keras.Model:
+    """A recogniser that answers, before its embedding, the last feature map (b, h, w, c) of each size it goes through.
+
+    The maps are those of its own layers: of `inception-resnet-v2`, whose trunk is one layer, the enlarged face only.
+    """
+    maps = {layer.output.shape[1]: layer.output for layer in network.layers[1:] if len(layer.output.shape) == 4}
+    return keras.Model(network.input, [*maps.values(), network.output])
+
+
+def feature_difference(one, other):
+    """How much two lists of feature maps (b, h, w, c) differ, (b,), 0..4: LPIPS without learnt weights.
+
+    At each place, the squared distance of the two features scaled to length 1 (Zhang et al. 2018).
+    """
+    total = 0.0
+    for a, b in zip(one, other, strict=True):
+        a, b = (features * ops.rsqrt(ops.sum(ops.square(features), -1, keepdims=True) + 1e-6) for features in (a, b))
+        total += ops.mean(ops.sum(ops.square(ops.cast(a - b, "float32")), axis=-1), axis=(1, 2))
+    return total / len(one)
+
+
 def kind_of(network: keras.Model) -> str:
     """Which of `RECOGNIZERS` a recogniser is."""
     return RECOGNIZERS[any(layer.name.startswith("inception_resnet_v2") for layer in network.layers)]

@@ -20,7 +20,7 @@ from faceage.networks.augment import brightness_and_contrast, shift_and_flip
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.predict import draw, predict
-from faceage.networks.recognizer import identity_distance
+from faceage.networks.recognizer import feature_difference, identity_distance, with_features
 from faceage.outputs.samples import aged_grid
 from faceage.training.adversarial import AdversarialOptions, AdversarialStage
 from faceage.training.job import Baseline, Job
@@ -36,7 +36,9 @@ class IdentityOptions(AdversarialOptions):
     """8 epochs of 250 steps take an hour on two fast CPU cores; the shipped weights had 1,000 steps.
 
     The distances are ‖FR(x) − FR(G(E(x), y))‖₂, 0..2. `same_age` and `other_age` weigh the identity of the face drawn
-    at the photo's age and at a random other one; `pixel` the mean absolute difference (in -1..1) to the photo;
+    at the photo's age and at a random other one; `pixel` the mean absolute difference (in -1..1) to the photo
+    and `perceptual` that of the recogniser's inner layers, which leave less room than its embedding to look alike to it
+    alone;
     `adversarial` D's word on aged and on sampled faces; `latent` how far the first two moments of E's z in a batch are
     from N(0, 1)'s; `aged_age` and `sampled_age` the age estimator's cross-entropy on aged and on sampled faces; `tone`
     how far each colour's mean and contrast in the aged face are from the photo's. Without that last one, paler and
@@ -49,6 +51,7 @@ class IdentityOptions(AdversarialOptions):
     same_age: float = 1.0
     other_age: float = 0.4
     pixel: float = 2.0
+    perceptual: float = 1.0
     adversarial: float = 0.75
     latent: float = 1.0
     aged_age: float = 0.15
@@ -169,6 +172,7 @@ class IdentityTraining(AdversarialStage):
         "same_age",
         "other_age",
         "pixel",
+        "perceptual",
         "latent",
         "aged_age",
         "tone",
@@ -198,6 +202,7 @@ class IdentityTraining(AdversarialStage):
         self.encoder = encoder
         self.generator = generator
         self.recognizer = recognizer
+        self.features = with_features(recognizer)
         self.age_estimator = age_estimator
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -225,10 +230,11 @@ class IdentityTraining(AdversarialStage):
         )
         same, aged, sampled = ops.split(drawn, 3)
         face_view, same_view, aged_view, sampled_view = self._views(faces, same, aged, sampled)
-        target, *embeddings = ops.split(
-            self.recognizer(ops.concatenate([face_view, same_view, aged_view]), training=False), 3
-        )
+        *maps, found = self.features(ops.concatenate([face_view, same_view, aged_view]), training=False)
+        target, *embeddings = ops.split(found, 3)
         target = ops.stop_gradient(target)
+        wanted, drawn_maps = zip(*(ops.split(part, 3)[:2] for part in maps), strict=True)
+        perceptual = ops.mean(feature_difference([ops.stop_gradient(part) for part in wanted], drawn_maps))
         same_age, other_age = (ops.mean(identity_distance(target, embedding)) for embedding in embeddings)
         dated = brightness_and_contrast(ops.concatenate([aged_view, sampled_view]), self.random, self.LIGHT)
         aged_guess, sampled_guess = ops.split(self.age_estimator(dated, training=False), 2)
@@ -242,14 +248,16 @@ class IdentityTraining(AdversarialStage):
             weights.same_age * same_age
             + weights.other_age * other_age
             + weights.pixel * pixel
+            + weights.perceptual * perceptual
             + weights.adversarial * g_loss
             + weights.latent * latent
             + weights.aged_age * aged_age
             + weights.sampled_age * sampled_age
             + weights.tone * tone
         )
-        values = {"same_age": same_age, "other_age": other_age, "pixel": pixel, "latent": latent, "tone": tone}
-        return loss, ({**values, "aged_age": aged_age, "g_loss": g_loss}, aged, sampled)
+        values = {"same_age": same_age, "other_age": other_age, "pixel": pixel, "perceptual": perceptual}
+        values |= {"latent": latent, "tone": tone, "aged_age": aged_age, "g_loss": g_loss}
+        return loss, (values, aged, sampled)
 
     def _views(self, *faces: Any) -> list[Any]:
         """All of (b, 64, 64, 3) through one random view for each row."""

@@ -1,13 +1,13 @@
 """What the stages share: their options, averaged losses for `fit()`, and one network trained towards one loss."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 from keras import ops
 
-from faceage.backend import assign_random, average_devices, fuse, gradients, step_value
+from faceage.backend import assign_random, average_devices, fastest_dtype, fuse, gradients, step_value
 
 _DRAWS_PER_EPOCH = 1_000_000
 
@@ -16,15 +16,15 @@ _DRAWS_PER_EPOCH = 1_000_000
 class StageOptions:
     """What every stage can be told.
 
-    `steps_per_epoch` 0 is one pass over the training faces; `dtype` a Keras dtype policy; `seed` fixes everything
-    random.
+    `steps_per_epoch` 0 is one pass over the training faces; `dtype` a Keras dtype policy, by default the
+    fastest that this machine has; `seed` fixes everything random.
     """
 
     epochs: int = 10
     steps_per_epoch: int = 250
     batch_size: int = 64
     learning_rate: float = 2e-4
-    dtype: str = "mixed_bfloat16"
+    dtype: str = field(default_factory=fastest_dtype)
     seed: int = 0
 
     def steps(self, faces: int) -> int:
