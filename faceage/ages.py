@@ -11,6 +11,10 @@ MAX_AGE = 100
 """Ages above this are taken as wrong labels (about half of them are, in IMDB-WIKI) and dropped."""
 
 
+STRENGTH = 1.35
+"""How far towards a class a person is aged, unless told otherwise: where identity and age meet, measured."""
+
+
 def age_class(age: int) -> int:
     """Index 0-5 of the class that holds `age` in years. Raises ValueError outside 0 to `MAX_AGE`."""
     if not 0 <= age <= MAX_AGE:
@@ -21,3 +25,12 @@ def age_class(age: int) -> int:
 def one_hot(classes: Sequence[int] | np.ndarray) -> np.ndarray:
     """Class indices of shape (n,) as one-hot rows, (n, 6) float32."""
     return np.eye(len(AGE_CLASSES), dtype=np.float32)[np.asarray(classes, int)]
+
+
+def towards(own: np.ndarray, target: int, strength: float = STRENGTH) -> np.ndarray:
+    """Age weights (n, 6) for drawing people whose own are `own` at class `target`.
+
+    `strength` 1 is the class itself, 0 their own age; what is between is younger or older by less, and more than 1 is
+    more than the class has.
+    """
+    return own + np.float32(strength) * (one_hot([target]) - own)

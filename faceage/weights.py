@@ -4,6 +4,7 @@ model.json                what it is: networks and their hashes, crop geometry, 
 <network>.weights.h5      Keras weights, float16 on disk
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -48,6 +49,13 @@ class Model:
     encoder: "keras.Model"
     recognizer: "keras.Model"
     age_estimator: "keras.Model"
+
+    @functools.cached_property
+    def person_generator(self) -> "keras.Model":
+        """G for people: it takes the offset that the optimiser finds for each of them as a third input."""
+        from faceage.networks.generator import with_offset
+
+        return with_offset(self.generator)
 
     @property
     def fingerprint(self) -> str:

@@ -87,6 +87,7 @@ def face_row():
             age=draw(6),
             latent_initial=draw(100),
             latent=draw(100),
+            offset=draw(2048).astype(np.float16),
             identity_distance=draw(2),
             transform=draw(2, 3),
         )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from faceage.ages import AGE_CLASSES, LOWEST_AGES, age_class, one_hot
+from faceage.ages import AGE_CLASSES, LOWEST_AGES, age_class, one_hot, towards
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,15 @@ def test_one_hot(classes):
     assert rows.shape == (len(classes), 6)
     assert rows.sum() == len(classes)
     assert all(rows[i, c] == 1 for i, c in enumerate(classes))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, 1.35])
+def test_towards_goes_so_far_from_their_own_age_to_the_class(strength):
+    own = np.array([[0, 1, 0, 0, 0, 0], [0.25, 0, 0.75, 0, 0, 0]], np.float32)
+    found = towards(own, 5, strength)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[0], [0, 1 - strength, 0, 0, 0, strength], atol=1e-6)
+    np.testing.assert_allclose(found[1], [0.25 * (1 - strength), 0, 0.75 * (1 - strength), 0, 0, strength], atol=1e-6)
 
 
 @pytest.mark.parametrize("classes", [[6], [-7]])

@@ -1,12 +1,14 @@
 """What is said of a model is measured by networks that had no part in it, and said with how sure it is."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import faceage
+from conftest import DATA
 from PIL import Image
 from tiny_training import face_set
 
@@ -15,11 +17,13 @@ from faceage.errors import UsageError
 from faceage.evaluation.age import judge_age
 from faceage.evaluation.identity import judge_identity
 from faceage.evaluation.interval import share
-from faceage.evaluation.judge import ARCFACE_SIDE, DlibJudge, OnnxJudge, open_judge, strangers_distances
+from faceage.evaluation.judge import ARCFACE_SIDE, ArcFaceJudge, DlibJudge, open_judge, strangers_distances
+from faceage.evaluation.people import LATENTS, find_latents
 from faceage.evaluation.realism import judge_realism
 from faceage.networks.age_estimator import age_estimator
 from faceage.outputs.plot import plot_shares
-from faceage.weights import find_model, load_model
+from faceage.outputs.samples import sample_faces
+from faceage.weights import find_model, load_model, read_card, save_network
 
 
 def test_a_share_says_how_sure_it_is():
@@ -94,8 +98,11 @@ def test_an_onnx_judge_sees_the_face_as_arcface_does(chips, onnx_file):
     assert rows.shape == (4, 48)
     assert np.isnan(rows[3]).all()
     np.testing.assert_allclose(np.linalg.norm(rows[:3], axis=1), 1, rtol=1e-5)
-    # The same face, cut differently, is brought to the same place.
-    assert np.linalg.norm(rows[0] - rows[1]) < 0.2
+    # The face's eyes, at (19.6, 18.6) and (44.4, 18.6) of 64 pixels, are at (38, 52) and (74, 52) of ArcFace's 112: the
+    # 28 pixels of the network's second row of means, up to the middle of the face, are these of ours.
+    part = chips[0, 1:21, 13:33].mean((0, 1)) / 127.5 - 1
+    means = rows[0].reshape(3, 4, 4)[:, 1, 1]
+    np.testing.assert_allclose(means / np.linalg.norm(means), part / np.linalg.norm(part), atol=0.1)
     assert judge.threshold is None
 
 
@@ -115,7 +122,7 @@ def test_a_network_of_another_kind_is_no_judge(tmp_path, onnx_file):
     model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 64
     onnx.save(model, tmp_path / "small.onnx")
     with pytest.raises(UsageError, match="not faces"):
-        OnnxJudge(tmp_path / "small.onnx")
+        ArcFaceJudge(tmp_path / "small.onnx")
 
 
 class Brightest:
@@ -133,8 +140,9 @@ class Brightest:
 def test_identity_is_asked_of_the_judge_alone():
     model, faces = load_model(find_model()), face_set(8)
     told = []
+    latents = {kind: find_latents(model, faces.faces, kind) for kind in LATENTS}
     scores = judge_identity(
-        model, faces, Brightest(), false_matches=0.2, progress=lambda done, total: told.append((done, total))
+        model, faces, latents, Brightest(), false_matches=0.2, progress=lambda *done: told.append(done)
     )
     assert scores.judge == "colours"
     assert scores.false_matches == pytest.approx(0.2, abs=0.06)
@@ -151,7 +159,8 @@ def test_identity_is_asked_of_the_judge_alone():
 @pytest.mark.slow
 def test_age_is_counted_class_by_class():
     model, faces = load_model(find_model()), face_set(12)
-    scores = judge_age(model, age_estimator(width=8), faces, samples=60)
+    latents = find_latents(model, faces.faces, "initial")
+    scores = judge_age(model, age_estimator(width=8), faces, latents, samples=60)
     for found, confusion, count in (
         (scores.real, scores.confusion["real"], 12),
         (scores.sampled, scores.confusion["sampled"], 60),
@@ -184,8 +193,6 @@ def test_a_plot_is_a_picture(tmp_path):
 
 @pytest.mark.slow
 def test_the_commands_write_what_they_print(tmp_path, write_faces, onnx_file):
-    from faceage.outputs.samples import sample_faces
-
     noise = face_set(12)
     model = load_model(find_model())
     people = replace(noise, faces=sample_faces(model.generator, 2, seed=0).reshape(noise.faces.shape))
@@ -204,3 +211,48 @@ def test_the_commands_write_what_they_print(tmp_path, write_faces, onnx_file):
     assert result.returncode == 2
     assert "the model's own" in result.stderr
     assert faceage("evaluate", "realism", "--data", data, "--json").returncode == 0
+
+
+def test_a_judge_of_ncnn_s_is_two_files(tmp_path):
+    with pytest.raises(UsageError, match=r"judge\.param cannot be read .* no such file"):
+        open_judge(str(tmp_path / "judge.param"))
+    (tmp_path / "judge.param").write_text("no network")
+    with pytest.raises(UsageError, match=r"judge\.bin cannot be read .* no such file"):
+        open_judge(str(tmp_path / "judge.param"))
+    (tmp_path / "judge.bin").write_bytes(b"nothing")
+    with pytest.raises(UsageError, match="cannot be read as an ncnn recogniser"):
+        open_judge(str(tmp_path / "judge.param"))
+
+
+def test_the_judge_of_development_knows_a_face_again(chips):
+    file = DATA.parent / "judge" / "mobilefacenet.param"
+    if not file.exists():
+        pytest.skip(f"no judge in {file.parent}")
+    rows = open_judge(str(file)).embed(chips)
+    assert np.isnan(rows[3]).all()
+    assert rows[0] @ rows[1] > 0.5
+
+
+@pytest.mark.slow
+def test_everything_is_on_one_page(tmp_path, write_faces, onnx_file):
+    model = load_model(find_model())
+    noise = face_set(12)
+    people = replace(noise, faces=sample_faces(model.generator, 2, seed=0).reshape(noise.faces.shape))
+    data, out = write_faces(tmp_path / "faces.h5", [people] * 3), tmp_path / "page"
+    save_network(tmp_path / "other", "age_estimator", age_estimator(), {"steps": 0})
+    shutil.copytree(find_model(), tmp_path / "model")
+    asked = ("--judge", onnx_file, "--estimator", tmp_path / "other", "--samples", 12, "--weights", tmp_path / "model")
+    result = faceage("evaluate", "all", "--data", data, *asked, "--out", out, "--card", "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found == json.loads((out / "evaluation.json").read_text())
+    assert found["identity"]["faces"] == 12
+    assert list(found["trade_off"]) == ["0.5", "0.75", "1", "1.25", "1.5"]
+    page = (out / "README.md").read_text()
+    for share_of in (found["identity"]["aged"]["all"], found["age"]["real"]["60+"], found["trade_off"]["1.5"][0]):
+        assert f"{share_of['value']:.1%} ({share_of['low']:.1%} to {share_of['high']:.1%})" in page
+    entered = read_card(tmp_path / "model")["scores"]["evaluation"]
+    assert entered["accepted_aged"] == found["identity"]["aged"]["all"]["value"]
+    for name in ("identity.png", "age.png", "trade-off.png", "people.png"):
+        with Image.open(out / name) as picture:
+            assert min(picture.size) > 200

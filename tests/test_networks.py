@@ -7,14 +7,14 @@ from keras import ops
 
 from faceage.backend import gradients
 from faceage.images import to_float, to_uint8
-from faceage.networks import LATENT_SIZE
+from faceage.networks import LATENT_SIZE, OFFSET_SIZE
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator
 from faceage.networks.encoder import encoder
-from faceage.networks.generator import generator
+from faceage.networks.generator import generator, with_offset
 from faceage.networks.layers import LabelPlanes, UnitLength, UpsampleConv
 from faceage.networks.predict import draw, predict
-from faceage.networks.recognizer import EMBEDDING_SIZE, kind_of, recognizer
+from faceage.networks.recognizer import EMBEDDING_SIZE, feature_difference, kind_of, recognizer, with_features
 
 DTYPES = ("float32", "mixed_bfloat16")
 SMALL = {
@@ -242,3 +242,45 @@ def test_label_planes_are_constant_and_in_order():
     for row in range(3):
         for k in range(6):
             assert (out[row, :, :, 2 + k] == labels[row, k]).all()
+
+
+def test_an_offset_is_added_to_what_the_first_layer_answers():
+    drawing = SMALL["generator"]()
+    person = with_offset(drawing)
+    inputs = random_inputs(drawing, 3)
+    width = person.inputs[2].shape[1]
+    nothing, offset = np.zeros((3, width), np.float32), np.linspace(-1, 1, 3 * width, dtype=np.float32).reshape(3, -1)
+    plain = output(person, [*inputs, nothing])
+    np.testing.assert_allclose(plain, output(drawing, inputs), atol=1e-5)
+    # The same face as from a first layer whose bias is larger by just that.
+    first = next(layer for layer in drawing.layers if isinstance(layer, keras.layers.Dense))
+    shifted = output(person, [*inputs, np.tile(offset[1], (3, 1))])
+    first.bias.assign(first.bias + offset[1])
+    np.testing.assert_allclose(shifted, output(drawing, inputs), atol=1e-5)
+    assert np.abs(shifted - plain).max() > 1e-3
+
+
+def test_the_reference_s_offset_is_as_wide_as_files_say():
+    assert with_offset(generator()).inputs[2].shape == (None, OFFSET_SIZE)
+
+
+def test_features_of_a_recogniser_are_its_maps_from_fine_to_coarse_and_its_embedding():
+    network = recognizer()
+    *maps, embedding = with_features(network)(random_inputs(network, 2)[0], training=False)
+    assert [tuple(part.shape[1:]) for part in maps] == [(32, 32, 32), (16, 16, 64), (8, 8, 128), (4, 4, 256)]
+    np.testing.assert_allclose(embedding, output(network, random_inputs(network, 2)), atol=1e-5)
+
+
+def test_feature_difference_is_that_of_directions():
+    random = np.random.default_rng(0)
+    one, other = ([random.standard_normal((2, side, side, 5)).astype(np.float32) for side in (4, 2)] for _ in range(2))
+
+    def unit(part):
+        return part / np.linalg.norm(part, axis=-1, keepdims=True)
+
+    expected = np.mean(
+        [np.square(unit(a) - unit(b)).sum(-1).mean((1, 2)) for a, b in zip(one, other, strict=True)], axis=0
+    )
+    np.testing.assert_allclose(feature_difference(one, other), expected, rtol=1e-4)
+    np.testing.assert_allclose(feature_difference(one, [3 * part for part in one]), 0, atol=1e-5)
+    np.testing.assert_allclose(feature_difference(one, [-part for part in one]), 4, rtol=1e-4)

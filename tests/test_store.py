@@ -23,6 +23,7 @@ DATASETS = {
     "age": ((6,), "float32"),
     "latent_initial": ((100,), "float32"),
     "latent": ((100,), "float32"),
+    "offset": ((2048,), "float16"),
     "identity_distance": ((2,), "float32"),
     "transform": ((2, 3), "float32"),
 }
@@ -69,7 +70,7 @@ def test_attributes_are_as_designed(path):
     with h5py.File(path) as file:
         assert set(file.attrs) == {"format", "version", "weights", "options", "age_classes"}
         assert file.attrs["format"] == "faceage-latents"
-        assert file.attrs["version"] == 1
+        assert file.attrs["version"] == 2
         assert file.attrs["weights"] == "0ddba11"
         assert json.loads(file.attrs["options"]) == {**options, "targets": [0, 5]}
         assert list(file.attrs["age_classes"]) == ["0-18", "19-29", "30-39", "40-49", "50-59", "60+"]
@@ -173,7 +174,7 @@ def _other_format(path):
 def _other_version(path):
     store(path)
     with h5py.File(path, "r+") as file:
-        file.attrs["version"] = 2
+        file.attrs["version"] = 1
 
 
 def _lacks_a_dataset(path):

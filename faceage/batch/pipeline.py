@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, one_hot
+from faceage.ages import AGE_CLASSES, towards
 from faceage.batch.manifest import FAILED, NO_FACE, OK, STATUSES, UNREADABLE, Manifest, PhotoOutcome
 from faceage.batch.plan import LATENTS, MANIFEST, Plan, grid_path, open_out
 from faceage.errors import EXIT_OK, EXIT_SOME_FAILED, PhotoError, UsageError
@@ -216,9 +216,12 @@ class _BatchRun:
     def _draw(self, latents: Latents) -> np.ndarray:
         """(n, 1 + targets, 64, 64, 3) uint8: the reconstruction and the face in every class asked for."""
         count, size = len(latents.latent), self._optimiser.batch_size
-        ages = [latents.age, *(np.tile(one_hot([c]), (count, 1)) for c in self._plan.options.targets)]
-        latent = _padded(latents.latent, size)
-        drawn = [self._model.generator.predict_on_batch([latent, _padded(age, size)])[:count] for age in ages]
+        options = self._plan.options
+        ages = [latents.age, *(towards(latents.age, target, options.strength) for target in options.targets)]
+        latent, offset = _padded(latents.latent, size), _padded(latents.offset.astype(np.float32), size)
+        drawn = [
+            self._model.person_generator.predict_on_batch([latent, _padded(age, size), offset])[:count] for age in ages
+        ]
         return to_uint8(np.stack(drawn, axis=1))
 
     def _save_grid(self, face: _Face, drawn: np.ndarray) -> None:
@@ -303,6 +306,7 @@ def _row(face: _Face, latents: Latents, i: int) -> FaceRow:
         age=latents.age[i],
         latent_initial=latents.initial[i],
         latent=latents.latent[i],
+        offset=latents.offset[i],
         identity_distance=latents.distance[i],
         transform=face.transform.astype(np.float32),
     )

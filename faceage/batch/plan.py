@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from faceage.ages import AGE_CLASSES
+from faceage.ages import AGE_CLASSES, STRENGTH
 from faceage.batch.manifest import NO_FACE, OK, PhotoOutcome, read_manifest
 from faceage.errors import PhotoError, UsageError
 from faceage.images import FACE_SIZE
@@ -28,7 +28,8 @@ class BatchOptions:
     """What decides the outcome of a photo, apart from its bytes and the weights.
 
     `faces` is "all" or "largest"; `min_face` a width in photo pixels or None; `age_class` the class that every face is
-    taken to have, or None to estimate it; `targets` the classes to draw; `optimiser` the fields of `OptimiserOptions`;
+    taken to have, or None to estimate it; `targets` the classes to draw and `strength` how far
+    towards them (`ages.towards`); `optimiser` the fields of `OptimiserOptions`;
     `scale` enlarges the grid.
     """
 
@@ -36,6 +37,7 @@ class BatchOptions:
     min_face: int | None = None
     age_class: int | None = None
     targets: tuple[int, ...] = tuple(range(len(AGE_CLASSES)))
+    strength: float = STRENGTH
     scale: int = 2
     optimiser: dict[str, Any] = field(default_factory=dict)
 

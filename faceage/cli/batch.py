@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from faceage.ages import STRENGTH
 from faceage.cli.console import bar, err, out, start_backend
 from faceage.cli.options import Json, Quiet, Seed, Weights
 from faceage.errors import EXIT_OK, UsageError
@@ -34,9 +35,17 @@ def batch(
     ages: Annotated[
         str, typer.Option(metavar="LIST", help="Ages to draw: classes (0-18,60+) or years (25,70).")
     ] = "0-18,19-29,30-39,40-49,50-59,60+",
+    strength: Annotated[
+        float,
+        typer.Option(
+            min=0, max=2, help="How far towards each age: 0.5 is half way, more than 1 more than its class has."
+        ),
+    ] = STRENGTH,
     objective: Annotated[
-        Literal["identity", "pixel", "none"],
-        typer.Option(help="What the latent is optimised for; 'none' keeps the encoder's."),
+        Literal["identity", "paper", "pixel", "none"],
+        typer.Option(
+            help="What is optimised: the person ('paper': by z and one distance alone), or pixels; 'none' keeps z."
+        ),
     ] = "identity",
     steps: Annotated[int, typer.Option(min=1, max=10_000, help="Optimiser steps per face.")] = 60,
     any_recognizer: Annotated[
@@ -66,6 +75,7 @@ def batch(
         min_face=min_face,
         age_class=None if age is None else _class_of(str(age), "--age"),
         targets=tuple(_class_of(text.strip(), "--ages") for text in ages.split(",")),
+        strength=strength,
         scale=scale,
         optimiser={"objective": objective, "steps": steps, "seed": seed},
     )
@@ -73,7 +83,7 @@ def batch(
     folder = find_model(weights)
     card = read_card(folder)
     check_files(folder, card)
-    if objective == "identity" and not any_recognizer:
+    if objective in ("identity", "paper") and not any_recognizer:
         hint = "use it all the same with --any-recognizer, or choose --objective pixel"
         check_recognizer(card["scores"], MIN_ACCURACY, hint)
     plan = make_plan(places, to, options, fingerprint(card))

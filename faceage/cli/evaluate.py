@@ -1,15 +1,20 @@
 """`faceage evaluate`: how good a model is, in the eyes of networks that had no part in it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from faceage.ages import STRENGTH
 from faceage.cli.console import bars, out, start_backend
 from faceage.cli.options import Json, Quiet, Seed, Weights
 
 if TYPE_CHECKING:
+    from faceage.cli.console import Bars
     from faceage.data.dataset import FaceSet
+    from faceage.latents.optimise import Latents
+    from faceage.weights import Model
 
 app = typer.Typer(help="Measure a model on the test split of a prepared data set.", no_args_is_help=True)
 
@@ -20,15 +25,26 @@ Report = Annotated[
 ]
 
 
+JudgeOption = Annotated[
+    str,
+    typer.Option("--judge", metavar="dlib|FILE.onnx|FILE.param", help="The recogniser that judges: never the model's."),
+]
+FalseMatches = Annotated[
+    float, typer.Option(min=1e-6, max=0.5, help="Strangers that a judge without a threshold lets through.")
+]
+Estimator = Annotated[
+    Path, typer.Option("--estimator", metavar="MODEL", help="Model folder whose age estimator judges: not the model's.")
+]
+Samples = Annotated[int, typer.Option(min=6, help="Faces drawn from random latents.")]
+Strength = Annotated[float, typer.Option(min=0, max=2, help="How far towards each age, as 'faceage batch' takes it.")]
+
+
 @app.command()
 def identity(
     data: Data,
-    judge: Annotated[
-        str, typer.Option(metavar="dlib|FILE.onnx", help="The recogniser that judges: never the model's own.")
-    ] = "dlib",
-    false_matches: Annotated[
-        float, typer.Option(min=1e-6, max=0.5, help="Strangers that a judge without a threshold lets through.")
-    ] = 0.01,
+    judge: JudgeOption = "dlib",
+    false_matches: FalseMatches = 0.01,
+    strength: Strength = STRENGTH,
     limit: Limit = 1000,
     seed: Seed = 0,
     weights: Weights = None,
@@ -47,22 +63,18 @@ def identity(
 
     judging = open_judge(judge)
     model = load_model(find_model(weights))
+    faces = _faces(data, limit, seed)
     with bars(quiet or json) as shown:
+        latents = _latents(model, faces, seed, shown)
         scores = judge_identity(
-            model,
-            _faces(data, limit),
-            judging,
-            false_matches,
-            seed,
-            lambda done, total: shown("evaluating", done, total),
+            model, faces, latents, judging, false_matches, strength, seed, lambda *done: shown("judging", *done)
         )
-    taught_by = model.card["networks"]["recognizer"].get("teacher", "")
-    related = judge == "dlib" and taught_by.startswith("dlib")
     groups = {"accepted": scores.accepted, "aged": scores.aged}
     groups.update({f"of {name}": shares for name, shares in scores.groups.items()})
     title = (
         f"{scores.faces} faces, judge {scores.judge} at {scores.threshold} ({scores.false_matches:.1%} of strangers)"
     )
+    related = _taught(model, judge)
     if related:
         title += "; it taught the model's recogniser"
     _show(title, groups, {**asdict(scores), "judge_taught_the_recognizer": related}, report, json, quiet)
@@ -71,10 +83,9 @@ def identity(
 @app.command()
 def age(
     data: Data,
-    estimator: Annotated[
-        Path, typer.Option(metavar="MODEL", help="Model folder whose age estimator judges: not that of the model.")
-    ],
-    samples: Annotated[int, typer.Option(min=6, help="Faces drawn from random latents.")] = 10_000,
+    estimator: Estimator,
+    samples: Samples = 10_000,
+    strength: Strength = STRENGTH,
     limit: Limit = 1000,
     seed: Seed = 0,
     weights: Weights = None,
@@ -87,19 +98,16 @@ def age(
     start_backend()
     from dataclasses import asdict
 
-    from faceage.errors import UsageError
     from faceage.evaluation.age import judge_age
-    from faceage.weights import find_model, load_model, load_network, read_card
+    from faceage.evaluation.people import OPTIMISED
+    from faceage.weights import find_model, load_model
 
     model = load_model(find_model(weights))
-    card = read_card(estimator)
-    judging = load_network(estimator, card, "age_estimator")
-    if card["networks"]["age_estimator"]["sha256"] == model.card["networks"]["age_estimator"]["sha256"]:
-        raise UsageError(
-            "the estimator is the model's own: it would judge what it was trained through",
-            "train another: faceage train age --run OTHER --set seed=1",
-        )
-    scores = judge_age(model, judging, _faces(data, limit), samples, seed)
+    judging = _estimator(estimator, model)
+    faces = _faces(data, limit, seed)
+    with bars(quiet or json) as shown:
+        latents = _latents(model, faces, seed, shown, [OPTIMISED])[OPTIMISED]
+    scores = judge_age(model, judging, faces, latents, samples, strength, seed)
     groups = {"real": scores.real, "sampled": scores.sampled, "aged": scores.aged}
     _show(
         f"class hit exactly; drop from real to sampled {scores.drop:.1%}", groups, asdict(scores), report, json, quiet
@@ -123,7 +131,7 @@ def realism(
     from faceage.weights import find_model, load_model
 
     model = load_model(find_model(weights))
-    scores = judge_realism(model, _faces(data, limit), load_faces(data, "validation"), seed)
+    scores = judge_realism(model, _faces(data, limit, seed), load_faces(data, "validation"), seed)
     if json:
         out.print_json(data=asdict(scores))
         return
@@ -138,17 +146,121 @@ def realism(
     out.print(table)
 
 
+@app.command("all")
+def everything(
+    data: Data,
+    estimator: Estimator,
+    to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page, its figures and pictures go.")],
+    judge: JudgeOption = "dlib",
+    false_matches: FalseMatches = 0.01,
+    samples: Samples = 10_000,
+    strength: Strength = STRENGTH,
+    limit: Limit = 1000,
+    seed: Seed = 0,
+    weights: Weights = None,
+    card: Annotated[bool, typer.Option("--card", help="Enter the summary in the model's model.json.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """All of them, and how identity and age pull against each other, on one page: DIR/README.md.
+
+    Beside it evaluation.json, identity.png, age.png, trade-off.png, and people.png with the first 12 people.
+    """
+    from faceage.errors import UsageError
+    from faceage.outputs.plot import check_plots
+
+    if to.exists() and not to.is_dir():
+        raise UsageError(f"--out {to} is no folder", "name a folder")
+    check_plots()
+    start_backend()
+    from faceage.data.dataset import load_faces
+    from faceage.evaluation.judge import open_judge
+    from faceage.evaluation.page import evaluate, save_page
+    from faceage.weights import find_model, load_model, update_card
+
+    judging = open_judge(judge)
+    folder = find_model(weights)
+    model = load_model(folder)
+    asked = _estimator(estimator, model)
+    faces = _faces(data, limit, seed)
+    other, said = load_faces(data, "validation"), _about(estimator)
+    with bars(quiet or json) as shown:
+        latents = _latents(model, faces, seed, shown)
+        found = evaluate(
+            model, faces, other, latents, judging, asked, said, false_matches, samples, strength, seed, shown
+        )
+    to.mkdir(parents=True, exist_ok=True)
+    save_page(found, model, faces, latents, to)
+    if card:
+        update_card(folder, lambda entries: entries["scores"].update(evaluation=found.summary()))
+    if json:
+        out.print_json(data=found.to_json())
+    elif not quiet:
+        out.print(found.markdown(), markup=False)
+
+
+def _taught(model: "Model", judge: str) -> bool:
+    """Whether the judge is the teacher of the model's recogniser."""
+    return judge == "dlib" and model.card["networks"]["recognizer"].get("teacher", "").startswith("dlib")
+
+
+def _estimator(folder: Path, model: "Model") -> Any:
+    from faceage.errors import UsageError
+    from faceage.weights import load_network, read_card
+
+    card = read_card(folder)
+    network = load_network(folder, card, "age_estimator")
+    if card["networks"]["age_estimator"]["sha256"] == model.card["networks"]["age_estimator"]["sha256"]:
+        raise UsageError(
+            "the estimator is the model's own: it would judge what it was trained through",
+            "train another: faceage train age --run OTHER --set seed=1",
+        )
+    return network
+
+
+def _about(folder: Path) -> str:
+    """What a page says of an age estimator."""
+    from faceage.weights import read_card
+
+    entry = read_card(folder)["networks"]["age_estimator"]
+    options = entry.get("options", {})
+    return f"{entry.get('steps', '?')} steps, seed {options.get('seed', '?')}, on {entry.get('data', '?')}"
+
+
+def _latents(
+    model: "Model", faces: "FaceSet", seed: int, shown: "Bars", kinds: Sequence[str] = ()
+) -> "dict[str, Latents]":
+    """Latents of `faces` of each of `kinds`, or of every kind."""
+    from faceage.evaluation.people import LATENTS, find_latents
+
+    found = {}
+    for kind in kinds or LATENTS:
+        done = 0
+
+        def tell(count: int, kind: str = kind) -> None:
+            nonlocal done
+            done += count
+            shown(f"{kind} latents", done, len(faces))
+
+        found[kind] = find_latents(model, faces.faces, kind, seed, tell)
+    return found
+
+
 def _check(report: Path | None) -> None:
     from faceage.errors import UsageError
+    from faceage.outputs.plot import check_plots
 
-    if report is not None and not report.parent.is_dir():
-        raise UsageError(f"--out {report} cannot be written", "name a file in a folder that exists")
+    if report is not None:
+        check_plots()
+        if not report.parent.is_dir():
+            raise UsageError(f"--out {report} cannot be written", "name a file in a folder that exists")
 
 
-def _faces(data: Path, limit: int) -> "FaceSet":
+def _faces(data: Path, limit: int, seed: int) -> "FaceSet":
     from faceage.data.dataset import load_faces
 
-    return load_faces(data, "test").first(limit)
+    # Not the first ones: files are named by age in UTKFace.
+    return load_faces(data, "test").sample(limit, seed)
 
 
 def _show(

@@ -52,6 +52,11 @@ class FaceSet:
         """The first `count` faces, or all where there are fewer."""
         return self.take(np.arange(min(count, len(self))))
 
+    def sample(self, count: int, seed: int) -> "FaceSet":
+        """`count` faces drawn by `seed`, in their order, or all where there are fewer."""
+        drawn = np.random.default_rng(seed).permutation(len(self))[:count]
+        return self.take(np.sort(drawn))
+
 
 def load_faces(path: Path, split: str | None = None) -> FaceSet:
     """Read one of `SPLITS`, or everything.

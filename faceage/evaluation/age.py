@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, one_hot
+from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.interval import Share, share
-from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
+from faceage.evaluation.people import aged
+from faceage.latents.optimise import Latents
 from faceage.networks import LATENT_SIZE
 from faceage.networks.predict import draw, predict
 from faceage.weights import Model
@@ -27,21 +28,29 @@ class AgeScores:
     confusion: dict[str, list[list[int]]]
 
 
-def judge_age(model: Model, estimator: keras.Model, faces: FaceSet, samples: int = 10_000, seed: int = 0) -> AgeScores:
+def judge_age(
+    model: Model,
+    estimator: keras.Model,
+    faces: FaceSet,
+    latents: Latents,
+    samples: int = 10_000,
+    strength: float = STRENGTH,
+    seed: int = 0,
+) -> AgeScores:
     """Measure with `estimator`, which should be none that `model` uses or was trained through.
 
-    Samples have the ages of `faces`, so that both are the same question; each of `faces` is aged to every class.
+    Samples have the ages of `faces`, so that both are the same question; each of `faces`, by its `latents`, is aged to
+    every class.
     """
     random = np.random.default_rng(seed)
     classes = random.choice(faces.classes, samples)
-    latents = random.standard_normal((samples, LATENT_SIZE), dtype=np.float32)
-    optimised = LatentOptimiser(model, OptimiserOptions(seed=seed))(faces.faces).latent
+    random_latents = random.standard_normal((samples, LATENT_SIZE), dtype=np.float32)
     targets = np.tile(np.arange(len(AGE_CLASSES)), len(faces))
-    aged = draw(model.generator, np.repeat(optimised, len(AGE_CLASSES), axis=0), one_hot(targets))
+    people = aged(model, latents, strength)
     shown = {
         "real": (faces.faces, faces.classes),
-        "sampled": (draw(model.generator, latents, one_hot(classes)), classes),
-        "aged": (aged, targets),
+        "sampled": (draw(model.generator, random_latents, one_hot(classes)), classes),
+        "aged": (people.reshape(-1, *people.shape[2:]), targets),
     }
     found, confusion = {}, {}
     for name, (pixels, truth) in shown.items():

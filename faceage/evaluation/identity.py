@@ -1,34 +1,32 @@
 """The paper's table 1: whom an independent recogniser takes reconstructions, and aged faces, for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, one_hot
+from faceage.ages import AGE_CLASSES, STRENGTH
 from faceage.data.dataset import FaceSet
 from faceage.errors import DataError
 from faceage.evaluation.interval import Share, share
 from faceage.evaluation.judge import Judge, strangers_distances
-from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
-from faceage.networks.predict import draw
+from faceage.evaluation.people import OPTIMISED, aged, rebuilt
+from faceage.latents.optimise import Latents
 from faceage.weights import Model
-
-LATENTS = {"initial": "none", "pixel-wise": "pixel", "identity-preserving": "identity"}
-"""The paper's three latents, and the optimiser's objective that each comes from."""
 
 
 @dataclass(frozen=True)
 class IdentityScores:
     """Shares of faces that the judge takes for the same person.
 
-    `accepted` of the reconstructions, by latent; `aged` of the identity-preserving ones at each age, and "all"; by
+    `accepted` of the reconstructions, by latent; `aged` of the optimised ones at each age by `strength`, and "all"; by
     `groups` the latter's for each age class and gender of the photo. `distance` are the judge's mean distances. A face
     that it cannot find counts as not accepted, and `found` says how many of the photos it finds.
     """
 
     judge: str
+    strength: float
     threshold: float
     false_matches: float
     faces: int
@@ -42,17 +40,19 @@ class IdentityScores:
 def judge_identity(
     model: Model,
     faces: FaceSet,
+    latents: Mapping[str, Latents],
     judge: Judge,
     false_matches: float = 0.01,
+    strength: float = STRENGTH,
     seed: int = 0,
     progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> IdentityScores:
-    """Rebuild and age every one of `faces` and ask `judge`, whose threshold lets `false_matches` of strangers through.
+    """Rebuild `faces` from each kind of `latents`, age the optimised ones to every class, and ask `judge`.
 
-    `judge` must have had no part in the training of `model`, or the figures say how well it was fooled. Raises
-    DataError where it does not find two different people.
+    Its threshold lets `false_matches` of strangers through. `judge` must have had no part in the training of `model`,
+    or the figures say how well it was fooled. Raises DataError where it does not find two different people.
     """
-    total, done = 2 + len(LATENTS) + len(AGE_CLASSES), 0
+    total, done = 1 + len(latents) + len(AGE_CLASSES), 0
 
     def tell() -> None:
         nonlocal done
@@ -72,23 +72,17 @@ def judge_identity(
         tell()
         return distances < threshold, float(np.nanmean(distances)) if np.isfinite(distances).any() else float("nan")
 
-    hits, distance, latents = {}, {}, np.empty(0)
-    for name, objective in LATENTS.items():
-        outcome = LatentOptimiser(model, OptimiserOptions(objective=objective, seed=seed))(faces.faces)
-        hits[name], distance[name] = accepted(draw(model.generator, outcome.latent, outcome.age))
-        latents = outcome.latent
-    aged = np.stack(
-        [
-            accepted(draw(model.generator, latents, np.tile(one_hot([target]), (len(faces), 1))))[0]
-            for target in range(len(AGE_CLASSES))
-        ],
-        axis=1,
-    )
+    hits, distance = {}, {}
+    for name, kind in latents.items():
+        hits[name], distance[name] = accepted(rebuilt(model, kind))
+    drawn = aged(model, latents[OPTIMISED], strength)
+    kept = np.stack([accepted(drawn[:, target])[0] for target in range(len(AGE_CLASSES))], axis=1)
     genders = np.asarray(faces.genders, dtype=object)
     rows = {name: faces.classes == i for i, name in enumerate(AGE_CLASSES)}
     rows.update({gender: genders == gender for gender in sorted(set(faces.genders) - {""})})
     return IdentityScores(
         judge=judge.name,
+        strength=strength,
         threshold=round(threshold, 4),
         false_matches=round(float((strangers < threshold).mean()), 4),
         faces=len(faces),
@@ -96,11 +90,11 @@ def judge_identity(
         accepted={name: share(hit, seed) for name, hit in hits.items()},
         distance={name: round(value, 4) for name, value in distance.items()},
         aged={
-            **{name: share(aged[:, i], seed) for i, name in enumerate(AGE_CLASSES)},
-            "all": share(aged, seed),
+            **{name: share(kept[:, i], seed) for i, name in enumerate(AGE_CLASSES)},
+            "all": share(kept, seed),
         },
         groups={
-            name: {"rebuilt": share(hits["identity-preserving"][chosen], seed), "aged": share(aged[chosen], seed)}
+            name: {"rebuilt": share(hits[OPTIMISED][chosen], seed), "aged": share(kept[chosen], seed)}
             for name, chosen in rows.items()
         },
     )

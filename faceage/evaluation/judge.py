@@ -1,6 +1,6 @@
 """Recognisers that had no part in the training: who they take for one person is what the identity figures say."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -10,11 +10,12 @@ from PIL import Image
 from faceage.errors import MissingExtraError, UsageError
 from faceage.evaluation.dlib import SAME_PERSON_DISTANCE, Dlib
 from faceage.images import FACE_SIZE
-from faceage.photos.align import similarity
-from faceage.photos.detect import Detector, most_central
+from faceage.photos.align import TEMPLATE, similarity
+from faceage.photos.detect import Detector
 
 _MARGIN, _ENLARGED = 16, 2
 """A face cut as tightly as ours is found by few detectors: it is given a border, and enlarged."""
+_FACES_AT_ONCE = 256
 
 
 class Judge(Protocol):
@@ -30,12 +31,12 @@ class Judge(Protocol):
 
 
 def open_judge(choice: str) -> Judge:
-    """ "dlib", or the path of an ONNX recogniser. Raises UsageError, and MissingExtraError without its package."""
+    """ "dlib", or the path of an `ArcFaceJudge`'s network. Raises UsageError; MissingExtraError without its package."""
     if choice == "dlib":
         return DlibJudge()
-    if choice.endswith(".onnx"):
-        return OnnxJudge(Path(choice))
-    raise UsageError(f"there is no judge {choice!r}", "a judge is 'dlib' or the path of a FILE.onnx")
+    if choice.endswith((".onnx", ".param")):
+        return ArcFaceJudge(Path(choice))
+    raise UsageError(f"there is no judge {choice!r}", "a judge is 'dlib' or the path of a FILE.onnx or FILE.param")
 
 
 def with_border(faces: np.ndarray) -> list[np.ndarray]:
@@ -70,47 +71,82 @@ ARCFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 """Where ArcFace's aligned faces (Deng et al. 2019) have eyes, nose and corners of the mouth, in pixels of 112×112."""
+_FROM_ARCFACE = np.linalg.inv(np.vstack([similarity(TEMPLATE, ARCFACE_TEMPLATE), [0, 0, 1]]))[:2].ravel().tolist()
 
 
-class OnnxJudge:
-    """Any recogniser of ArcFace's kind: (b, 3, 112, 112) float32 in -1..1, RGB → (b, d). Faces are found by MTCNN."""
+class ArcFaceJudge:
+    """Any recogniser of ArcFace's kind: (3, 112, 112) float32 in -1..1, RGB → (d,). MTCNN has to find the face."""
 
     threshold: float | None = None
 
     def __init__(self, path: Path) -> None:
-        """Raises UsageError for a file that is no such network."""
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingExtraError("a judge in ONNX needs onnxruntime", "pip install 'faceage[judge]'") from error
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-            (taken,) = self._session.get_inputs()
-        except Exception as error:
-            # onnxruntime reports a missing, damaged or foreign file by exceptions of its own.
-            raise UsageError(f"{path} cannot be read as an ONNX recogniser: {error}") from error
-        if list(taken.shape[1:]) != [3, ARCFACE_SIDE, ARCFACE_SIDE]:
-            raise UsageError(f"{path} takes {taken.shape}, not faces (b, 3, {ARCFACE_SIDE}, {ARCFACE_SIDE})")
+        """A network in ONNX, or ncnn's FILE.param with FILE.bin beside it. Raises UsageError for any other file."""
         self.name = path.name
-        self._taken = taken.name
+        self._run = _ncnn(path) if path.suffix == ".param" else _onnx(path)
         self._detector = Detector()
 
     def embed(self, faces: np.ndarray) -> np.ndarray:
-        photos = with_border(faces)
         rows: list[np.ndarray | None] = []
-        for photo, found in zip(photos, self._detector.detect(photos), strict=True):
-            rows.append(self._embed(photo, most_central(found, photo).landmarks) if found else None)
+        for start in range(0, len(faces), _FACES_AT_ONCE):
+            batch = faces[start : start + _FACES_AT_ONCE]
+            for face, found in zip(batch, self._detector.detect(with_border(batch)), strict=True):
+                rows.append(self._embed(face) if found else None)
         size = next((len(row) for row in rows if row is not None), 1)
         return np.stack([np.full(size, np.nan, np.float32) if row is None else row for row in rows])
 
-    def _embed(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        forward = np.vstack([similarity(landmarks, ARCFACE_TEMPLATE), [0, 0, 1]])
+    def _embed(self, face: np.ndarray) -> np.ndarray:
+        # An aligned face's landmarks are known, and more exactly than they could be found in 64 pixels.
         size = (ARCFACE_SIDE, ARCFACE_SIDE)
-        back = np.linalg.inv(forward)[:2].ravel().tolist()
-        chip = Image.fromarray(photo).transform(size, Image.Transform.AFFINE, back, Image.Resampling.BICUBIC)
-        pixels = (np.asarray(chip, np.float32) / 127.5 - 1).transpose(2, 0, 1)[None]
-        (row,) = self._session.run(None, {self._taken: pixels})[0]
+        chip = Image.fromarray(face).transform(size, Image.Transform.AFFINE, _FROM_ARCFACE, Image.Resampling.BICUBIC)
+        row = self._run(np.asarray(chip))
         return (row / np.linalg.norm(row)).astype(np.float32)
+
+
+def _onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("a judge in ONNX needs onnxruntime", "pip install 'faceage[judge]'") from error
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        (taken,) = session.get_inputs()
+    except Exception as error:
+        # onnxruntime reports a missing, damaged or foreign file by exceptions of its own.
+        raise UsageError(f"{path} cannot be read as an ONNX recogniser: {error}") from error
+    if list(taken.shape[1:]) != [3, ARCFACE_SIDE, ARCFACE_SIDE]:
+        raise UsageError(f"{path} takes {taken.shape}, not faces (b, 3, {ARCFACE_SIDE}, {ARCFACE_SIDE})")
+
+    def run(chip: np.ndarray) -> np.ndarray:
+        face = (np.asarray(chip, np.float32) / 127.5 - 1).transpose(2, 0, 1)
+        return session.run(None, {taken.name: face[None]})[0][0]
+
+    return run
+
+
+def _ncnn(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    try:
+        import ncnn
+    except ImportError as error:
+        raise MissingExtraError("a judge of ncnn's needs ncnn", "pip install 'faceage[judge]'") from error
+    weights = path.with_suffix(".bin")
+    for file in (path, weights):
+        # ncnn itself prints to stderr and answers -1.
+        if not file.is_file():
+            raise UsageError(f"{file} cannot be read as a part of an ncnn recogniser: there is no such file")
+    network = ncnn.Net()
+    if network.load_param(str(path)) or network.load_model(str(weights)):
+        raise UsageError(f"{path} and {weights.name} cannot be read as an ncnn recogniser")
+    (taken,), (given,) = network.input_names(), network.output_names()
+
+    def run(chip: np.ndarray) -> np.ndarray:
+        side = ARCFACE_SIDE
+        face = ncnn.Mat.from_pixels(np.ascontiguousarray(chip), ncnn.Mat.PixelType.PIXEL_RGB, side, side)
+        face.substract_mean_normalize([127.5] * 3, [1 / 127.5] * 3)
+        extractor = network.create_extractor()
+        extractor.input(taken, face)
+        return np.array(extractor.extract(given)[1], np.float32)
+
+    return run
 
 
 def strangers_distances(embeddings: np.ndarray, identities: Sequence[str]) -> np.ndarray:

@@ -2,41 +2,52 @@
 
     z* = argmin over z of ‖FR(x) − FR(G(z, y))‖₂, with G and FR frozen
 
-Here FR sees both faces through the same small random shift, mirroring and noise, other ones at each step: an optimiser
-that looks through one fixed view learns to fool FR instead of drawing the person.
+What is added to that here:
+
+- FR sees both faces through the same small random shift, mirroring and noise: an optimiser that looks through one fixed
+  view learns to fool FR instead of drawing the person.
+- Every other step draws the person at another age, so that who it is holds for all of them.
+- Besides z, an offset of G's first layer is found, where a person is more than 100 numbers.
+- The pixels and FR's inner layers are to be the photo's too, which leaves less room to look alike to FR alone.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from faceage.ages import AGE_CLASSES, one_hot
+from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
 from faceage.backend import compile_step, gradients
 from faceage.images import FACE_SIZE, to_float
 from faceage.networks import LATENT_SIZE
-from faceage.networks.recognizer import identity_distance
+from faceage.networks.recognizer import feature_difference, identity_distance, with_features
 from faceage.weights import Model
 
-OBJECTIVES = ("identity", "pixel", "none")
+OBJECTIVES = ("identity", "paper", "pixel", "none")
+"""`paper` is the formula above and nothing else."""
 
 
 @dataclass(frozen=True)
 class OptimiserOptions:
     """What decides a face's latent, apart from the face and the weights.
 
-    `objective` is one of `OBJECTIVES`; `pixel` and `prior` weigh the mean absolute pixel difference (in -1..1) and the
-    mean square of z beside the identity distance; `noise` is the standard deviation of what is added to each view and
-    `shift` its largest displacement in pixels.
+    `objective` is one of `OBJECTIVES`. Beside the identity distance, `pixel` weighs the mean absolute pixel difference
+    (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `prior` the mean
+    squares of z and of the offset. `noise` is the standard deviation of what is added to each view and `shift` its
+    largest displacement in pixels. The objectives "paper" and "pixel" know z, their one distance and `prior` only.
     """
 
     objective: str = "identity"
     steps: int = 60
     learning_rate: float = 0.05
+    offset_rate: float = 0.02
     pixel: float = 0.3
+    perceptual: float = 0.5
+    age: float = 0.15
+    strength: float = STRENGTH
     prior: float = 0.02
     shift: int = 2
     noise: float = 0.05
@@ -47,14 +58,20 @@ class OptimiserOptions:
 class Latents:
     """The outcome for n faces, float32.
 
-    `age` (n, 6) the class probabilities used as y; `initial` (n, 100) from the encoder; `latent` (n, 100) the best
-    found; `distance` (n, 2) ‖FR(x) − FR(G(z, y))‖₂ for the one and the other, 0..2.
+    `age` (n, 6) the class probabilities used as y; `initial` (n, 100) from the encoder; `latent` (n, 100) and `offset`
+    (n, k), float16, of G's first layer, the best found; `distance` (n, 2) ‖FR(x) − FR(G(z, y))‖₂ for the one and the
+    other, 0..2.
     """
 
     age: np.ndarray
     initial: np.ndarray
     latent: np.ndarray
+    offset: np.ndarray
     distance: np.ndarray
+
+    def take(self, chosen: np.ndarray | slice) -> "Latents":
+        """Those of the faces at the indices `chosen`."""
+        return Latents(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 class LatentOptimiser:
@@ -66,6 +83,8 @@ class LatentOptimiser:
 
     CHECK_EVERY = 10
     """Steps between looks at the plain distance, which decides which z of a face's path is kept."""
+    VIEWS = 8
+    """What FR makes of the photo is worked out once for each of so many views, not at each step."""
 
     def __init__(
         self, model: Model, options: OptimiserOptions, batch_size: int = 32, age_class: int | None = None
@@ -77,12 +96,26 @@ class LatentOptimiser:
         self.batch_size = batch_size
         self._age_class = age_class
         self._model = model
+        self._generator = model.person_generator
+        self._features = with_features(model.recognizer)
         self._latent = keras.Variable(np.zeros((batch_size, LATENT_SIZE), np.float32), name="latent")
-        self._optimizer = keras.optimizers.Adam(options.learning_rate, beta_1=0.9, beta_2=0.99)
-        self._optimizer.build([self._latent])
+        width = self._generator.inputs[2].shape[1]
+        self._offset = keras.Variable(np.zeros((batch_size, width), np.float32), name="offset")
+        self._optimizers = [
+            keras.optimizers.Adam(rate, beta_1=0.9, beta_2=0.99)
+            for rate in (options.learning_rate, options.offset_rate)[: len(self._searched)]
+        ]
+        for optimizer, variable in zip(self._optimizers, self._searched, strict=True):
+            optimizer.build([variable])
         self._prepare = compile_step(self._prepare_step)
+        self._look = compile_step(self._look_through)
         self._step = compile_step(self._optimise_step)
+        self._other_step = compile_step(self._optimise_other_step)
         self._check = compile_step(self._objective)
+
+    @property
+    def _searched(self) -> list[keras.Variable]:
+        return [self._latent, self._offset] if self.options.objective == "identity" else [self._latent]
 
     def __call__(self, faces: np.ndarray, progress: Callable[[int], Any] = lambda done: None) -> Latents:
         """Latents for (n, 64, 64, 3) uint8 faces; `progress` is told how many faces have just been done."""
@@ -92,8 +125,10 @@ class LatentOptimiser:
             parts.append(self._run(batch))
             progress(len(batch))
         if not parts:
-            return Latents(*(np.empty((0, width), np.float32) for width in (len(AGE_CLASSES), *[LATENT_SIZE] * 2, 2)))
-        return Latents(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+            widths = (len(AGE_CLASSES), LATENT_SIZE, LATENT_SIZE, self._offset.shape[1], 2)
+            parts = [tuple(np.empty((0, width), np.float32) for width in widths)]
+        age, initial, latent, offset, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Latents(age, initial, latent, offset.astype(np.float16), distance)
 
     def _run(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         count = len(batch)
@@ -101,45 +136,59 @@ class LatentOptimiser:
         padded = np.concatenate([batch, np.repeat(batch[:1], self.batch_size - count, axis=0)])
         faces = ops.convert_to_tensor(to_float(padded))
         age, initial, target = self._prepare(faces)
-        value, distance = self._check(initial, faces, age, target)
+        self._restart(initial)
+        kept = [ops.convert_to_numpy(variable.value) for variable in (self._latent, self._offset)]
+        value, distance = self._check(*kept, faces, age, target)
         best_value, first, best_distance = (ops.convert_to_numpy(v) for v in (value, distance, distance))
-        best = ops.convert_to_numpy(initial)
 
         if self.options.objective != "none":
-            self._restart(initial)
             random = np.random.default_rng(self.options.seed)
+            views = [self._draw_view(random) for _ in range(self.VIEWS)]
+            seen = [self._look(faces, *view) for view in views]
             for step in range(1, self.options.steps + 1):
-                self._step(faces, age, *self._draw_view(random))
+                i = random.integers(self.VIEWS)
+                own = self.options.objective != "identity" or step % 2
+                other = one_hot(np.full(self.batch_size, random.integers(len(AGE_CLASSES))))
+                if own:
+                    self._step(faces, age, *views[i], seen[i], self._draw_noise(random))
+                else:
+                    self._other_step(age, ops.convert_to_tensor(other), *views[i], seen[i], self._draw_noise(random))
                 if step % self.CHECK_EVERY == 0 or step == self.options.steps:
-                    latent = self._latent.value
-                    value, distance = (ops.convert_to_numpy(v) for v in self._check(latent, faces, age, target))
+                    # As they will be kept: what is read back from a file draws the same face.
+                    offset = ops.cast(ops.cast(self._offset.value, "float16"), "float32")
+                    now = [ops.convert_to_numpy(part) for part in (self._latent.value, offset)]
+                    value, distance = (ops.convert_to_numpy(v) for v in self._check(*now, faces, age, target))
                     better = value < best_value
                     best_value = np.where(better, value, best_value)
                     best_distance = np.where(better, distance, best_distance)
-                    best = np.where(better[:, None], ops.convert_to_numpy(latent), best)
-        result = (ops.convert_to_numpy(age), ops.convert_to_numpy(initial), best, np.stack([first, best_distance], 1))
+                    kept = [np.where(better[:, None], new, old) for new, old in zip(now, kept, strict=True)]
+        distances = np.stack([first, best_distance], axis=1)
+        result = (ops.convert_to_numpy(age), ops.convert_to_numpy(initial), *kept, distances)
         return tuple(np.array(column[:count], np.float32) for column in result)
 
     def _restart(self, initial) -> None:
         self._latent.assign(initial)
-        for variable in self._optimizer.variables:
-            # The learning rate is a variable of the optimiser too.
-            if variable is not self._optimizer._learning_rate:
-                variable.assign(ops.zeros_like(variable))
+        self._offset.assign(ops.zeros_like(self._offset))
+        for optimizer in self._optimizers:
+            for variable in optimizer.variables:
+                # The learning rate is a variable of the optimiser too.
+                if variable is not optimizer._learning_rate:
+                    variable.assign(ops.zeros_like(variable))
 
-    def _draw_view(self, random: np.random.Generator) -> tuple[Any, ...]:
-        """One view for every face of this step: rows, columns (mirrored half the time) and noise."""
+    def _draw_view(self, random: np.random.Generator) -> tuple[Any, Any]:
+        """A view for every face: which rows and which columns, mirrored half the time."""
         limit = self.options.shift
         rows, columns = (
             np.clip(np.arange(FACE_SIZE) + random.integers(-limit, limit + 1), 0, FACE_SIZE - 1) for _ in range(2)
         )
         if random.random() < 0.5:
             columns = columns[::-1]
+        rows, columns = (np.ascontiguousarray(part, np.int32) for part in (rows, columns))
+        return ops.convert_to_tensor(rows), ops.convert_to_tensor(columns)
+
+    def _draw_noise(self, random: np.random.Generator) -> Any:
         noise = random.normal(0, self.options.noise, (FACE_SIZE, FACE_SIZE, 3))
-        return tuple(
-            ops.convert_to_tensor(np.ascontiguousarray(part))
-            for part in (rows.astype(np.int32), columns.astype(np.int32), noise.astype(np.float32))
-        )
+        return ops.convert_to_tensor(noise.astype(np.float32))
 
     def _prepare_step(self, faces):
         if self._age_class is None:
@@ -148,26 +197,61 @@ class LatentOptimiser:
             age = ops.convert_to_tensor(one_hot([self._age_class] * self.batch_size))
         return age, self._model.encoder(faces, training=False), self._model.recognizer(faces, training=False)
 
-    def _objective(self, latent, faces, age, target):
-        """(value that decides which z is kept, identity distance), each (b,), without any view."""
-        drawn = self._model.generator([latent, age], training=False)
+    def _look_through(self, faces, rows, columns):
+        """FR's inner layers and its embedding of the faces in one view."""
+        return self._features(_view(faces, rows, columns), training=False)
+
+    def _objective(self, latent, offset, faces, age, target):
+        """(value that decides which latents are kept, identity distance), each (b,), without any view."""
+        drawn = self._generator([latent, age, offset], training=False)
         distance = identity_distance(self._model.recognizer(drawn, training=False), target)
         pixel = ops.mean(ops.abs(drawn - faces), axis=(1, 2, 3))
         return (pixel if self.options.objective == "pixel" else distance), distance
 
-    def _optimise_step(self, faces, age, rows, columns, noise):
-        def loss():
-            latent = ops.convert_to_tensor(self._latent)
-            drawn = self._model.generator([latent, age], training=False)
-            pixel = ops.mean(ops.abs(drawn - faces), axis=(1, 2, 3))
-            prior = self.options.prior * ops.mean(ops.square(latent), axis=-1)
-            if self.options.objective == "pixel":
-                return ops.sum(pixel + prior), ()
-            seen = ops.concatenate([drawn, faces], axis=0)
-            seen = ops.take(ops.take(seen, rows, axis=1), columns, axis=2) + noise
-            drawn_embedding, embedding = ops.split(self._model.recognizer(seen, training=False), 2, axis=0)
-            distance = identity_distance(drawn_embedding, ops.stop_gradient(embedding))
-            return ops.sum(distance + self.options.pixel * pixel + prior), ()
+    def _optimise_step(self, faces, age, rows, columns, seen, noise):
+        """Bring the people, drawn at their own ages, nearer to their photos."""
+        options = self.options
 
-        _, _, found = gradients(loss, [self._latent])
-        self._optimizer.apply(found, [self._latent])
+        def loss():
+            drawn, prior = self._drawn(age)
+            pixel = ops.mean(ops.abs(drawn - faces), axis=(1, 2, 3))
+            if options.objective == "pixel":
+                return ops.sum(pixel + prior), ()
+            *wanted, target = seen
+            *maps, embedding = self._features(_view(drawn, rows, columns) + noise, training=False)
+            distance = identity_distance(embedding, target)
+            if options.objective == "paper":
+                return ops.sum(distance + prior), ()
+            alike = options.pixel * pixel + options.perceptual * feature_difference(wanted, maps)
+            return ops.sum(distance + alike + prior), ()
+
+        self._descend(loss)
+
+    def _optimise_other_step(self, age, other, rows, columns, seen, noise):
+        """Keep who they are, drawn at another age, and keep them looking that age."""
+        options = self.options
+
+        def loss():
+            drawn, prior = self._drawn(age + options.strength * (other - age))
+            viewed = _view(drawn, rows, columns) + noise
+            distance = identity_distance(self._model.recognizer(viewed, training=False), seen[-1])
+            guess = self._model.age_estimator(viewed, training=False)
+            dated = -ops.sum(other * ops.log(guess + 1e-7), axis=-1)
+            return ops.sum(distance + options.age * dated + prior), ()
+
+        self._descend(loss)
+
+    def _drawn(self, age):
+        """The people at these ages, and what their latents cost."""
+        latent, offset = ops.convert_to_tensor(self._latent), ops.convert_to_tensor(self._offset)
+        prior = ops.mean(ops.square(latent), axis=-1) + ops.mean(ops.square(offset), axis=-1)
+        return self._generator([latent, age, offset], training=False), self.options.prior * prior
+
+    def _descend(self, loss: Callable[[], tuple[Any, Any]]) -> None:
+        _, _, found = gradients(loss, self._searched)
+        for optimizer, variable, gradient in zip(self._optimizers, self._searched, found, strict=True):
+            optimizer.apply([gradient], [variable])
+
+
+def _view(faces, rows, columns):
+    return ops.take(ops.take(faces, rows, axis=1), columns, axis=2)

@@ -20,10 +20,10 @@ import numpy as np
 from faceage.ages import AGE_CLASSES
 from faceage.errors import UsageError
 from faceage.images import FACE_SIZE
-from faceage.networks import LATENT_SIZE
+from faceage.networks import LATENT_SIZE, OFFSET_SIZE
 
 FORMAT = "faceage-latents"
-VERSION = 1
+VERSION = 2
 
 _COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {
     "source": ((), h5py.string_dtype()),
@@ -35,6 +35,7 @@ _COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {
     "age": ((len(AGE_CLASSES),), np.float32),
     "latent_initial": ((LATENT_SIZE,), np.float32),
     "latent": ((LATENT_SIZE,), np.float32),
+    "offset": ((OFFSET_SIZE,), np.float16),
     "identity_distance": ((2,), np.float32),
     "transform": ((2, 3), np.float32),
 }
@@ -53,6 +54,7 @@ class FaceRow:
     age: np.ndarray
     latent_initial: np.ndarray
     latent: np.ndarray
+    offset: np.ndarray
     identity_distance: np.ndarray
     transform: np.ndarray
 

@@ -32,3 +32,14 @@ def generator(dtype: str = "float32", width: int = 256) -> keras.Model:
     x = UpsampleConv(3, dtype=dtype)(x)  # (b, 64, 64, 3)
     face = layers.Activation("tanh", dtype="float32", name="face")(x)
     return keras.Model([latent, age], face, name="generator")
+
+
+def with_offset(network: keras.Model) -> keras.Model:
+    """A generator that takes a third input: offsets (b, 8·width), 0 for none, of what its first dense layer answers.
+
+    z and the age meet in that layer, so an offset says more of a person than z can and leaves the age to y.
+    """
+    first = next(layer for layer in network.layers if isinstance(layer, layers.Dense)).output
+    offset = keras.Input(first.shape[1:], name="offset")
+    rest = keras.Model(first, network.output)
+    return keras.Model([*network.inputs, offset], rest(layers.Add(dtype="float32")([first, offset])))

@@ -19,9 +19,9 @@ def predict(network: keras.Model, faces: np.ndarray, batch_size: int = _BATCH) -
     )
 
 
-def draw(generator: keras.Model, latents: np.ndarray, ages: np.ndarray, batch_size: int = _BATCH) -> np.ndarray:
-    """G's (n, 64, 64, 3) uint8 faces for (n, 100) latents and (n, 6) age weights."""
-    drawn = _in_batches(lambda *batch: generator.predict_on_batch(list(batch)), [latents, ages], batch_size)
+def draw(generator: keras.Model, *inputs: np.ndarray, batch_size: int = _BATCH) -> np.ndarray:
+    """G's (n, 64, 64, 3) uint8 faces for (n, 100) latents, (n, 6) age weights and, if it takes them, offsets."""
+    drawn = _in_batches(lambda *batch: generator.predict_on_batch(list(batch)), list(inputs), batch_size)
     return np.concatenate([to_uint8(faces) for faces in drawn])
 
 

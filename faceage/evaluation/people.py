@@ -1,0 +1,43 @@
+"""What a model makes of photos: each person rebuilt, and at every age."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from faceage.ages import AGE_CLASSES, STRENGTH, towards
+from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
+from faceage.networks.predict import draw
+from faceage.weights import Model
+
+LATENTS = {"initial": "none", "pixel-wise": "pixel", "identity-preserving": "identity"}
+"""The paper's three kinds of latents, and the optimiser's objective that each comes from."""
+
+OPTIMISED = "identity-preserving"
+"""The kind that `faceage batch` ages people with."""
+
+
+def find_latents(
+    model: Model,
+    faces: np.ndarray,
+    kind: str = OPTIMISED,
+    seed: int = 0,
+    progress: Callable[[int], Any] = lambda _: None,
+) -> Latents:
+    """Latents of (n, 64, 64, 3) uint8 `faces`, of one of the kinds of `LATENTS`; `progress` hears of faces done."""
+    return LatentOptimiser(model, OptimiserOptions(objective=LATENTS[kind], seed=seed))(faces, progress)
+
+
+def rebuilt(model: Model, latents: Latents) -> np.ndarray:
+    """(n, 64, 64, 3) uint8: the people at their own ages."""
+    return draw(model.person_generator, latents.latent, latents.age, latents.offset.astype(np.float32))
+
+
+def aged(model: Model, latents: Latents, strength: float = STRENGTH) -> np.ndarray:
+    """(n, 6, 64, 64, 3) uint8: the people in every class."""
+    offset = latents.offset.astype(np.float32)
+    drawn = [
+        draw(model.person_generator, latents.latent, towards(latents.age, target, strength), offset)
+        for target in range(len(AGE_CLASSES))
+    ]
+    return np.stack(drawn, axis=1)
