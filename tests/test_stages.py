@@ -369,7 +369,7 @@ def test_another_kind_of_recognizer_is_not_started_from():
     assert_equal(values(network.weights), before)
 
 
-TERMS = ("same_age", "other_age", "pixel", "adversarial", "latent", "aged_age", "sampled_age", "tone")
+TERMS = ("same_age", "other_age", "pixel", "perceptual", "adversarial", "latent", "aged_age", "sampled_age", "tone")
 PEOPLE = 6
 AGES = one_hot([1] * PEOPLE)
 
