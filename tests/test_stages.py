@@ -416,7 +416,7 @@ class Refined:
         return {name: float(value) for name, value in report.items()}
 
     def rebuilt(self, faces: np.ndarray) -> np.ndarray:
-        return draw(self.stage.generator, predict(self.stage.encoder, faces, PEOPLE), AGES, PEOPLE)
+        return draw(self.stage.generator, predict(self.stage.encoder, faces, PEOPLE), AGES, batch_size=PEOPLE)
 
     def weigh(self, **weights: float) -> None:
         """Give the named terms these weights and all others none."""
