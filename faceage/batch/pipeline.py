@@ -15,9 +15,10 @@ from faceage.ages import AGE_CLASSES, towards
 from faceage.batch.manifest import FAILED, NO_FACE, OK, STATUSES, UNREADABLE, Manifest, PhotoOutcome
 from faceage.batch.plan import LATENTS, MANIFEST, Plan, grid_path, open_out
 from faceage.errors import EXIT_OK, EXIT_SOME_FAILED, PhotoError, UsageError
-from faceage.images import save_png, to_uint8
+from faceage.images import save_png
 from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
 from faceage.latents.store import FaceRow, LatentStore
+from faceage.networks.predict import draw
 from faceage.outputs.grid import draw_grid
 from faceage.photos.align import align, face_transform
 from faceage.photos.decode import decode, fingerprint, read_photo
@@ -215,14 +216,14 @@ class _BatchRun:
 
     def _draw(self, latents: Latents) -> np.ndarray:
         """(n, 1 + targets, 64, 64, 3) uint8: the reconstruction and the face in every class asked for."""
-        count, size = len(latents.latent), self._optimiser.batch_size
         options = self._plan.options
         ages = [latents.age, *(towards(latents.age, target, options.strength) for target in options.targets)]
-        latent, offset = _padded(latents.latent, size), _padded(latents.offset.astype(np.float32), size)
-        drawn = [
-            self._model.person_generator.predict_on_batch([latent, _padded(age, size), offset])[:count] for age in ages
-        ]
-        return to_uint8(np.stack(drawn, axis=1))
+        generator, offset, size = (
+            self._model.person_generator,
+            latents.offset.astype(np.float32),
+            self._optimiser.batch_size,
+        )
+        return np.stack([draw(generator, latents.latent, age, offset, batch_size=size) for age in ages], axis=1)
 
     def _save_grid(self, face: _Face, drawn: np.ndarray) -> None:
         labels = ["photo", "rebuilt", *(AGE_CLASSES[c] for c in self._plan.options.targets)]
@@ -310,7 +311,3 @@ def _row(face: _Face, latents: Latents, i: int) -> FaceRow:
         identity_distance=latents.distance[i],
         transform=face.transform.astype(np.float32),
     )
-
-
-def _padded(values: np.ndarray, size: int) -> np.ndarray:
-    return np.concatenate([values, np.zeros((size - len(values), *values.shape[1:]), values.dtype)])

@@ -103,7 +103,7 @@ def age(
     from faceage.weights import find_model, load_model
 
     model = load_model(find_model(weights))
-    judging = _estimator(estimator, model)
+    judging, _ = _estimator(estimator, model)
     faces = _faces(data, limit, seed)
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown, [OPTIMISED])[OPTIMISED]
@@ -181,9 +181,9 @@ def everything(
     judging = open_judge(judge)
     folder = find_model(weights)
     model = load_model(folder)
-    asked = _estimator(estimator, model)
+    asked, said = _estimator(estimator, model)
     faces = _faces(data, limit, seed)
-    other, said = load_faces(data, "validation"), _about(estimator)
+    other = load_faces(data, "validation")
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown)
         found = evaluate(
@@ -204,27 +204,21 @@ def _taught(model: "Model", judge: str) -> bool:
     return judge == "dlib" and model.card["networks"]["recognizer"].get("teacher", "").startswith("dlib")
 
 
-def _estimator(folder: Path, model: "Model") -> Any:
+def _estimator(folder: Path, model: "Model") -> tuple[Any, str]:
+    """The age estimator of a model folder, and what a page says of it."""
     from faceage.errors import UsageError
     from faceage.weights import load_network, read_card
 
     card = read_card(folder)
     network = load_network(folder, card, "age_estimator")
-    if card["networks"]["age_estimator"]["sha256"] == model.card["networks"]["age_estimator"]["sha256"]:
+    entry = card["networks"]["age_estimator"]
+    if entry["sha256"] == model.card["networks"]["age_estimator"]["sha256"]:
         raise UsageError(
             "the estimator is the model's own: it would judge what it was trained through",
             "train another: faceage train age --run OTHER --set seed=1",
         )
-    return network
-
-
-def _about(folder: Path) -> str:
-    """What a page says of an age estimator."""
-    from faceage.weights import read_card
-
-    entry = read_card(folder)["networks"]["age_estimator"]
     options = entry.get("options", {})
-    return f"{entry.get('steps', '?')} steps, seed {options.get('seed', '?')}, on {entry.get('data', '?')}"
+    return network, f"{entry.get('steps', '?')} steps, seed {options.get('seed', '?')}, on {entry.get('data', '?')}"
 
 
 def _latents(

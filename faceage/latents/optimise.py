@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
+from faceage.ages import AGE_CLASSES, STRENGTH, one_hot, towards
 from faceage.backend import compile_step, gradients
 from faceage.images import FACE_SIZE, to_float
 from faceage.networks import LATENT_SIZE
@@ -35,9 +35,11 @@ class OptimiserOptions:
     """What decides a face's latent, apart from the face and the weights.
 
     `objective` is one of `OBJECTIVES`. Beside the identity distance, `pixel` weighs the mean absolute pixel difference
-    (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `prior` the mean
-    squares of z and of the offset. `noise` is the standard deviation of what is added to each view and `shift` its
-    largest displacement in pixels. The objectives "paper" and "pixel" know z, their one distance and `prior` only.
+    (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `age` the
+    estimator's cross-entropy at another age, drawn by `strength`; `prior` the mean squares of z, which moves at
+    `learning_rate`, and of the offset, which moves at `offset_rate`. `noise` is the standard deviation of what is added
+    to each view and `shift` its largest displacement in pixels. The objectives "paper" and "pixel" know z, their one
+    distance and `prior` only.
     """
 
     objective: str = "identity"
@@ -135,10 +137,11 @@ class LatentOptimiser:
         # One compiled shape: a short batch is filled up with its first face.
         padded = np.concatenate([batch, np.repeat(batch[:1], self.batch_size - count, axis=0)])
         faces = ops.convert_to_tensor(to_float(padded))
-        age, initial, target = self._prepare(faces)
+        age, initial, embedding = self._prepare(faces)
+        own_age = ops.convert_to_numpy(age)
         self._restart(initial)
         kept = [ops.convert_to_numpy(variable.value) for variable in (self._latent, self._offset)]
-        value, distance = self._check(*kept, faces, age, target)
+        value, distance = self._check(*kept, faces, age, embedding)
         best_value, first, best_distance = (ops.convert_to_numpy(v) for v in (value, distance, distance))
 
         if self.options.objective != "none":
@@ -148,22 +151,25 @@ class LatentOptimiser:
             for step in range(1, self.options.steps + 1):
                 i = random.integers(self.VIEWS)
                 own = self.options.objective != "identity" or step % 2
-                other = one_hot(np.full(self.batch_size, random.integers(len(AGE_CLASSES))))
+                target = int(random.integers(len(AGE_CLASSES)))
+                noise = self._draw_noise(random)
                 if own:
-                    self._step(faces, age, *views[i], seen[i], self._draw_noise(random))
+                    self._step(faces, age, *views[i], seen[i], noise)
                 else:
-                    self._other_step(age, ops.convert_to_tensor(other), *views[i], seen[i], self._draw_noise(random))
+                    shown = towards(own_age, target, self.options.strength)
+                    asked = (ops.convert_to_tensor(part) for part in (shown, one_hot([target])))
+                    self._other_step(*asked, *views[i], seen[i][-1], noise)
                 if step % self.CHECK_EVERY == 0 or step == self.options.steps:
                     # As they will be kept: what is read back from a file draws the same face.
                     offset = ops.cast(ops.cast(self._offset.value, "float16"), "float32")
                     now = [ops.convert_to_numpy(part) for part in (self._latent.value, offset)]
-                    value, distance = (ops.convert_to_numpy(v) for v in self._check(*now, faces, age, target))
+                    value, distance = (ops.convert_to_numpy(v) for v in self._check(*now, faces, age, embedding))
                     better = value < best_value
                     best_value = np.where(better, value, best_value)
                     best_distance = np.where(better, distance, best_distance)
                     kept = [np.where(better[:, None], new, old) for new, old in zip(now, kept, strict=True)]
         distances = np.stack([first, best_distance], axis=1)
-        result = (ops.convert_to_numpy(age), ops.convert_to_numpy(initial), *kept, distances)
+        result = (own_age, ops.convert_to_numpy(initial), *kept, distances)
         return tuple(np.array(column[:count], np.float32) for column in result)
 
     def _restart(self, initial) -> None:
@@ -227,14 +233,14 @@ class LatentOptimiser:
 
         self._descend(loss)
 
-    def _optimise_other_step(self, age, other, rows, columns, seen, noise):
+    def _optimise_other_step(self, age, other, rows, columns, target, noise):
         """Keep who they are, drawn at another age, and keep them looking that age."""
         options = self.options
 
         def loss():
-            drawn, prior = self._drawn(age + options.strength * (other - age))
+            drawn, prior = self._drawn(age)
             viewed = _view(drawn, rows, columns) + noise
-            distance = identity_distance(self._model.recognizer(viewed, training=False), seen[-1])
+            distance = identity_distance(self._model.recognizer(viewed, training=False), target)
             guess = self._model.age_estimator(viewed, training=False)
             dated = -ops.sum(other * ops.log(guess + 1e-7), axis=-1)
             return ops.sum(distance + options.age * dated + prior), ()
