@@ -35,12 +35,17 @@ def test_gradients_are_the_analytic_ones_and_extras_come_through():
 
 
 @pytest.mark.parametrize(
-    ("features", "expected"),
-    [("fma avx2", "float32"), ("avx512_bf16 fma", "mixed_bfloat16"), ("amx_tile amx_bf16", "mixed_bfloat16")],
+    ("vendor", "features", "expected"),
+    [
+        ("GenuineIntel", "fma avx2", "float32"),
+        ("GenuineIntel", "avx512_bf16 fma", "float32"),
+        ("AuthenticAMD", "avx512_bf16 fma", "mixed_bfloat16"),
+        ("GenuineIntel", "amx_tile amx_bf16", "mixed_bfloat16"),
+    ],
 )
-def test_bfloat16_is_for_cpus_that_compute_it(features, expected, monkeypatch, tmp_path):
+def test_bfloat16_is_for_cpus_that_are_faster_with_it(vendor, features, expected, monkeypatch, tmp_path):
     monkeypatch.setattr(faceage.backend, "_CPU_FEATURES", tmp_path / "cpuinfo")
-    (tmp_path / "cpuinfo").write_text(f"model name\t: any\nflags\t\t: {features}\n")
+    (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {vendor}\nflags\t\t: {features}\n")
     assert fastest_dtype() == expected
 
 
