@@ -7,9 +7,11 @@ import pytest
 from faceage.batch.manifest import NO_FACE, OK, STATUSES, UNREADABLE, Manifest, PhotoOutcome, read_manifest
 from faceage.errors import UsageError
 
-GOOD = PhotoOutcome("a.jpg", OK, 2, "", {"decode": 0.01, "write": 0.5}, "ab" * 32, "0123")
-EMPTY = PhotoOutcome("ü/日本 \\xff\n.jpg", NO_FACE, 0, "no face was found", {}, "cd" * 32, "0123")
+GOOD = PhotoOutcome("a.jpg", OK, 2, "", {"decode": 0.01, "write": 0.5}, "ab" * 32, 12_345, 10**18 + 1, "0123")
+EMPTY = PhotoOutcome("ü/日本 \\xff\n.jpg", NO_FACE, 0, "no face was found", {}, "cd" * 32, 1, 2, "0123")
 BAD = PhotoOutcome("b.jpg", UNREADABLE, 0, "the file is empty")
+
+FIELDS = {"path", "status", "faces", "reason", "seconds", "input", "size", "modified", "settings"}
 
 
 @pytest.fixture
@@ -18,21 +20,21 @@ def path(tmp_path):
 
 
 def written(path, *outcomes, kept=()):
-    manifest = Manifest(path, list(kept))
+    manifest = Manifest(path, {outcome.path for outcome in kept})
     for outcome in outcomes:
-        manifest.append(outcome)
+        manifest.append([outcome])
     manifest.close()
 
 
 def test_rows_come_back(path):
     written(path, GOOD, EMPTY, BAD)
-    assert read_manifest(path) == [GOOD, EMPTY, BAD]
+    assert list(read_manifest(path)) == [GOOD, EMPTY, BAD]
 
 
 def test_rows_are_json_lines_as_documented(path):
     written(path, GOOD, EMPTY, BAD)
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert [set(row) for row in rows] == [{"path", "status", "faces", "reason", "seconds", "input", "settings"}] * 3
+    assert [set(row) for row in rows] == [FIELDS] * 3
     assert [row["path"] for row in rows] == [GOOD.path, EMPTY.path, BAD.path]
     assert [row["status"] for row in rows] == ["ok", "no_face", "unreadable"]
     assert rows[0] == GOOD.to_json()
@@ -40,37 +42,45 @@ def test_rows_are_json_lines_as_documented(path):
 
 
 def test_each_row_is_in_the_file_at_once(path):
-    manifest = Manifest(path, [])
+    manifest = Manifest(path, ())
     for count, outcome in enumerate([GOOD, EMPTY, BAD], start=1):
-        manifest.append(outcome)
-        assert len(read_manifest(path)) == count
+        manifest.append([outcome])
+        assert len(list(read_manifest(path))) == count
     manifest.close()
 
 
 def test_a_run_begins_with_the_rows_it_keeps(path):
     written(path, GOOD, EMPTY)
     written(path, BAD, kept=[EMPTY])
-    assert read_manifest(path) == [EMPTY, BAD]
+    assert list(read_manifest(path)) == [EMPTY, BAD]
     assert [p.name for p in path.parent.iterdir()] == ["manifest.jsonl"]
 
 
+def test_of_several_rows_for_a_photo_the_last_one_is_kept(path):
+    old = PhotoOutcome("a.jpg", BAD.status, 0, "it was damaged then")
+    written(path, old, EMPTY)
+    path.write_bytes(path.read_bytes() + (json.dumps(GOOD.to_json()) + "\n").encode())
+    written(path, kept=[GOOD])
+    assert list(read_manifest(path)) == [GOOD]
+
+
 def test_no_file_is_no_rows(path):
-    assert read_manifest(path) == []
+    assert list(read_manifest(path)) == []
 
 
 @pytest.mark.parametrize("cut", [1, 20, 80])
 def test_a_line_cut_off_by_a_kill_is_left_out(path, cut):
     written(path, GOOD, BAD)
     path.write_bytes(path.read_bytes()[:-cut])
-    assert read_manifest(path) == [GOOD, BAD][: 2 if cut == 1 else 1]
+    assert list(read_manifest(path)) == [GOOD, BAD][: 2 if cut == 1 else 1]
 
 
 @pytest.mark.parametrize("cut", [1, 20])
 def test_a_run_goes_on_after_a_cut_off_line(path, cut):
     written(path, GOOD, BAD)
     path.write_bytes(path.read_bytes()[:-cut])
-    written(path, EMPTY, kept=read_manifest(path)[:1])
-    assert read_manifest(path) == [GOOD, EMPTY]
+    written(path, EMPTY, kept=list(read_manifest(path))[:1])
+    assert list(read_manifest(path)) == [GOOD, EMPTY]
 
 
 @pytest.mark.parametrize(
@@ -80,11 +90,11 @@ def test_a_line_that_is_no_row_is_left_out(path, line):
     written(path, GOOD)
     content = path.read_bytes()
     path.write_bytes(content + line + b"\n" + content)
-    assert read_manifest(path) == [GOOD, GOOD]
+    assert list(read_manifest(path)) == [GOOD, GOOD]
 
 
 def test_a_folder_by_that_name_is_a_usage_error(path):
     path.mkdir()
     with pytest.raises(UsageError, match=r"manifest\.jsonl cannot be read") as error:
-        read_manifest(path)
+        list(read_manifest(path))
     assert error.value.hint

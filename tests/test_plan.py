@@ -8,14 +8,29 @@ import pytest
 from PIL import Image
 
 from faceage.batch.manifest import FAILED, NO_FACE, OK, UNREADABLE, Manifest, PhotoOutcome
-from faceage.batch.plan import LATENTS, MANIFEST, BatchOptions, Plan, check_out, grid_path, make_plan, open_out
+from faceage.batch.plan import (
+    LATENTS,
+    MANIFEST,
+    Again,
+    BatchOptions,
+    Plan,
+    check_out,
+    choose_photos,
+    grid_path,
+    make_plan,
+    open_out,
+    shard_folder,
+)
 from faceage.errors import UsageError
 from faceage.images import save_png
-from faceage.latents.store import LatentStore
+from faceage.latents.store import LatentIndex, LatentWriter
 from faceage.photos.decode import fingerprint, read_photo
+from faceage.photos.decoders import stamp
 
 WEIGHTS = "0ddba11"
 DEFAULT = BatchOptions()
+GONE = "gone"
+"""In place of a status: nothing could be read of the photo at all."""
 FACES = {"a.jpg": 1, "b.jpg": 2, "sub/c.jpg": 0}
 
 
@@ -39,9 +54,12 @@ def finish(face_row):
 
     def write(plan: Plan, **statuses: str) -> None:
         open_out(plan.out)
-        latents = LatentStore(plan.out / LATENTS, WEIGHTS, {})
-        latents.begin(keep={row.path for row in plan.done}.__contains__)
-        manifest = Manifest(plan.out / MANIFEST, list(plan.done))
+        done = {row.path for row in plan.done}
+        index = LatentIndex(plan.out / LATENTS, WEIGHTS, {})
+        index.begin(keep=done.__contains__)
+        latents = LatentWriter(plan.out / LATENTS, "0", WEIGHTS, {})
+        latents.go_on(index.parts)
+        manifest = Manifest(plan.out / MANIFEST, done)
         for photo in plan.todo:
             status = statuses.get(photo.path.stem, OK if FACES[photo.name] else NO_FACE)
             faces = FACES[photo.name] if status == OK else 0
@@ -50,9 +68,10 @@ def finish(face_row):
                 grid.parent.mkdir(parents=True, exist_ok=True)
                 save_png(Image.new("RGB", (8, 8)), grid)
                 latents.add([face_row(photo.name, face)])
-            latents.flush()
-            hashed = "" if status == UNREADABLE else fingerprint(read_photo(photo.path))
-            manifest.append(PhotoOutcome(photo.name, status, faces, "", {}, hashed, plan.settings))
+            index.count(latents.flush())
+            known = (fingerprint(read_photo(photo.path)), *stamp(photo.path)) if status != GONE else ("", 0, 0)
+            status = UNREADABLE if status == GONE else status
+            manifest.append([PhotoOutcome(photo.name, status, faces, "", {}, *known, plan.settings)])
         manifest.close()
 
     return write
@@ -81,12 +100,56 @@ def test_a_finished_run_leaves_nothing(photos, out, finish):
     ]
 
 
-@pytest.mark.parametrize("status", [UNREADABLE, FAILED])
-def test_a_photo_that_went_wrong_is_tried_again(photos, out, finish, status):
+@pytest.mark.parametrize("status", [GONE, FAILED])
+def test_a_photo_that_may_go_well_another_time_is_tried_again(photos, out, finish, status):
     finish(make_plan([photos], out, DEFAULT, WEIGHTS), b=status)
     assert left(photos, out) == ["b.jpg"]
     finish(make_plan([photos], out, DEFAULT, WEIGHTS))
     assert left(photos, out) == []
+
+
+def test_a_damaged_photo_is_tried_again_when_it_changes_or_when_asked(photos, out, finish):
+    finish(make_plan([photos], out, DEFAULT, WEIGHTS), b=UNREADABLE)
+    assert left(photos, out) == []
+    plan = make_plan([photos], out, DEFAULT, WEIGHTS, Again(unreadable=True))
+    assert [photo.name for photo in plan.todo] == ["b.jpg"]
+    Image.new("L", (32, 32), 99).save(photos / "b.jpg")
+    assert left(photos, out) == ["b.jpg"]
+
+
+def test_everything_again(photos, out, finish):
+    finish(make_plan([photos], out, DEFAULT, WEIGHTS))
+    plan = make_plan([photos], out, DEFAULT, WEIGHTS, Again(everything=True))
+    assert [photo.name for photo in plan.todo] == list(FACES)
+    assert plan.done == ()
+
+
+def test_photos_done_with_other_settings_are_counted(photos, out, finish):
+    finish(make_plan([photos], out, DEFAULT, WEIGHTS))
+    assert make_plan([photos], out, DEFAULT, WEIGHTS).outdated == 0
+    assert make_plan([photos], out, DEFAULT, "other").outdated == len(FACES)
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 16])
+def test_shards_share_the_photos(photos, out, of):
+    for i in range(40):
+        Image.new("L", (32, 32), i).save(photos / f"{i}.png")
+    shards = [choose_photos([photos], out, (number, of)) for number in range(1, of + 1)]
+    names = sorted(photo.name for shard in shards for photo in shard)
+    assert names == sorted(photo.name for photo in choose_photos([photos], out))
+    assert of > 3 or min(len(shard) for shard in shards) > 5
+
+
+def test_a_photo_stays_in_its_shard(photos, out):
+    before = {photo.name for photo in choose_photos([photos], out, (1, 2))}
+    for i in range(10):
+        Image.new("L", (32, 32), i).save(photos / f"{i}.png")
+    assert before == {photo.name for photo in choose_photos([photos], out, (1, 2))} & set(FACES)
+
+
+def test_a_shards_results_have_a_folder_of_their_own(out):
+    assert shard_folder(out, (1, 1)) == out
+    assert shard_folder(out, (3, 16)) == out / "shards" / "3-of-16"
 
 
 def test_a_changed_photo_is_done_again(photos, out, finish):
@@ -138,7 +201,7 @@ def test_missing_latents_are_done_again(photos, out, finish):
 @pytest.mark.parametrize("lost", ["a.jpg", "b.jpg"])
 def test_latents_that_lack_a_photo_are_done_again(photos, out, finish, lost):
     finish(make_plan([photos], out, DEFAULT, WEIGHTS))
-    LatentStore(out / LATENTS, WEIGHTS, {}).begin(keep=lambda source: source != lost)
+    LatentIndex(out / LATENTS, WEIGHTS, {}).begin(keep=lambda source: source != lost)
     assert left(photos, out) == [lost]
 
 

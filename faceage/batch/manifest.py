@@ -1,24 +1,26 @@
-"""`manifest.jsonl`: one row per photo, appended when all that the photo gave is on disk."""
+"""`manifest.jsonl`: one row per photo, appended when all that the photo gave is on disk. It is the journal of a run."""
 
 import json
+import os
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from faceage.errors import UsageError
-from faceage.images import write_text
+from faceage.images import written_whole
 
 OK, NO_FACE, UNREADABLE, FAILED = "ok", "no_face", "unreadable", "failed"
 STATUSES = (OK, NO_FACE, UNREADABLE, FAILED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PhotoOutcome:
     """What became of one photo.
 
-    `status` is one of `STATUSES`; `reason` says why where it is not ok; `input` is the SHA-256 of the photo's bytes (""
-    if it could not be read) and `settings` the hash of weights and options: a next run may skip the photo if both are
-    unchanged.
+    `status` is one of `STATUSES`; `reason` says why where it is not ok. A next run may skip the photo if `input`, the
+    SHA-256 of its bytes ("" if it could not be read), or its `size` in bytes and time of change `modified` (ns), and
+    `settings`, the hash of weights and options, are unchanged.
     """
 
     path: str
@@ -27,47 +29,69 @@ class PhotoOutcome:
     reason: str
     seconds: dict[str, float] = field(default_factory=dict)
     input: str = ""
+    size: int = 0
+    modified: int = 0
     settings: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def read_manifest(path: Path) -> list[PhotoOutcome]:
+def read_manifest(path: Path) -> Iterator[PhotoOutcome]:
     """The rows of a manifest; a last line cut off by a kill, or any other that is none, is left out.
 
     Raises UsageError where there is something else by that name.
     """
-    outcomes = []
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "choose another --out folder") from error
-    for line in lines:
-        try:
-            outcomes.append(PhotoOutcome(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue
-    return outcomes
+    for line in _lines(path):
+        if outcome := _outcome(line):
+            yield outcome
 
 
 class Manifest:
     """The open manifest of a run."""
 
-    def __init__(self, path: Path, kept: list[PhotoOutcome]) -> None:
-        """Begin with the `kept` rows of an earlier run."""
-        write_text(path, "".join(_line(outcome) for outcome in kept))
-        self._file = open(path, "a")  # noqa: SIM115 - open for the whole run
+    def __init__(self, path: Path, kept: Collection[str]) -> None:
+        """Begin with the last row of an earlier run for each of the `kept` paths."""
+        last = {outcome.path: number for number, outcome in enumerate(_numbered(path)) if outcome}
+        # Row by row: a manifest may be larger than memory is.
+        with written_whole(path) as partial, open(partial, "wb") as file:
+            for number, (line, outcome) in enumerate(zip(_lines(path), _numbered(path), strict=True)):
+                if outcome and outcome.path in kept and last[outcome.path] == number:
+                    file.write(line + b"\n")
+            _sync(file)
+        self._file = open(path, "ab")  # noqa: SIM115 - open for the whole run
 
-    def append(self, outcome: PhotoOutcome) -> None:
-        self._file.write(_line(outcome))
-        self._file.flush()
+    def append(self, outcomes: Iterable[PhotoOutcome]) -> None:
+        """Add rows; they are on disk when this returns."""
+        self._file.write("".join(json.dumps(outcome.to_json()) + "\n" for outcome in outcomes).encode())
+        _sync(self._file)
 
     def close(self) -> None:
         self._file.close()
 
 
-def _line(outcome: PhotoOutcome) -> str:
-    return json.dumps(outcome.to_json()) + "\n"
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                yield line.rstrip(b"\n")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "choose another --out folder") from error
+
+
+def _numbered(path: Path) -> Iterator[PhotoOutcome | None]:
+    return map(_outcome, _lines(path))
+
+
+def _outcome(line: bytes) -> PhotoOutcome | None:
+    try:
+        return PhotoOutcome(**json.loads(line))
+    except (ValueError, TypeError):
+        return None

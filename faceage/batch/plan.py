@@ -10,14 +10,15 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from faceage.ages import AGE_CLASSES, STRENGTH
-from faceage.batch.manifest import NO_FACE, OK, PhotoOutcome, read_manifest
+from faceage.batch.manifest import FAILED, UNREADABLE, PhotoOutcome, read_manifest
 from faceage.errors import PhotoError, UsageError
 from faceage.images import FACE_SIZE
 from faceage.latents.store import count_rows
 from faceage.photos.decode import fingerprint, read_photo
+from faceage.photos.decoders import SECONDS, stamp
 from faceage.photos.find import EXTENSIONS, FoundPhoto, find_photos
 
-MANIFEST, LATENTS, GRIDS = "manifest.jsonl", "latents.h5", "grids"
+MANIFEST, LATENTS, GRIDS, SHARDS = "manifest.jsonl", "latents.h5", "grids", "shards"
 
 _LONGEST_NAME = 255
 """Bytes in a file name, on every common file system."""
@@ -48,10 +49,25 @@ class BatchOptions:
 
 
 @dataclass(frozen=True)
+class Task:
+    """What a worker has to know: the output folder, the model's folder, the options and their `settings` hash.
+
+    A photo that takes more than `photo_seconds` to decode is given up.
+    """
+
+    out: Path
+    weights: Path
+    options: BatchOptions
+    settings: str
+    photo_seconds: float = SECONDS
+
+
+@dataclass(frozen=True)
 class Plan:
     """The photos `todo`, and what stands of earlier runs: photos already `done`, and `others` not asked for this time.
 
-    `settings` is the fingerprint of the options and the weights.
+    `settings` is the fingerprint of the options and the weights; `outdated` counts the photos of `todo` that were done
+    with others.
     """
 
     out: Path
@@ -60,25 +76,78 @@ class Plan:
     todo: tuple[FoundPhoto, ...]
     done: tuple[PhotoOutcome, ...]
     others: tuple[PhotoOutcome, ...] = ()
+    outdated: int = 0
 
 
-def make_plan(places: Sequence[Path], out: Path, options: BatchOptions, weights: str) -> Plan:
+@dataclass(frozen=True)
+class Again:
+    """What is done again though nothing changed: everything, or photos that could not be read."""
+
+    everything: bool = False
+    unreadable: bool = False
+
+
+NOTHING_AGAIN = Again()
+
+
+def make_plan(
+    places: Sequence[Path], out: Path, options: BatchOptions, weights: str, again: Again = NOTHING_AGAIN
+) -> Plan:
     """Find the photos and subtract what an earlier run with the same settings has done. Writes nothing.
 
     Raises UsageError for anything that would make the whole run fail or harm its input.
+    """
+    return left_of(choose_photos(places, out), out, options, weights, again)
+
+
+def choose_photos(places: Sequence[Path], out: Path, shard: tuple[int, int] = (1, 1)) -> list[FoundPhoto]:
+    """The photos in `places`, or those that fall to the first number of the second in `shard`.
+
+    Raises UsageError where there is none in all, or `out` cannot be the output folder for them.
     """
     check_out(places, out)
     photos = find_photos(places)
     if not photos:
         kinds = " ".join(sorted(EXTENSIONS))
         raise UsageError(f"no photo in {', '.join(map(str, places))}", f"photos are files that end in {kinds}")
+    number, of = shard
+    if of == 1:
+        return photos
+    # By name, so that a photo stays in its shard whatever comes or goes beside it.
+    return [photo for photo in photos if _share(photo.name) % of == number - 1]
+
+
+def shard_folder(out: Path, shard: tuple[int, int]) -> Path:
+    """Where a shard's results go until they are merged into `out`: a folder like any other run's."""
+    number, of = shard
+    return out if of == 1 else out / SHARDS / f"{number}-of-{of}"
+
+
+def _share(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+
+
+def left_of(
+    photos: Sequence[FoundPhoto], out: Path, options: BatchOptions, weights: str, again: Again = NOTHING_AGAIN
+) -> Plan:
+    """What is left to do of `photos` with the model of fingerprint `weights`. Writes nothing.
+
+    Raises UsageError where `out` holds something else.
+    """
     settings = options.fingerprint(weights)
     before = {row.path: row for row in read_manifest(out / MANIFEST)}
     stored = count_rows(out / LATENTS)
-    done, todo = [], []
+    done, todo, outdated = [], [], 0
     for photo in photos:
         row = before.pop(photo.name, None)
-        if row and row.settings == settings and row.faces == stored[photo.name] and _stands(out, photo, row):
+        outdated += bool(row and row.settings != settings)
+        if (
+            row
+            and not again.everything
+            and row.settings == settings
+            and row.faces == stored[photo.name]
+            and _stands(out, photo, row, again.unreadable)
+        ):
             done.append(row)
         else:
             todo.append(photo)
@@ -89,7 +158,7 @@ def make_plan(places: Sequence[Path], out: Path, options: BatchOptions, weights:
             f"--out {out} holds other photos that were done with other options or weights",
             "choose another --out folder",
         )
-    return Plan(out, options, settings, tuple(todo), tuple(done), others)
+    return Plan(out, options, settings, tuple(todo), tuple(done), others, outdated)
 
 
 def check_out(places: Sequence[Path], out: Path) -> None:
@@ -135,14 +204,18 @@ def grid_path(out: Path, relative: PurePath, face: int) -> Path:
     return folder / (os.fsdecode(name) + ending)
 
 
-def _stands(out: Path, photo: FoundPhoto, row: PhotoOutcome) -> bool:
+def _stands(out: Path, photo: FoundPhoto, row: PhotoOutcome, again: bool) -> bool:
     """Whether an earlier run's row is still true: the photo is as it was and its grids are there."""
-    return row.status in (OK, NO_FACE) and _grids_exist(out, photo, row) and _unchanged(photo, row)
+    if row.status == FAILED or photo.problem or (row.status == UNREADABLE and again):
+        return False
+    return _grids_exist(out, photo, row) and _unchanged(photo, row)
 
 
 def _unchanged(photo: FoundPhoto, row: PhotoOutcome) -> bool:
+    if row.modified and stamp(photo.path) == (row.size, row.modified):
+        return True
     try:
-        return not photo.problem and fingerprint(read_photo(photo.path)) == row.input
+        return bool(row.input) and fingerprint(read_photo(photo.path)) == row.input
     except PhotoError:
         return False
 

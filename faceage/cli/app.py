@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from faceage.cli import batch, data, evaluate, sample, train
+from faceage.cli import batch, data, evaluate, merge, sample, train
 from faceage.cli.console import QUIET_TENSORFLOW
 from faceage.errors import EXIT_INTERRUPTED, FaceageError
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("batch")(batch.batch)
+app.command("merge")(merge.merge)
 app.command("sample")(sample.sample)
 app.add_typer(train.app, name="train")
 app.add_typer(data.app, name="data")
@@ -53,7 +54,7 @@ _debug = False
 
 
 class _Interrupted(BaseException):
-    """Ctrl-C. No KeyboardInterrupt, which typer would end with status 1; no Exception, so that nothing swallows it."""
+    """Ctrl-C or SIGTERM. No KeyboardInterrupt: typer would end with status 1; no Exception: nothing swallows it."""
 
 
 def _interrupt(signal_number: int, frame: object) -> None:
@@ -63,6 +64,8 @@ def _interrupt(signal_number: int, frame: object) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0, 1 (some photos failed), 2 (wrong usage or weights) or 130 (interrupted)."""
     signal.signal(signal.SIGINT, _interrupt)
+    # What schedulers and service managers send before they kill.
+    signal.signal(signal.SIGTERM, _interrupt)
     if hasattr(signal, "SIGPIPE"):
         # `faceage … | head` ends quietly, as other commands do.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

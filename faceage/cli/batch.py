@@ -55,16 +55,33 @@ def batch(
     scale: Annotated[int, typer.Option(min=1, max=8, help="Enlarge the faces of a grid so many times.")] = 2,
     seed: Seed = 0,
     weights: Weights = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Do photos again that could not be read, though they are unchanged.")
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N", help="Only this share of the photos, into DIR/shards/K-of-N; then 'faceage merge'."
+        ),
+    ] = None,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Where the work is done.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster [default: one on this machine].")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Workers on it [default: one per GPU, or per two CPUs].")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Find every face in PHOTOS and draw the same person at other ages.
 
-    Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 and DIR/manifest.jsonl. The same command again does only what is
-    left.
+    Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 with its parts in DIR/latents, and DIR/manifest.jsonl. The same
+    command again does only what is left, however this one ended.
     """
-    from faceage.batch.plan import BatchOptions, check_out, make_plan
+    from faceage.batch.plan import Again, BatchOptions, check_out, choose_photos, left_of, shard_folder
     from faceage.weights import MIN_ACCURACY, check_files, check_recognizer, find_model, fingerprint, read_card
 
     places = [*(photos or []), *_listed(files_from)]
@@ -79,6 +96,8 @@ def batch(
         scale=scale,
         optimiser={"objective": objective, "steps": steps, "seed": seed},
     )
+    share = _share(shard)
+    to = shard_folder(to, share)
     check_out(places, to)
     folder = find_model(weights)
     card = read_card(folder)
@@ -86,29 +105,48 @@ def batch(
     if objective in ("identity", "paper") and not any_recognizer:
         hint = "use it all the same with --any-recognizer, or choose --objective pixel"
         check_recognizer(card["scores"], MIN_ACCURACY, hint)
-    plan = make_plan(places, to, options, fingerprint(card))
+    again = Again(overwrite, retry_failed)
+    found = choose_photos(places, to, share)
     if dry_run:
-        _print_plan(plan, folder, json)
+        _print_plan(left_of(found, to, options, fingerprint(card), again), folder, json)
         return
 
     start_backend()
+    from faceage.batch.engines import RayEngine, local_engine
     from faceage.batch.pipeline import run_batch
 
-    with bar(len(plan.todo), " photos", quiet=quiet or json) as shown:
+    runs_on = RayEngine(address, workers) if engine == "ray" else local_engine
+    with bar(len(found), " photos", quiet=quiet or json) as shown:
         done = {"faces": 0}
 
-        def progress(finished: int, found: int) -> None:
-            done["faces"] += found
+        def begins(plan: "Plan") -> None:
+            shown.reset(len(plan.todo))
+            if plan.outdated and not quiet:
+                said = "photos were done with other options or weights, and are done again"
+                err.print(f"faceage: {plan.outdated} {said}", markup=False)
+
+        def progress(finished: int, faces: int) -> None:
+            done["faces"] += faces
             elapsed = shown.format_dict["elapsed"]
             shown.set_postfix_str(f"{done['faces'] / elapsed:.1f} faces/s" if elapsed else "", refresh=False)
             shown.update(finished)
 
-        summary = run_batch(folder, plan, progress)
+        summary = run_batch(folder, found, to, options, again, runs_on, begins, progress)
     if json:
         out.print_json(data=summary.to_json())
     elif not quiet:
         _print_summary(summary, to)
     raise typer.Exit(summary.exit_code)
+
+
+def _share(text: str | None) -> tuple[int, int]:
+    """ "3/16" as (3, 16)."""
+    if text is None:
+        return 1, 1
+    number, _, of = text.partition("/")
+    if number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of):
+        return int(number), int(of)
+    raise UsageError(f"--shard {text!r} is no share", "shares are 1/16, 2/16, … 16/16")
 
 
 def _listed(files_from: str | None) -> list[Path]:

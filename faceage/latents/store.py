@@ -1,17 +1,20 @@
 """`latents.h5`: one row per face, readable at any moment by any HDF5 reader.
 
-The file is only ever replaced whole: rows are collected, added to a copy, and the copy takes the name. A kill at any
-moment leaves the last complete file.
+latents.h5               the index: every dataset is a virtual one over the parts
+latents/<writer>-0.h5    the parts, each a latents file of its own with at most `PART_ROWS` rows
+
+A file is only ever replaced whole, a part by itself and more rows, and the index after it. So a kill at any moment
+leaves an index whose rows are there, one that is being read stays true, and what a flush costs does not grow.
 """
 
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import h5py
@@ -24,6 +27,8 @@ from faceage.networks import LATENT_SIZE, OFFSET_SIZE
 
 FORMAT = "faceage-latents"
 VERSION = 2
+PARTS = "latents"
+PART_ROWS = 1024
 
 _COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {
     "source": ((), h5py.string_dtype()),
@@ -39,9 +44,12 @@ _COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {
     "identity_distance": ((2,), np.float32),
     "transform": ((2, 3), np.float32),
 }
+_CHUNK = 64
+_ROOM = 65_536 + _CHUNK * 24_576
+"""More bytes than a file takes besides its rows, the rest of a chunk included."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FaceRow:
     """One row; the fields are the datasets of `latents.h5` (boxes and landmarks in pixels of the upright photo)."""
 
@@ -59,73 +67,118 @@ class FaceRow:
     transform: np.ndarray
 
 
-class LatentStore:
-    """Collects rows and writes them out; rows may be relied on after `flush`."""
+class LatentWriter:
+    """Collects rows and writes them into parts of its own; rows may be relied on when the index has been told."""
 
     MIN_ROWS = 64
 
-    def __init__(self, path: Path, weights: str, options: dict[str, Any]) -> None:
-        self._path = path
-        self._attributes = {
-            "format": FORMAT,
-            "version": VERSION,
-            "weights": weights,
-            "options": json.dumps(options, sort_keys=True),
-            "age_classes": list(AGE_CLASSES),
-        }
+    def __init__(self, index: Path, writer: str, weights: str, options: Mapping[str, Any]) -> None:
+        """Write parts for the `index`, all named after `writer`, which no other process uses at the same time."""
+        self._folder = index.with_name(PARTS)
+        self._writer = writer
+        self._attributes = _attributes(weights, options)
         self._pending: list[FaceRow] = []
-        self._stored = 0
+        self._number, self._rows = 0, 0
 
-    def begin(self, keep: Callable[[str], bool]) -> None:
-        """Start from the file that is there, with the rows whose source passes `keep`; or from none.
-
-        Raises UsageError if the path holds something that is no latents file.
-        """
-        rows = read_rows(self._path, keep) if self._path.exists() else []
-        self._write(rows, fresh=True)
-        self._stored = len(rows)
+    def go_on(self, parts: Mapping[str, int]) -> None:
+        """Begin where the `parts` of an index, {name: rows}, end: the last one of this writer is filled up."""
+        numbers = [int(n) for w, _, n in (name.rpartition("-") for name in parts) if w == self._writer]
+        if numbers:
+            self._number = max(numbers)
+            self._rows = parts[self._name]
 
     def add(self, rows: list[FaceRow]) -> None:
-        """Take `rows`; they are safe after the next `flush`."""
+        """Take `rows`; they are on disk after the next `flush`."""
         self._pending += rows
 
     @property
     def due(self) -> bool:
-        """Whether enough is pending to be worth a copy of the file: a share of it, so that the cost stays linear."""
-        return len(self._pending) >= max(self.MIN_ROWS, self._stored // 8)
+        """Whether enough is pending to be worth a flush."""
+        return len(self._pending) >= self.MIN_ROWS
 
-    def flush(self) -> None:
-        """Put everything that is pending on disk."""
-        if self._pending:
-            self._write(self._pending, fresh=False)
-            self._stored += len(self._pending)
-            self._pending = []
+    def flush(self) -> dict[str, int]:
+        """Put everything that is pending on disk; answers the parts that were written, {name: rows}."""
+        written = {}
+        while self._pending:
+            if self._rows == PART_ROWS:
+                self._number, self._rows = self._number + 1, 0
+            taken = self._pending[: PART_ROWS - self._rows]
+            path = self._folder / f"{self._name}.h5"
+            columns = {name: [getattr(row, name) for row in taken] for name in _COLUMNS}
+            _append(path, columns, self._attributes if self._rows == 0 else None)
+            self._rows += len(taken)
+            written[self._name] = self._rows
+            del self._pending[: len(taken)]
+        return written
 
-    def _write(self, rows: list[FaceRow], fresh: bool) -> None:
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        try:
-            if not fresh:
-                shutil.copyfile(self._path, partial)
-            with h5py.File(partial, "w" if fresh else "r+") as file:
-                if fresh:
-                    file.attrs.update(self._attributes)
-                    for name, (shape, dtype) in _COLUMNS.items():
-                        file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(64, *shape))
-                for name, dataset in file.items():
-                    start = len(dataset)
-                    dataset.resize(start + len(rows), axis=0)
-                    if rows:
-                        dataset[start:] = [getattr(row, name) for row in rows]
-            _sync(partial)
-            os.replace(partial, self._path)
-        finally:
-            partial.unlink(missing_ok=True)
+    @property
+    def _name(self) -> str:
+        return f"{self._writer}-{self._number}"
+
+
+class LatentIndex:
+    """`latents.h5` itself: which rows of which parts count. `parts` is {name: rows}, in the order of the rows."""
+
+    def __init__(self, path: Path, weights: str, options: Mapping[str, Any]) -> None:
+        self._path = path
+        self._attributes = _attributes(weights, options)
+        self.parts: dict[str, int] = {}
+
+    def begin(self, keep: Callable[[str], bool]) -> None:
+        """Start from what is there, with the rows whose source passes `keep`; or from nothing.
+
+        Raises UsageError if the path holds something that is no latents file.
+        """
+        folder = self._path.with_name(PARTS)
+        before = _parts_of(self._path) if self._path.exists() else {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.parts = {}
+        for number, (name, rows) in enumerate(before.items()):
+            with _opened(folder / f"{name}.h5") as file:
+                kept = [i for i, source in enumerate(_sources(file, rows)) if keep(source)]
+                said = {key: file.attrs[key] for key in ("weights", "options")}
+                if len(kept) == len(file["source"]) and said.items() <= self._attributes.items():
+                    self.parts[name] = rows
+                elif kept:
+                    # Under another name, since the index still counts on the old one.
+                    kept_name = f"kept{_generation(before)}-{number}"
+                    columns = {column: file[column][:rows][kept] for column in _COLUMNS}
+                    _append(folder / f"{kept_name}.h5", columns, self._attributes)
+                    self.parts[kept_name] = len(kept)
+        self._write()
+        for path in folder.iterdir():
+            # Parts of a run that was killed before the index knew them, and those that lost rows.
+            if path.suffix in (".h5", ".partial") and path.stem not in self.parts:
+                path.unlink()
+
+    def count(self, parts: Mapping[str, int]) -> None:
+        """Let the rows of `parts` count, which a `LatentWriter` has put on disk."""
+        if parts:
+            self.parts.update(parts)
+            self._write()
+
+    def _write(self) -> None:
+        total = sum(self.parts.values())
+        with _replaced(self._path) as partial:
+            _find_room(partial, _ROOM + 1024 * len(_COLUMNS) * len(self.parts))
+            with h5py.File(partial, "w", libver=("earliest", "v110")) as file:
+                file.attrs.update(self._attributes)
+                for name, (shape, dtype) in _COLUMNS.items():
+                    if not total:
+                        file.create_dataset(name, (0, *shape), dtype)
+                        continue
+                    layout, start = h5py.VirtualLayout((total, *shape), dtype), 0
+                    for part, rows in self.parts.items():
+                        source = h5py.VirtualSource(f"{PARTS}/{part}.h5", name, (rows, *shape), dtype)
+                        layout[start : start + rows] = source
+                        start += rows
+                    file.create_virtual_dataset(name, layout)
 
 
 def read_rows(path: Path, keep: Callable[[str], bool] = lambda source: True) -> list[FaceRow]:
     """The rows of a latents file whose source passes `keep`. Raises UsageError for a file that is none."""
     with _opened(path) as file:
-        sources = file["source"].asstr()[:].tolist()
+        sources = _sources(file)
         chosen = [i for i, source in enumerate(sources) if keep(source)]
         columns = {name: file[name][:][chosen] for name in _COLUMNS if name != "source"}
     return [
@@ -139,20 +192,146 @@ def count_rows(path: Path) -> Counter[str]:
     if not path.exists():
         return Counter()
     with _opened(path) as file:
-        return Counter(file["source"].asstr()[:].tolist())
+        return Counter(_sources(file))
+
+
+def read_settings(path: Path) -> tuple[str, dict[str, Any]]:
+    """The weights and options that a latents file was made with. Raises UsageError for a file of another kind."""
+    with _opened(path) as file:
+        return file.attrs["weights"], json.loads(file.attrs["options"])
+
+
+def _attributes(weights: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "weights": weights,
+        "options": json.dumps(options, sort_keys=True),
+        "age_classes": list(AGE_CLASSES),
+    }
+
+
+def _generation(parts: Mapping[str, int]) -> int:
+    """A number that no part's writer has yet among `parts`."""
+    return 1 + max((int(name[4:].partition("-")[0]) for name in parts if name.startswith("kept")), default=0)
+
+
+def _append(path: Path, columns: Mapping[str, Any], attributes: Mapping[str, Any] | None) -> None:
+    """Replace a part by itself and more rows; with `attributes`, write a new one."""
+    count = len(columns["source"])
+    with _replaced(path) as partial:
+        if attributes is None:
+            shutil.copyfile(path, partial)
+        _find_room(partial, _ROOM + sum(np.asarray(column).nbytes for column in columns.values()))
+        with h5py.File(partial, "r+" if attributes is None else "w") as file:
+            if attributes is not None:
+                file.attrs.update(attributes)
+                for name, (shape, dtype) in _COLUMNS.items():
+                    chunks = (_CHUNK, *shape)
+                    file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunks)
+            for name, column in columns.items():
+                start = len(file[name])
+                file[name].resize(start + count, axis=0)
+                file[name][start:] = column
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """Give the name to write to; if the block ends well, the file takes the name `path` and survives a power cut."""
+    partial = path.with_name(f".{path.stem}.partial")
+    try:
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A renamed file survives a power cut when its folder is on disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _find_room(path: Path, size: int) -> None:
+    """Raise OSError where the disk cannot take `size` more bytes: HDF5 crashes a process that it fails amid a write."""
+    with open(path, "ab") as file:
+        if hasattr(os, "posix_fallocate"):
+            end = file.tell()
+            os.posix_fallocate(file.fileno(), end, size)
+            file.truncate(end)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
+    """The latents file, all of whose shapes and types are as they should be, and its parts' too."""
+    hint = "choose another --out folder"
     try:
         with h5py.File(path) as file:
             if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
-                raise UsageError(f"{path} is no latents file of this version", "choose another --out folder")
+                raise UsageError(f"{path} is no latents file of this version", hint)
+            _check(file, path)
             yield file
-    except (OSError, KeyError) as error:
-        raise UsageError(f"{path} cannot be read as a latents file: {error}", "choose another --out folder") from error
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise UsageError(f"{path} cannot be read as a latents file: {error}", hint) from error
 
 
-def _sync(path: Path) -> None:
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
+def _check(file: h5py.File, path: Path) -> None:
+    """Raise ValueError unless reading the file gives rows, from this folder, and no more of them than it has bytes."""
+    rows = None
+    for name, (shape, dtype) in _COLUMNS.items():
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} lies in another file")
+        dataset = file[name]
+        if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1 + len(shape):
+            raise ValueError(f"{name} is no dataset of such rows")
+        if dataset.shape[1:] != shape or dataset.dtype != np.dtype(dtype):
+            raise ValueError(f"{name} has rows of {dataset.shape[1:]} {dataset.dtype}")
+        rows = len(dataset) if rows is None else rows
+        if len(dataset) != rows:
+            raise ValueError(f"{name} has {len(dataset)} rows, others have {rows}")
+        if dataset.external is not None:
+            raise ValueError(f"{name} lies in another file")
+        if dataset.is_virtual:
+            continue
+        if rows and dataset.id.get_storage_size() < rows * dataset.dtype.itemsize:
+            raise ValueError(f"{name} has {rows} rows and not the bytes for them")
+    if file["source"].is_virtual:
+        for part, count in _mapping(file).items():
+            with h5py.File(path.parent / PARTS / f"{part}.h5") as opened:
+                if opened["source"].is_virtual:
+                    raise ValueError(f"part {part} is an index itself")
+                _check(opened, path)
+                if len(opened["source"]) < count:
+                    raise ValueError(f"part {part} has lost rows")
+
+
+def _mapping(file: h5py.File) -> dict[str, int]:
+    """Which parts the index is made of: {name: rows}. Raises ValueError where its datasets say anything else."""
+    found = {}
+    for name in _COLUMNS:
+        parts = {}
+        for source in file[name].virtual_sources():
+            place = PurePosixPath(source.file_name)
+            if place.parent != PurePosixPath(PARTS) or place.suffix != ".h5" or source.dset_name.strip("/") != name:
+                raise ValueError(f"{name} lies in {source.file_name}")
+            (start, *_), (end, *_) = source.vspace.get_select_bounds()
+            parts[place.stem] = int(end - start + 1)
+        found[name] = parts
+    if any(parts != found["source"] for parts in found.values()):
+        raise ValueError("its datasets lie in different parts")
+    return found["source"]
+
+
+def _parts_of(path: Path) -> dict[str, int]:
+    with _opened(path) as file:
+        return _mapping(file) if file["source"].is_virtual else {}
+
+
+def _sources(file: h5py.File, rows: int | None = None) -> list[str]:
+    return file["source"].asstr()[:rows].tolist()

@@ -49,15 +49,23 @@ _FORMATS = [name for name in ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF"
 def read_photo(path: Path) -> bytes:
     """The file's bytes. Raises PhotoError for what is no readable, non-empty regular file."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            # Opening a FIFO or a device could wait for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            # Opening a device may have effects of its own.
             raise PhotoError("not a regular file")
-        if status.st_size == 0:
-            raise PhotoError("the file is empty")
-        if status.st_size > MAX_BYTES:
-            raise PhotoError(f"{status.st_size / 1e9:.1f} GB: over the limit of {MAX_BYTES / 1e9:.0f} GB")
-        return path.read_bytes()
+        # Without waiting, should a FIFO have taken its place.
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise PhotoError("not a regular file")
+            if status.st_size == 0:
+                raise PhotoError("the file is empty")
+            if status.st_size > MAX_BYTES:
+                raise PhotoError(f"{status.st_size / 1e9:.1f} GB: over the limit of {MAX_BYTES / 1e9:.0f} GB")
+            content = file.read(MAX_BYTES + 1)
+            after = os.fstat(file.fileno())
+        if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns) or len(content) != after.st_size:
+            raise PhotoError("it changed while it was read")
+        return content
     except OSError as error:
         raise PhotoError(f"cannot be read: {error.strerror or error}") from error
 

@@ -12,7 +12,7 @@ EXTENSIONS = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FoundPhoto:
     """A file to read: its `path`, its path `relative` to what was asked for, and `name`, the same as printable text.
 

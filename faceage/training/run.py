@@ -11,11 +11,9 @@ RUN/<stage>/last.weights.h5, best.weights.h5   checkpoints, with the optimisers'
 RUN/<stage>/model/          the stage's networks, when it has ended, and done.json, what they were made from
 """
 
-import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +25,7 @@ import numpy as np
 from faceage.backend import distribution, is_chief, own_folder
 from faceage.errors import UsageError
 from faceage.images import save_png, write_text
+from faceage.lock import only_one
 from faceage.outputs.grid import draw_grid
 from faceage.training.checkpoint import Position, load_checkpoint, read_position
 from faceage.training.job import Inputs, Job, Progress, Splits
@@ -136,7 +135,7 @@ def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, r
     with (
         distribution(run.devices, options.batch_size),
         own_folder(run.devices, run.folder / job.NAME) as folder,
-        _alone(folder),
+        only_one(folder, "training"),
     ):
         sources = run.sources(job)
         state = stage_state(options, sources, data)
@@ -273,17 +272,3 @@ def _networks(folder: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.exists() else None
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two trainings in one folder would overwrite each other's checkpoints."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another process is training in {folder}", "wait for it, or choose another --run"
-            ) from error
-        yield

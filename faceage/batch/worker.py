@@ -1,0 +1,325 @@
+"""From photos to grids, rows of latents and outcomes; one bad photo is one row and the rest goes on."""
+
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from faceage.ages import AGE_CLASSES, towards
+from faceage.batch.manifest import FAILED, NO_FACE, OK, UNREADABLE, PhotoOutcome
+from faceage.batch.plan import LATENTS, Task, grid_path
+from faceage.images import save_png
+from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
+from faceage.latents.store import FaceRow, LatentWriter
+from faceage.networks.predict import draw
+from faceage.outputs.grid import draw_grid
+from faceage.photos.align import align, face_transform
+from faceage.photos.decoders import ReadPhoto, read_ahead, stamp
+from faceage.photos.detect import Detection, Detector
+from faceage.photos.find import FoundPhoto
+from faceage.weights import load_model
+
+_PHOTOS_AT_ONCE = 32
+_PIXELS_AT_ONCE = 100_000_000
+"""Decoded photos wait for the detector in groups of at most so many; one larger photo makes a group of its own."""
+
+_SECONDS_UNRECORDED = 30.0
+"""What is finished is recorded at least so often, so that a kill costs no more than that."""
+
+_GRIDS_WAITING = 128
+"""Faces whose grids may wait to be written while the next ones are worked on."""
+
+
+@dataclass
+class Done:
+    """What has been finished and is on disk: it only has to be entered.
+
+    `parts` are the parts of the latents that the rows of the photos of `outcomes` are in; `distances` the identity
+    distances of their faces before and after; `seconds` what each stage took.
+    """
+
+    outcomes: list[PhotoOutcome]
+    parts: dict[str, int]
+    distances: list[tuple[float, float]]
+    seconds: dict[str, float]
+
+
+@dataclass
+class _Photo:
+    """A photo on its way: what is known of it, and how many of its faces are still to come back."""
+
+    found: FoundPhoto
+    read: ReadPhoto
+    pixels: np.ndarray | None
+    error: str
+    readable: bool
+    faces: int = 0
+    waiting: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    rows: list[FaceRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Face:
+    photo: _Photo
+    number: int
+    detection: Detection
+    transform: np.ndarray
+    aligned: np.ndarray
+
+
+class Worker:
+    """The networks, and the stages that each photo goes through.
+
+    Decoding, detection and writing go on beside the optimiser, each at most a bounded number of photos ahead or behind.
+    """
+
+    def __init__(self, task: Task, writer: str, parts: Mapping[str, int]) -> None:
+        """Work on `task`, and write latents under the name `writer` after the `parts` that there are."""
+        options = task.options
+        model = load_model(task.weights)
+        self._task = task
+        self._generator = model.person_generator
+        self._detector = Detector()
+        self._optimiser = LatentOptimiser(model, OptimiserOptions(**options.optimiser), age_class=options.age_class)
+        self._latents = LatentWriter(task.out / LATENTS, writer, model.fingerprint, asdict(options))
+        self._latents.go_on(parts)
+        self._finished: list[_Photo] = []
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def run(
+        self, photos: Sequence[FoundPhoto], progress: Callable[[int, int], Any] = lambda photos, faces: None
+    ) -> Iterator[Done]:
+        """Do `photos`; what is answered may be entered. `progress(photos, faces)` is told what has just been finished.
+
+        Where this is ended early, `rest` answers what was finished since.
+        """
+        recorded = time.monotonic()
+        waiting: list[_Face] = []
+        writing: list[tuple[Future[None], _Face, FaceRow]] = []
+        size = self._optimiser.batch_size
+        with ThreadPoolExecutor(1) as writer:
+            try:
+                with closing(_ahead(self._found(photos))) as groups:
+                    for group, faces in groups:
+                        for photo in group:
+                            if not photo.waiting:
+                                self._finish(photo, progress)
+                        waiting += faces
+                        while len(waiting) >= size:
+                            writing += self._age(waiting[:size], writer)
+                            del waiting[:size]
+                            self._written(writing, _GRIDS_WAITING, progress)
+                            due = self._finished and time.monotonic() - recorded > _SECONDS_UNRECORDED
+                            if due or self._latents.due:
+                                yield self.rest()
+                                recorded = time.monotonic()
+                if waiting:
+                    writing += self._age(waiting, writer)
+            finally:
+                self._written(writing, 0, progress)
+        yield self.rest()
+
+    def rest(self) -> Done:
+        """What is finished and was in no answer before, on disk."""
+        with self._timed("write", []):
+            parts = self._latents.flush()
+        finished, self._finished = self._finished, []
+        seconds, self._seconds = self._seconds, defaultdict(float)
+        rows = [row for photo in finished if not photo.error for row in photo.rows]
+        distances = [(float(row.identity_distance[0]), float(row.identity_distance[1])) for row in rows]
+        return Done([self._outcome(photo) for photo in finished], parts, distances, dict(seconds))
+
+    def _found(self, photos: Sequence[FoundPhoto]) -> Generator[tuple[list[_Photo], list[_Face]], None, None]:
+        """Groups of photos, and the faces in them."""
+        for group in self._groups(photos):
+            detections = self._detected([photo for photo in group if photo.pixels is not None])
+            faces: list[_Face] = []
+            for photo, found in detections:
+                chosen = found[:1] if self._task.options.faces == "largest" else found
+                assert photo.pixels is not None
+                with self._timed("align", [photo]):
+                    for number, detection in enumerate(chosen):
+                        transform = face_transform(detection.landmarks)
+                        faces.append(_Face(photo, number, detection, transform, align(photo.pixels, transform)))
+                photo.faces = photo.waiting = len(chosen)
+                # Photos are large and faces are small: only the faces wait for the optimiser.
+                photo.pixels = None
+            yield group, faces
+
+    def _groups(self, photos: Sequence[FoundPhoto]) -> Iterator[list[_Photo]]:
+        group: list[_Photo] = []
+        pixels = 0
+        for found, read in zip(photos, read_ahead(photos, seconds=self._task.photo_seconds), strict=True):
+            photo = _Photo(found, read, read.pixels, read.error, readable=not read.error)
+            photo.seconds["decode"] = read.seconds
+            self._seconds["decode"] += read.seconds
+            size = 0 if read.pixels is None else read.pixels.shape[0] * read.pixels.shape[1]
+            # What was read is kept without what it was read for.
+            photo.read = ReadPhoto(input=read.input, size=read.size, modified=read.modified)
+            del read
+            if group and (len(group) == _PHOTOS_AT_ONCE or pixels + size > _PIXELS_AT_ONCE):
+                yield group
+                group, pixels = [], 0
+            group.append(photo)
+            pixels += size
+        if group:
+            yield group
+
+    def _detected(self, photos: list[_Photo]) -> list[tuple[_Photo, list[Detection]]]:
+        try:
+            with self._timed("detect", photos):
+                pixels = [photo.pixels for photo in photos if photo.pixels is not None]
+                return list(zip(photos, self._detector.detect(pixels, self._task.options.min_face), strict=True))
+        except Exception as error:
+            if len(photos) > 1:
+                return [found for photo in photos for found in self._detected([photo])]
+            photos[0].error = f"the detector failed on it: {' '.join(str(error).split()) or type(error).__name__}"
+            photos[0].pixels = None
+            return []
+
+    def _age(self, faces: list[_Face], writer: ThreadPoolExecutor) -> list[tuple[Future[None], _Face, FaceRow]]:
+        """Optimise and draw a batch of faces, and have their grids written."""
+        aligned = np.stack([face.aligned for face in faces])
+        photos = [face.photo for face in faces]
+        with self._timed("optimise", photos):
+            latents = self._optimiser(aligned)
+        with self._timed("draw", photos):
+            drawn = self._draw(latents)
+        return [
+            (writer.submit(self._save_grid, face, drawn[i]), face, _row(face, latents, i))
+            for i, face in enumerate(faces)
+        ]
+
+    def _draw(self, latents: Latents) -> np.ndarray:
+        """(n, 1 + targets, 64, 64, 3) uint8: the reconstruction and the face in every class asked for."""
+        options, size = self._task.options, self._optimiser.batch_size
+        ages = [latents.age, *(towards(latents.age, target, options.strength) for target in options.targets)]
+        offset = latents.offset.astype(np.float32)
+        return np.stack([draw(self._generator, latents.latent, age, offset, batch_size=size) for age in ages], axis=1)
+
+    def _save_grid(self, face: _Face, drawn: np.ndarray) -> None:
+        with self._timed("write", [face.photo]):
+            options = self._task.options
+            labels = ["photo", "rebuilt", *(AGE_CLASSES[c] for c in options.targets)]
+            cells = np.concatenate([face.aligned[None], drawn])[None]
+            path = grid_path(self._task.out, face.photo.found.relative, face.number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_png(draw_grid(cells, labels, options.scale), path)
+
+    def _written(
+        self,
+        writing: list[tuple[Future[None], _Face, FaceRow]],
+        leave: int,
+        progress: Callable[[int, int], Any],
+    ) -> None:
+        """Take leave of all grids but the last `leave`, and finish the photos whose last face this was."""
+        while len(writing) > leave:
+            future, face, row = writing.pop(0)
+            photo = face.photo
+            try:
+                future.result()
+            except OSError as error:
+                photo.error = f"its grid cannot be written: {error.strerror or error}"
+            photo.rows.append(row)
+            photo.waiting -= 1
+            if not photo.waiting:
+                self._finish(photo, progress)
+
+    def _finish(self, photo: _Photo, progress: Callable[[int, int], Any]) -> None:
+        if not photo.error and stamp(photo.found.path) != (photo.read.size, photo.read.modified):
+            photo.error = "the photo changed while it was worked on"
+        self._finished.append(photo)
+        if not photo.error:
+            self._latents.add(photo.rows)
+        progress(1, photo.faces)
+
+    def _outcome(self, photo: _Photo) -> PhotoOutcome:
+        failed = FAILED if photo.readable else UNREADABLE
+        status = failed if photo.error else OK if photo.faces else NO_FACE
+        return PhotoOutcome(
+            path=photo.found.name,
+            status=status,
+            faces=photo.faces if status == OK else 0,
+            reason=photo.error or ("" if photo.faces else "no face was found"),
+            seconds={stage: round(seconds, 4) for stage, seconds in photo.seconds.items()},
+            input=photo.read.input,
+            size=photo.read.size,
+            modified=photo.read.modified,
+            settings=self._task.settings,
+        )
+
+    @contextmanager
+    def _timed(self, stage: str, photos: Sequence[_Photo]) -> Iterator[None]:
+        """Add the time to the run's stage, and to each photo its share."""
+        started = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - started
+        self._seconds[stage] += seconds
+        for photo in photos:
+            photo.seconds[stage] += seconds / len(photos)
+
+
+def _row(face: _Face, latents: Latents, i: int) -> FaceRow:
+    return FaceRow(
+        source=face.photo.found.name,
+        face=face.number,
+        box=face.detection.box,
+        landmarks=face.detection.landmarks,
+        confidence=face.detection.confidence,
+        aligned=face.aligned,
+        age=latents.age[i],
+        latent_initial=latents.initial[i],
+        latent=latents.latent[i],
+        offset=latents.offset[i],
+        identity_distance=latents.distance[i],
+        transform=face.transform.astype(np.float32),
+    )
+
+
+Item = TypeVar("Item")
+
+
+def _ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
+    """`items`, the next one being made in a thread while the last one is worked on."""
+    made: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=1)
+    stopped = threading.Event()
+
+    def put(is_item: bool, value: Any) -> None:
+        while not stopped.is_set():
+            try:
+                made.put((is_item, value), timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def make() -> None:
+        try:
+            for item in items:
+                put(True, item)
+                if stopped.is_set():
+                    break
+            put(False, None)
+        except BaseException as error:
+            put(False, error)
+        finally:
+            items.close()
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while (taken := made.get())[0]:
+            yield taken[1]
+        if taken[1]:
+            raise taken[1]
+    finally:
+        stopped.set()
+        # A photo that hangs must not keep a run that is being stopped; what it leads to is thrown away in any case.
+        thread.join(timeout=5)

@@ -1,0 +1,32 @@
+"""`faceage merge`: one result from those of shards."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faceage.cli.console import err, out
+from faceage.cli.options import Json, Quiet
+
+
+def merge(
+    results: Annotated[Path, typer.Argument(metavar="DIR", help="The --out of the shards.", show_default=False)],
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put the results of 'faceage batch … --out DIR --shard K/N' together, as if one run had done it all.
+
+    It may be stopped and done again. Afterwards 'faceage batch … --out DIR' does what no shard has done.
+    """
+    from faceage.batch.manifest import OK, STATUSES
+    from faceage.batch.merge import merge as put_together
+    from faceage.errors import EXIT_OK, EXIT_SOME_FAILED
+
+    rows = put_together(results)
+    photos, faces = Counter(row.status for row in rows), sum(row.faces for row in rows)
+    if json:
+        out.print_json(data={"photos": {status: photos[status] for status in STATUSES}, "faces": faces})
+    elif not quiet:
+        err.print(f"{len(rows)} photos, {faces} faces → {results}", markup=False)
+    raise typer.Exit(EXIT_OK if set(photos) <= {OK} else EXIT_SOME_FAILED)
