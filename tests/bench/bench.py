@@ -1,6 +1,6 @@
-"""`make bench`: how fast each stage of `faceage batch` and a training step are, and what folding the up-sampling gains.
+"""`make bench`: `faceage batch` beside the published recipe done plainly, its stages, and a training step.
 
-bench.py [PHOTOS]     a folder of photos; without it, the example portraits, moved and scaled into 64 photos
+bench.py [PHOTOS]     a folder of photos; without it, the astronaut, moved and scaled into photos of 12 megapixels
 """
 
 import os
@@ -16,43 +16,107 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 from PIL import Image
 
-PHOTOS = 64
+PHOTOS = 112
+REFERENCE_PHOTOS = 3
 REPEATS = 7
 
 
 def main() -> None:
     from faceage.batch.pipeline import run_batch
-    from faceage.batch.plan import BatchOptions, make_plan
-    from faceage.weights import find_model, fingerprint, load_model, read_card
+    from faceage.batch.plan import BatchOptions, choose_photos
+    from faceage.latents.optimise import OptimiserOptions
+    from faceage.weights import find_model, load_model
 
+    weights = find_model()
+    model = load_model(weights)
+    steps = OptimiserOptions().steps
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(sys.argv[1]) if len(sys.argv) > 1 else make_photos(Path(folder, "photos"))
-        weights = find_model()
-        plan = make_plan([photos], Path(folder, "out"), BatchOptions(), fingerprint(read_card(weights)))
+        found = choose_photos([photos], Path(folder, "out"))
+        reference = time_reference(model, steps, [photo.path for photo in found], Path(folder))
         started = time.perf_counter()
-        summary = run_batch(weights, plan)
+        summary = run_batch(weights, found, Path(folder, "out"), BatchOptions())
         whole = time.perf_counter() - started
 
-    print(f"faceage batch: {sum(summary.photos.values())} photos, {summary.faces} faces")
+    print(f"faceage batch: {sum(summary.photos.values())} photos, {summary.faces} faces, {steps} steps each")
     print(f"{'stage':<24}{'seconds':>10}{'faces/s':>10}")
     for stage, seconds in [*summary.seconds.items(), ("whole, start included", whole)]:
         print(f"{stage:<24}{seconds:>10.2f}{summary.faces / seconds:>10.1f}")
-    print("(photos are decoded while the other stages are at work)")
-    compare_generators(load_model(weights).generator)
+    print("(photos are decoded and searched, and grids written, while the optimiser is at work)")
+    rate = summary.faces / whole
+    print(f"\n{'':<24}{'faces/s':>10}{'ratio':>8}")
+    print(f"{'published, plainly':<24}{reference:>10.4f}{1:>8}")
+    print(f"{'faceage batch':<24}{rate:>10.4f}{rate / reference:>8.1f}")
+    share_of_peak(model)
+    compare_generators(model.generator)
     compare_gan_steps()
 
 
+def time_reference(model, steps: int, photos: list[Path], folder: Path) -> float:
+    """Faces per second of the plain recipe, start and compilation left out."""
+    from reference import Reference
+
+    reference = Reference(model, steps)
+    for name in ("warm", "plain"):
+        (folder / name).mkdir()
+    # The first photo traces MTCNN for this size and compiles the step.
+    reference.run(photos[:1], folder / "warm")
+    started = time.perf_counter()
+    faces = reference.run(photos[1 : 1 + REFERENCE_PHOTOS], folder / "plain")
+    return faces / (time.perf_counter() - started)
+
+
+def share_of_peak(model) -> None:
+    """How much of what the machine multiplies at best the optimiser multiplies."""
+    import keras
+
+    from faceage.backend import compile_step
+    from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
+
+    matrix = keras.ops.convert_to_tensor(np.random.default_rng(0).standard_normal((4096, 4096), np.float32))
+    multiply = compile_step(lambda a: keras.ops.matmul(a, a))
+    peak = 2 * 4096**3 / min(_seconds(lambda: multiply(matrix)) for _ in range(REPEATS))
+
+    options = OptimiserOptions()
+    optimiser = LatentOptimiser(model, options)
+    faces = np.random.default_rng(0).integers(0, 256, (optimiser.batch_size, 64, 64, 3), np.uint8)
+    optimiser(faces)
+    seconds = min(_seconds(lambda: optimiser(faces)) for _ in range(3))
+    # Forward, and back to the input with the weights left alone; the age estimator looks at every other step.
+    each = products(model.generator) + products(model.recognizer) + products(model.age_estimator) / 2
+    done = 2 * 2 * each * options.steps * len(faces) / seconds
+    print(f"\noptimiser: {done / 1e9:.0f} of the {peak / 1e9:.0f} GFLOP/s that a float32 matrix product reaches here")
+    print(f"({done / peak:.0%}; the looks at the photo and at what is kept are not counted as work)")
+
+
+def products(network) -> int:
+    """Multiplications for one face in the layers that have nearly all of them."""
+    from faceage.networks.layers import UpsampleConv
+
+    total = 0
+    for layer in network._flatten_layers():
+        kernel = getattr(layer, "kernel", None)
+        if isinstance(layer, UpsampleConv):
+            _, height, width, channels = layer.input.shape
+            total += height * width * 9 * channels * 4 * layer.filters
+        elif kernel is not None:
+            total += int(np.prod(kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))
+    return total
+
+
 def make_photos(folder: Path) -> Path:
-    """Photos of the astronaut at many places and sizes, so that no two are alike."""
+    """12-megapixel photos of the astronaut at many places and sizes, so that no two are alike."""
     import skimage
 
     portrait = Image.fromarray(skimage.data.astronaut())
     random = np.random.default_rng(0)
     folder.mkdir()
     for i in range(PHOTOS):
-        side = int(random.integers(256, 513))
-        photo = Image.new("RGB", (640, 480), tuple(int(v) for v in random.integers(0, 255, 3)))
-        photo.paste(portrait.resize((side, side)), (int(random.integers(0, 640 - side)), int(random.integers(-30, 1))))
+        side = int(random.integers(1500, 3001))
+        photo = Image.new("RGB", (4000, 3000), tuple(int(v) for v in random.integers(0, 255, 3)))
+        photo.paste(
+            portrait.resize((side, side)), (int(random.integers(0, 4000 - side)), int(random.integers(-100, 1)))
+        )
         photo.save(folder / f"{i:03d}.jpg", quality=92)
     return folder
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from plain_generator import plain_generator
 
 from faceage.ages import AGE_CLASSES, one_hot
-from faceage.images import FACE_SIZE, save_png, to_float, to_uint8
+from faceage.images import save_png, to_float, to_uint8
 from faceage.networks import LATENT_SIZE
 from faceage.networks.recognizer import recognizer
 from faceage.photos.align import align, face_transform
@@ -63,7 +63,7 @@ class Reference:
         ages = [age, *(one_hot([i]) for i in range(len(AGE_CLASSES)))]
         latent = tf.convert_to_tensor(self._latent)
         drawn = [to_uint8(self._generator([latent, tf.convert_to_tensor(y)], training=False))[0] for y in ages]
-        return np.concatenate([face, *drawn], axis=1).reshape(FACE_SIZE, -1, 3)
+        return np.concatenate([face, *drawn], axis=1)
 
     def _optimise_step(self, age, target):
         with tf.GradientTape() as tape:
