@@ -1,5 +1,6 @@
 """One run's results from those of its shards."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -18,7 +19,9 @@ def merge(out: Path) -> list[PhotoOutcome]:
     any moment, it is ended by doing it again. Raises UsageError where there are no shards, one is still at work, or
     they were done with different options or weights.
     """
-    shards = sorted(path for path in (out / SHARDS).glob("*-of-*") if (path / LATENTS).exists())
+    for removed in (out / SHARDS).glob(".*-of-*"):
+        shutil.rmtree(removed)
+    shards = sorted(path for path in (out / SHARDS).glob("[0-9]*-of-*") if (path / LATENTS).exists())
     if not shards:
         raise UsageError(f"no shards in {out}", "faceage batch PHOTOS --out DIR --shard 1/16 makes the first of 16")
     open_out(out)
@@ -43,9 +46,12 @@ def merge(out: Path) -> list[PhotoOutcome]:
                     index.count(_link_parts(shard, rows, out, index))
                     _link_grids(shard, out)
                     manifest.append(rows)
+                    _remove(shard)
         finally:
             manifest.close()
-        shutil.rmtree(out / SHARDS)
+    with contextlib.suppress(OSError):
+        # Unless a shard has begun meanwhile.
+        (out / SHARDS).rmdir()
     return [row for rows in came.values() for row in rows]
 
 
@@ -68,6 +74,13 @@ def _link_grids(shard: Path, out: Path) -> None:
         to.mkdir(parents=True, exist_ok=True)
         for name in names:
             _link(Path(folder, name), to / name)
+
+
+def _remove(shard: Path) -> None:
+    # At once by its name: half a shard would be taken for one.
+    removed = shard.with_name(f".{shard.name}")
+    os.rename(shard, removed)
+    shutil.rmtree(removed)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,0 +1,53 @@
+"""`killed_batch.py PHOTOS OUT [N]`: a small batch, which kills itself at its N-th write, or is left to end.
+
+Everything is as in `faceage batch`, but that few faces make a batch and few rows a record, so that a handful of photos
+has many of both.
+"""
+
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import faceage.batch.worker as worker
+from faceage.batch.pipeline import run_batch
+from faceage.batch.plan import BatchOptions, choose_photos
+from faceage.latents import store
+from faceage.weights import find_model
+
+worker.LatentOptimiser = partial(worker.LatentOptimiser, batch_size=2)
+worker._PHOTOS_AT_ONCE = 2
+worker._SECONDS_UNRECORDED = 0.0
+store.PART_ROWS = 3
+
+writes = 0
+
+
+def moment() -> None:
+    global writes
+    writes += 1
+    if writes == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def counted(call):
+    """Whatever changes a file: before and after it are the moments that a kill may come at."""
+
+    def counting(*arguments, **keywords):
+        moment()
+        outcome = call(*arguments, **keywords)
+        moment()
+        return outcome
+
+    return counting
+
+
+photos, out = Path(sys.argv[1]), Path(sys.argv[2])
+last = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+for name in ("replace", "fsync", "unlink", "posix_fallocate"):
+    setattr(os, name, counted(getattr(os, name)))
+options = BatchOptions(targets=(5,), optimiser={"steps": 4})
+summary = run_batch(find_model(), choose_photos([photos], out), out, options)
+print(writes, flush=True)
+sys.exit(summary.exit_code)

@@ -1,0 +1,205 @@
+"""A run that is killed, at any moment, is ended by the same command: every photo once, and as if nothing had been."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import faceage, rows_of
+from PIL import Image
+
+from faceage.batch.plan import LATENTS
+from faceage.latents.store import count_rows, read_rows
+from faceage.lock import only_one
+
+SCRIPT = Path(__file__).with_name("killed_batch.py")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, astronaut) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "sub").mkdir()
+    portrait = Image.fromarray(astronaut)
+    for i in range(7):
+        portrait.crop((20 + i, i, 360 + 4 * i, 300 + 3 * i)).save(folder / ("sub" if i % 2 else "") / f"{i}.png")
+    two = Image.new("RGB", (700, 320))
+    for i in range(2):
+        two.paste(portrait.crop((60, 0, 380, 320)), (350 * i, 0))
+    two.save(folder / "two.png")
+    Image.new("RGB", (100, 100)).save(folder / "nobody.png")
+    (folder / "broken.png").write_bytes(b"no photo")
+    return folder
+
+
+def start(photos: Path, out: Path, *last: int) -> subprocess.Popen[str]:
+    command = [sys.executable, str(SCRIPT), str(photos), str(out), *map(str, last)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end(photos: Path, out: Path) -> int:
+    """Run to the end; how many writes there were."""
+    process = start(photos, out)
+    said, complaint = process.communicate(timeout=300)
+    assert process.returncode == 1, complaint[-3000:]
+    return int(said)
+
+
+@pytest.fixture(scope="module")
+def unbroken(photos, tmp_path_factory) -> tuple[Path, int]:
+    out = tmp_path_factory.mktemp("unbroken") / "out"
+    return out, end(photos, out)
+
+
+def assert_whole(out: Path) -> None:
+    """What is there now can be read, and every row in the manifest has all that it promises."""
+    index = out / LATENTS
+    stored = count_rows(index)
+    if index.exists():
+        with h5py.File(index) as file:
+            # Where a part were missing, HDF5 would fill in zeros.
+            assert all(np.linalg.norm(file["latent"][:], axis=1) > 0)
+    for path, row in rows_of(out).items() if (out / "manifest.jsonl").exists() else ():
+        assert stored[path] == row["faces"]
+        for face in range(row["faces"]):
+            with Image.open(out / "grids" / f"{path}_{face}.png") as grid:
+                grid.load()
+
+
+def assert_same(out: Path, expected: Path) -> None:
+    """Whatever writer wrote them, the same rows, latents, grids and nothing else."""
+    rows, wanted = rows_of(out), rows_of(expected)
+    for row in (*rows.values(), *wanted.values()):
+        row.pop("seconds")
+    assert rows == wanted
+    found, right = (
+        sorted(read_rows(folder / LATENTS), key=lambda row: (row.source, row.face)) for folder in (out, expected)
+    )
+    assert [(row.source, row.face) for row in found] == [(row.source, row.face) for row in right]
+    for one, other in zip(found, right, strict=True):
+        np.testing.assert_allclose(one.latent, other.latent, atol=1e-3)
+        np.testing.assert_allclose(one.identity_distance, other.identity_distance, atol=1e-3)
+        np.testing.assert_array_equal(one.aligned, other.aligned)
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    parts = {f"latents/{path.name}" for path in (out / "latents").iterdir()}
+    assert files - parts == {
+        path.relative_to(expected).as_posix()
+        for path in expected.rglob("*")
+        if path.is_file() and path.parent.name != "latents"
+    }
+    with h5py.File(out / LATENTS) as file:
+        assert {source.file_name for source in file["latent"].virtual_sources()} == parts
+
+
+def test_the_unbroken_run_is_what_it_should_be(unbroken):
+    out, writes = unbroken
+    assert writes > 60
+    assert_whole(out)
+    rows = rows_of(out)
+    assert {path: row["status"] for path, row in rows.items() if row["status"] != "ok"} == {
+        "broken.png": "unreadable",
+        "nobody.png": "no_face",
+    }
+    assert count_rows(out / LATENTS).total() == 9
+    with h5py.File(out / LATENTS) as file:
+        assert len(file["latent"].virtual_sources()) == 3
+
+
+def killed_and_ended(photos: Path, unbroken: Path, out: Path, at: list[int]) -> None:
+    for last in at:
+        process = start(photos, out, last)
+        process.communicate(timeout=300)
+        # Later kills may find less to do than there are writes left.
+        assert process.returncode in (-signal.SIGKILL, 1)
+        assert_whole(out)
+    end(photos, out)
+    assert_same(out, unbroken)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.75])
+def test_killed_at_a_write_and_ended(photos, unbroken, tmp_path, share):
+    killed_and_ended(photos, unbroken[0], tmp_path / "out", [int(share * unbroken[1])])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(20))
+def test_killed_at_each_write_and_ended(photos, unbroken, tmp_path, part):
+    # Twice, since the run that goes on writes other things first.
+    last = 1 + part * unbroken[1] // 20 + part % 2
+    killed_and_ended(photos, unbroken[0], tmp_path / "out", [last, 1 + last // 2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(5))
+def test_killed_at_ten_random_moments_and_ended(photos, unbroken, tmp_path, part):
+    out, moments = tmp_path / "out", random.Random(part)
+    started = time.monotonic()
+    end(photos, tmp_path / "timed")
+    takes = time.monotonic() - started
+    for _ in range(10):
+        process = start(photos, out)
+        time.sleep(moments.uniform(0.3, 1.1) * takes)
+        process.kill()
+        process.communicate()
+        if out.exists():
+            assert_whole(out)
+    end(photos, out)
+    assert_same(out, unbroken[0])
+
+
+def test_a_second_run_on_the_same_folder_is_told_at_once(photos, tmp_path):
+    out = tmp_path / "out"
+    with only_one(out, "testing"):
+        result = faceage("batch", photos, "--out", out)
+    assert result.returncode == 2
+    assert "another process is aging photos" in result.stderr
+    assert not (out / "manifest.jsonl").exists()
+
+
+def test_an_interrupt_ends_with_130_and_keeps_what_is_finished(photos, unbroken, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "faceage", "batch", photos, "--out", out, "--steps", "10000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (out / LATENTS).exists():
+        time.sleep(0.1)
+    time.sleep(3)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    assert "Traceback" not in said
+    assert_whole(out)
+    assert not list(out.rglob("*.partial*"))
+
+
+def test_a_photo_that_changes_during_the_run_is_noticed_and_done_again(astronaut, tmp_path):
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    path = folder / "a.png"
+    Image.fromarray(astronaut).save(path)
+    code = (
+        "import sys, runpy\n"
+        "import faceage.batch.worker as worker\n"
+        "from pathlib import Path\n"
+        "save = worker.save_png\n"
+        "def changing(picture, to):\n"
+        "    save(picture, to)\n"
+        "    Path(sys.argv[1]).write_bytes(Path(sys.argv[1]).read_bytes() + b'x')\n"
+        "worker.save_png = changing\n"
+        "from faceage.cli.app import main\n"
+        "main(sys.argv[2:])\n"
+    )
+    arguments = ["batch", folder, "--out", out, "--objective", "none"]
+    run = subprocess.run([sys.executable, "-c", code, path, *arguments], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 1, run.stderr
+    (row,) = rows_of(out).values()
+    assert (row["status"], row["faces"]) == ("failed", 0)
+    assert "changed" in row["reason"]
+    assert count_rows(out / LATENTS).total() == 0
+    assert faceage(*arguments).returncode == 0
+    (row,) = rows_of(out).values()
+    assert (row["status"], row["faces"]) == ("ok", 1)
