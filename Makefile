@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-torch lint bench
+.PHONY: help demo test test-all test-torch test-ray fuzz lint bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,16 @@ test-torch: $(READY) ## the stages on PyTorch against TensorFlow; TORCH=torch==2
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint .constraints.txt '$(TORCH)'
 	$(BIN)/python -m pytest tests/test_torch.py
 	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_backend.py tests/test_run.py tests/test_optimise.py
+
+test-ray: $(READY) ## the batch on a Ray cluster of two nodes on this machine
+	$(BIN)/python -c 'import ray.data' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint .constraints.txt 'ray[data]'
+	$(BIN)/python -m pytest tests/test_ray.py
+
+SECONDS_OF_FUZZING ?= 3600
+
+fuzz: $(READY) ## look for files that reading photos does not survive, for an hour
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet --constraint .constraints.txt atheris
+	$(BIN)/python tests/fuzz/fuzz_decode.py fuzzed/corpus -max_total_time=$(SECONDS_OF_FUZZING) -artifact_prefix=fuzzed/ -timeout=60 -rss_limit_mb=4096
 
 lint: $(READY) ## style and types
 	$(BIN)/ruff check .
