@@ -172,6 +172,7 @@ def _load_checked(folder: Path, card: dict[str, Any], name: str, dtype: str) -> 
     path = folder / f"{name}.weights.h5"
     network = build_network(name, dtype, card["networks"][name].get("kind", "compact"))
     try:
+        _check_contents(path, network.count_params())
         with warnings.catch_warnings():
             # One for each layer of a file that does not fit.
             warnings.simplefilter("ignore", UserWarning)
@@ -181,6 +182,30 @@ def _load_checked(folder: Path, card: dict[str, Any], name: str, dtype: str) -> 
         raise WeightsError(f"{path} does not fit the {name} of this version of faceage", _FETCH_AGAIN) from error
     network.trainable = False
     return network
+
+
+def _check_contents(path: Path, parameters: int) -> None:
+    """Raise ValueError where a file of weights has more numbers than fit, or some that lie in another file.
+
+    A stranger's file is small and may name a dataset of any size, which would be in memory before it is found not to
+    fit.
+    """
+    numbers = 0
+    with h5py.File(path) as file:
+
+        def look(name: str, link: Any) -> None:
+            nonlocal numbers
+            if not isinstance(link, h5py.HardLink):
+                raise ValueError(f"{name} lies in another file")
+            item = file[name]
+            if isinstance(item, h5py.Dataset):
+                if item.is_virtual or item.external is not None:
+                    raise ValueError(f"{name} lies in another file")
+                numbers += item.size
+
+        file.visititems_links(look)
+    if numbers > parameters:
+        raise ValueError(f"{numbers} numbers instead of {parameters}")
 
 
 def build_network(name: str, dtype: str = "float32", kind: str = "compact") -> "keras.Model":

@@ -323,6 +323,37 @@ def not_hdf5(folder: Path) -> None:
     edit_card(folder, lambda card: card["networks"].update(discriminator=entry))
 
 
+def enter(folder: Path, change) -> None:
+    """Let `change` do what it likes to the first dataset (group, name) of the file, and describe that rightly."""
+    with h5py.File(folder / FILE, "r+") as file:
+        names = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        path = Path(names[0])
+        group = file[str(path.parent)]
+        del group[path.name]
+        change(group, path.name)
+    entry = {"sha256": weights._sha256(folder / FILE), "bytes": (folder / FILE).stat().st_size}
+    edit_card(folder, lambda card: card["networks"].update(discriminator=entry))
+
+
+def terabyte(group, name):
+    group.create_dataset(name, (2**38,), np.float32, chunks=(2**16,), compression="gzip")
+
+
+def another_file(group, name):
+    group[name] = h5py.ExternalLink("/etc/passwd", "weights")
+
+
+def bytes_of_another_file(group, name):
+    group.create_dataset(name, (4,), np.float32, external=[("/etc/passwd", 0, 16)])
+
+
+def rows_of_another_file(group, name):
+    layout = h5py.VirtualLayout((4,), np.float32)
+    layout[:] = h5py.VirtualSource("/tmp/secret.h5", "weights", (4,), np.float32)
+    group.create_virtual_dataset(name, layout)
+
+
 FILE = "discriminator.weights.h5"
 FILES = {
     "missing": (lambda f: (f / FILE).unlink(), f"is incomplete: {FILE} is missing"),
@@ -332,6 +363,10 @@ FILES = {
     "foreign": (lambda f: exchange(f, "age_estimator"), "bytes instead of"),
     "foreign, entered": (lambda f: exchange(f, "age_estimator", entered=True), "does not fit the discriminator of"),
     "no HDF5, entered": (not_hdf5, "does not fit the discriminator of"),
+    "a terabyte": (lambda f: enter(f, terabyte), "does not fit the discriminator of"),
+    "link": (lambda f: enter(f, another_file), "does not fit the discriminator of"),
+    "external": (lambda f: enter(f, bytes_of_another_file), "does not fit the discriminator of"),
+    "virtual": (lambda f: enter(f, rows_of_another_file), "does not fit the discriminator of"),
     "not entered": (lambda f: edit_card(f, lambda c: c["networks"].pop("discriminator")), "has no discriminator"),
     "no hash": (lambda f: edit_card(f, lambda c: c["networks"]["discriminator"].pop("sha256")), "has no discriminator"),
 }

@@ -1,0 +1,62 @@
+"""`make fuzz`: coverage-guided search for bytes that decode → align does not survive.
+
+fuzz_decode.py CORPUS... [-max_total_time=SECONDS]     as libFuzzer takes them; needs the package `atheris`
+
+Whatever the bytes, `decode` answers (h, w, 3) uint8 within its limits or raises PhotoError, and any landmarks on what
+it answers give an aligned face.
+"""
+
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["PIL", "faceage"]):
+    from faceage.errors import PhotoError
+    from faceage.photos import decode as module
+    from faceage.photos.align import align, face_transform
+    from faceage.photos.decode import MIN_SIDE, decode
+
+import numpy as np
+
+# As large as a fuzzer can afford, thousands of times a second.
+module.MAX_PIXELS = 1_000_000
+
+
+def one_input(content: bytes) -> None:
+    try:
+        photo = decode(content)
+    except PhotoError as error:
+        if not str(error) or "\n" in str(error):
+            raise AssertionError("a reason is one line") from error
+        return
+    height, width, channels = photo.shape
+    assert photo.dtype == np.uint8
+    assert channels == 3
+    assert min(height, width) >= MIN_SIDE
+    assert height * width <= module.MAX_PIXELS
+    # Landmarks of a face of any size and place, and on the photo, as the detector has them.
+    random = np.random.default_rng(len(content))
+    landmarks = random.random((5, 2)) * random.uniform(1, 200) + random.random(2) * (width, height)
+    assert align(photo, face_transform(landmarks)).shape == (64, 64, 3)
+
+
+def main() -> None:
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    seeds = Path(sys.argv[1])
+    if not seeds.exists():
+        from hostile import make_corpus
+        from PIL import Image
+        from skimage.data import astronaut
+
+        corpus = make_corpus(seeds.with_name(f"{seeds.name}-made"), Image.fromarray(astronaut()).resize((96, 96)))
+        seeds.mkdir(parents=True)
+        for number, path in enumerate(sorted(corpus.folder.rglob("*"))):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size < 50_000:
+                (seeds / str(number)).write_bytes(path.read_bytes())
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
