@@ -52,6 +52,7 @@ lint: $(READY) ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## faces per second of each stage and of a training step, and the memory of preparing
+bench: $(READY) ## batch beside the published recipe, each stage, a training step, and that memory does not grow
 	$(BIN)/python tests/bench/bench.py
+	$(BIN)/python tests/bench/batch_memory.py
 	$(BIN)/python tests/bench/prepare_memory.py

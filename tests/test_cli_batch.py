@@ -227,3 +227,41 @@ def test_help_imports_neither_tensorflow_nor_mtcnn(arguments):
     result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     assert "faceage" in result.stdout
+
+
+def test_it_works_without_a_home_or_a_terminal_as_in_cron(tmp_path, portrait):
+    portrait.save(tmp_path / "a.jpg")
+    result = faceage(
+        "batch", tmp_path / "a.jpg", "--out", tmp_path / "out", "--objective", "none", env={"PATH": "/usr/bin:/bin"}
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    assert "\x1b" not in result.stderr
+
+
+def test_quiet_says_nothing_and_json_one_thing(tmp_path, portrait):
+    portrait.save(tmp_path / "a.jpg")
+    arguments = ("batch", tmp_path / "a.jpg", "--out", tmp_path / "out", "--objective", "none")
+    quiet = faceage(*arguments, "-q")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    told = faceage(*arguments, "--json")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert json.loads(told.stdout)["photos"] == {"ok": 1, "no_face": 0, "unreadable": 0, "failed": 0}
+
+
+def test_photos_done_with_other_options_are_done_again_and_that_is_said(tmp_path, portrait):
+    portrait.save(tmp_path / "a.jpg")
+    arguments = ("batch", tmp_path / "a.jpg", "--out", tmp_path / "out", "--objective", "none")
+    assert faceage(*arguments).returncode == 0
+    result = faceage(*arguments, "--scale", "1")
+    assert "1 photos were done with other options or weights" in result.stderr
+    assert Image.open(tmp_path / "out" / "grids" / "a.jpg_0.png").width < 8 * 2 * 64
+
+
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path, portrait):
+    for i in range(5):
+        portrait.save(tmp_path / f"{i}.jpg")
+    command = f"{sys.executable} -m faceage batch {tmp_path} --out {tmp_path}/../out-{os.getpid()} --dry-run | true"
+    result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=100)
+    assert "Traceback" not in result.stderr
+    assert "BrokenPipe" not in result.stderr
