@@ -7,6 +7,7 @@ import numpy as np
 AGE_CLASSES: tuple[str, ...] = ("0-18", "19-29", "30-39", "40-49", "50-59", "60+")
 LOWEST_AGES = np.array([0, 19, 30, 40, 50, 60])
 """The first year of each class."""
+_MIDDLES = np.array([9, 24, 35, 45, 55, 70])
 MAX_AGE = 100
 """Ages above this are taken as wrong labels (about half of them are, in IMDB-WIKI) and dropped."""
 
@@ -27,10 +28,20 @@ def one_hot(classes: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.eye(len(AGE_CLASSES), dtype=np.float32)[np.asarray(classes, int)]
 
 
-def towards(own: np.ndarray, target: int, strength: float = STRENGTH) -> np.ndarray:
-    """Age weights (n, 6) for drawing people whose own are `own` at class `target`.
+def age_weights(years: float) -> np.ndarray:
+    """(6,) float32 weights of the classes for an age: one class in its middle, two neighbours in between.
 
-    `strength` 1 is the class itself, 0 their own age; what is between is younger or older by less, and more than 1 is
-    more than the class has.
+    Raises ValueError outside 0 to `MAX_AGE`.
     """
-    return own + np.float32(strength) * (one_hot([target]) - own)
+    if not 0 <= years <= MAX_AGE:
+        raise ValueError(f"an age is 0 to {MAX_AGE} years, not {years}")
+    return np.array([np.interp(years, _MIDDLES, row) for row in np.eye(len(AGE_CLASSES))], np.float32)
+
+
+def towards(own: np.ndarray, asked: np.ndarray, strength: float = STRENGTH) -> np.ndarray:
+    """Age weights (n, 6) for drawing people whose own are `own` at the age of weights `asked` (6,).
+
+    `strength` 1 is that age itself, 0 their own; what is between is younger or older by less, and more than 1 is more
+    than the age has.
+    """
+    return own + np.float32(strength) * (asked[None] - own)

@@ -1,9 +1,10 @@
 """Pixels: the one conversion between uint8 and the networks' range, and writing a picture whole or not at all."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -49,8 +50,27 @@ def write_text(path: Path, text: str) -> None:
 
 def save_png(image: Image.Image, path: Path) -> None:
     """Write `image` as a PNG without any metadata, under a temporary name first: a file that exists is complete."""
+    with written_whole(path) as partial:
+        _clean(image).save(partial, format="PNG")
+
+
+def save_webp(image: Image.Image, path: Path) -> None:
+    """Write `image` as a WebP of the same pixels, as `save_png` does."""
+    with written_whole(path) as partial:
+        _clean(image).save(partial, format="WEBP", lossless=True)
+
+
+def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int) -> None:
+    """Write `frames` as an endless GIF or WebP, by the ending of `path`, each shown for so long."""
+    first, *others = map(_clean, frames)
+    kind = path.suffix[1:].upper()
+    options: dict[str, Any] = {"quality": 92} if kind == "WEBP" else {}
+    with written_whole(path) as partial:
+        first.save(partial, kind, save_all=True, append_images=others, duration=milliseconds, loop=0, **options)
+
+
+def _clean(image: Image.Image) -> Image.Image:
     clean = image.copy()
     # From where Pillow would carry the ICC profile or EXIF over.
     clean.info = {}
-    with written_whole(path) as partial:
-        clean.save(partial, format="PNG")
+    return clean

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from faceage.ages import AGE_CLASSES, LOWEST_AGES, age_class, one_hot, towards
+from faceage.ages import AGE_CLASSES, LOWEST_AGES, age_class, age_weights, one_hot, towards
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,34 @@ def test_one_hot(classes):
 @pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, 1.35])
 def test_towards_goes_so_far_from_their_own_age_to_the_class(strength):
     own = np.array([[0, 1, 0, 0, 0, 0], [0.25, 0, 0.75, 0, 0, 0]], np.float32)
-    found = towards(own, 5, strength)
+    found = towards(own, one_hot([5])[0], strength)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[0], [0, 1 - strength, 0, 0, 0, strength], atol=1e-6)
     np.testing.assert_allclose(found[1], [0.25 * (1 - strength), 0, 0.75 * (1 - strength), 0, 0, strength], atol=1e-6)
+
+
+def test_an_age_in_the_middle_of_a_class_is_that_class_and_others_are_between_two():
+    for index, middle in enumerate([9, 24, 35, 45, 55, 70]):
+        np.testing.assert_array_equal(age_weights(middle), one_hot([index])[0])
+    np.testing.assert_allclose(age_weights(40), [0, 0, 0.5, 0.5, 0, 0])
+    for years in np.linspace(0, 100, 41):
+        weights = age_weights(float(years))
+        assert weights.dtype == np.float32
+        assert weights.sum() == pytest.approx(1)
+        assert 1 <= (weights > 0).sum() <= 2
+    np.testing.assert_array_equal(age_weights(0), one_hot([0])[0])
+    np.testing.assert_array_equal(age_weights(100), one_hot([5])[0])
+
+
+def test_ages_go_on_smoothly():
+    steps = np.abs(np.diff([age_weights(years / 4) for years in range(401)], axis=0)).sum(axis=1)
+    assert steps.max() < 0.06
+
+
+@pytest.mark.parametrize("years", [-0.1, 100.5, float("nan")])
+def test_no_weights_for_what_is_no_age(years):
+    with pytest.raises(ValueError, match="0 to 100"):
+        age_weights(years)
 
 
 @pytest.mark.parametrize("classes", [[6], [-7]])

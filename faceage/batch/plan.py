@@ -192,11 +192,16 @@ def open_out(out: Path) -> None:
 
 
 def grid_path(out: Path, relative: PurePath, face: int) -> Path:
-    """Where a face's grid goes: the photo's relative path, extension and all, and the face's number.
+    """Where a face's grid goes."""
+    return face_path(out / GRIDS, relative, face, ".png")
+
+
+def face_path(results: Path, relative: PurePath, face: int, ending: str) -> Path:
+    """Where what was drawn of a face goes: the photo's relative path, extension and all, and the face's number.
 
     A name that would be longer than file systems allow is cut and told apart by a hash.
     """
-    folder, ending = out / GRIDS / relative.parent, f"_{face}.png"
+    folder, ending = results / relative.parent, f"_{face}{ending}"
     name = os.fsencode(relative.name)
     if len(name) + len(ending) > _LONGEST_NAME:
         mark = "~" + hashlib.sha256(name).hexdigest()[:12]

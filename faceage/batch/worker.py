@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, towards
+from faceage.ages import AGE_CLASSES, one_hot
 from faceage.batch.manifest import FAILED, NO_FACE, OK, UNREADABLE, PhotoOutcome
 from faceage.batch.plan import LATENTS, Task, grid_path
 from faceage.images import save_png
+from faceage.latents.draw import draw_people
 from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
 from faceage.latents.store import FaceRow, LatentWriter
-from faceage.networks.predict import draw
-from faceage.outputs.grid import draw_grid
+from faceage.outputs.grid import person_grid
 from faceage.photos.align import align, face_transform
 from faceage.photos.decoders import ReadPhoto, read_ahead, stamp
 from faceage.photos.detect import Detection, Detector
@@ -187,32 +187,24 @@ class Worker:
 
     def _age(self, faces: list[_Face], writer: ThreadPoolExecutor) -> list[tuple[Future[None], _Face, FaceRow]]:
         """Optimise and draw a batch of faces, and have their grids written."""
+        options = self._task.options
         aligned = np.stack([face.aligned for face in faces])
         photos = [face.photo for face in faces]
         with self._timed("optimise", photos):
             latents = self._optimiser(aligned)
         with self._timed("draw", photos):
-            drawn = self._draw(latents)
+            drawn = draw_people(self._generator, latents, list(one_hot(options.targets)), options.strength)
         return [
             (writer.submit(self._save_grid, face, drawn[i]), face, _row(face, latents, i))
             for i, face in enumerate(faces)
         ]
 
-    def _draw(self, latents: Latents) -> np.ndarray:
-        """(n, 1 + targets, 64, 64, 3) uint8: the reconstruction and the face in every class asked for."""
-        options, size = self._task.options, self._optimiser.batch_size
-        ages = [latents.age, *(towards(latents.age, target, options.strength) for target in options.targets)]
-        offset = latents.offset.astype(np.float32)
-        return np.stack([draw(self._generator, latents.latent, age, offset, batch_size=size) for age in ages], axis=1)
-
     def _save_grid(self, face: _Face, drawn: np.ndarray) -> None:
         with self._timed("write", [face.photo]):
-            options = self._task.options
-            labels = ["photo", "rebuilt", *(AGE_CLASSES[c] for c in options.targets)]
-            cells = np.concatenate([face.aligned[None], drawn])[None]
+            labels = [AGE_CLASSES[target] for target in self._task.options.targets]
             path = grid_path(self._task.out, face.photo.found.relative, face.number)
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_png(draw_grid(cells, labels, options.scale), path)
+            save_png(person_grid(face.aligned, drawn, labels, self._task.options.scale), path)
 
     def _written(
         self,

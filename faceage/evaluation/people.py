@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, STRENGTH, towards
+from faceage.ages import AGE_CLASSES, STRENGTH, one_hot, towards
 from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
 from faceage.networks.predict import draw
 from faceage.weights import Model
@@ -37,7 +37,7 @@ def aged(model: Model, latents: Latents, strength: float = STRENGTH) -> np.ndarr
     """(n, 6, 64, 64, 3) uint8: the people in every class."""
     offset = latents.offset.astype(np.float32)
     drawn = [
-        draw(model.person_generator, latents.latent, towards(latents.age, target, strength), offset)
-        for target in range(len(AGE_CLASSES))
+        draw(model.person_generator, latents.latent, towards(latents.age, asked, strength), offset)
+        for asked in one_hot(range(len(AGE_CLASSES)))
     ]
     return np.stack(drawn, axis=1)

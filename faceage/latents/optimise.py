@@ -156,8 +156,9 @@ class LatentOptimiser:
                 if own:
                     self._step(faces, age, *views[i], seen[i], noise)
                 else:
-                    shown = towards(own_age, target, self.options.strength)
-                    asked = (ops.convert_to_tensor(part) for part in (shown, one_hot([target])))
+                    other = one_hot([target])
+                    shown = towards(own_age, other[0], self.options.strength)
+                    asked = (ops.convert_to_tensor(part) for part in (shown, other))
                     self._other_step(*asked, *views[i], seen[i][-1], noise)
                 if step % self.CHECK_EVERY == 0 or step == self.options.steps:
                     # As they will be kept: what is read back from a file draws the same face.

@@ -187,6 +187,15 @@ def read_rows(path: Path, keep: Callable[[str], bool] = lambda source: True) -> 
     ]
 
 
+def row_blocks(path: Path, size: int) -> Iterator[list[FaceRow]]:
+    """The rows of a latents file in their order, `size` at a time. Raises UsageError for a file that is none."""
+    with _opened(path) as file:
+        for start in range(0, len(file["source"]), size):
+            columns = {name: file[name][start : start + size] for name in _COLUMNS if name != "source"}
+            sources = file["source"].asstr()[start : start + size]
+            yield [FaceRow(source, *row) for source, *row in zip(sources, *columns.values(), strict=True)]
+
+
 def count_rows(path: Path) -> Counter[str]:
     """How many rows each source has; none where there is no file. Raises UsageError for a file of another kind."""
     if not path.exists():

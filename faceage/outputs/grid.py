@@ -38,3 +38,8 @@ def draw_grid(
     for row, label in enumerate(row_labels):
         draw.text((left / 2 + 1, _GAP + top + row * step_y + height * scale / 2), label, _INK, font, anchor="mm")
     return picture
+
+
+def person_grid(aligned: np.ndarray, drawn: np.ndarray, labels: Sequence[str], scale: int) -> Image.Image:
+    """One person: the (64, 64, 3) aligned face, and of `drawn` (1 + ages, …) the reconstruction and each age."""
+    return draw_grid(np.concatenate([aligned[None], drawn])[None], ("photo", "rebuilt", *labels), scale)

@@ -1,0 +1,109 @@
+"""Drawing again from stored latents: no photo, detector or optimiser is needed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from faceage.ages import AGE_CLASSES, age_weights, one_hot
+from faceage.batch.plan import face_path
+from faceage.errors import UsageError
+from faceage.images import save_animation, save_png, save_webp
+from faceage.latents.draw import draw_people
+from faceage.latents.optimise import Latents
+from faceage.latents.store import FaceRow, read_settings, row_blocks
+from faceage.outputs.grid import person_grid
+from faceage.weights import Model
+
+KINDS = {"grids": ("png", "webp"), "faces": ("png", "webp"), "animations": ("gif", "webp")}
+"""What can be drawn, and the types of file that it can be written as."""
+_AT_ONCE = 32
+_MILLISECONDS = 80
+"""Of a frame of an animation."""
+
+
+@dataclass(frozen=True)
+class Age:
+    """An age to draw: what it is called, and its weights (6,)."""
+
+    label: str
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, text: str) -> "Age":
+        """ "60+" is a class, "25" an age in years between the middles of two. Raises ValueError for anything else."""
+        if text in AGE_CLASSES:
+            return cls(text, one_hot([AGE_CLASSES.index(text)])[0])
+        return cls(text, age_weights(float(text)))
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """What is drawn: one of `KINDS`, at `ages`, by `strength`, enlarged `scale` times, and as which type of file."""
+
+    kind: str
+    ages: Sequence[Age]
+    strength: float
+    scale: int
+    file: str
+
+
+def render(
+    latents: Path,
+    model: Model,
+    out: Path,
+    options: RenderOptions,
+    progress: Callable[[int], Any] = lambda faces: None,
+) -> int:
+    """Draw every face of the file `latents` into `out`; how many there were.
+
+    Raises UsageError where the file is none, or was made with other weights than `model`'s.
+    """
+    weights, _ = read_settings(latents)
+    if weights != model.fingerprint:
+        raise UsageError(f"{latents} was made with other weights than {model.folder}", "name those with --weights DIR")
+    count = 0
+    for rows in row_blocks(latents, _AT_ONCE):
+        drawn = draw_people(
+            model.person_generator, _latents(rows), [age.weights for age in options.ages], options.strength
+        )
+        for row, faces in zip(rows, drawn, strict=True):
+            _save(row, faces, out, options)
+        count += len(rows)
+        progress(len(rows))
+    return count
+
+
+def _latents(rows: Sequence[FaceRow]) -> Latents:
+    names = ("age", "latent_initial", "latent", "offset", "identity_distance")
+    return Latents(*(np.stack([getattr(row, name) for row in rows]) for name in names))
+
+
+def _save(row: FaceRow, drawn: np.ndarray, out: Path, options: RenderOptions) -> None:
+    relative = PurePosixPath(row.source)
+    if relative.is_absolute() or ".." in relative.parts or "\0" in row.source:
+        # A stranger's file must not choose where on this machine something is written.
+        raise UsageError(f"the source {row.source!r} is no path below a folder")
+    path = face_path(out / options.kind, relative, int(row.face), f".{options.file}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save = save_webp if options.file == "webp" else save_png
+    labels = [age.label for age in options.ages]
+    if options.kind == "grids":
+        save(person_grid(row.aligned, drawn, labels, options.scale), path)
+        return
+    pictures = [_enlarged(face, options.scale) for face in drawn[1:]]
+    if options.kind == "animations":
+        save_animation(pictures, path, _MILLISECONDS)
+        return
+    path.with_suffix("").mkdir(exist_ok=True)
+    for label, picture in zip(labels, pictures, strict=True):
+        save(picture, path.with_suffix("") / f"{label}{path.suffix}")
+
+
+def _enlarged(face: np.ndarray, scale: int) -> Image.Image:
+    picture = Image.fromarray(face)
+    size = (picture.width * scale, picture.height * scale)
+    return picture if scale == 1 else picture.resize(size, Image.Resampling.BICUBIC)
