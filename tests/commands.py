@@ -1,15 +1,35 @@
 """Running `faceage` as a user does: the command, in a process of its own."""
 
+import contextlib
+import io
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from faceage.cli.app import main
+
 
 def faceage(*arguments: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "faceage", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=540, **kwargs)
+
+
+def in_this_process(*arguments: object) -> tuple[int, str, str]:
+    """(exit status, stdout, stderr) of the command without a process of its own: for what is told before any work."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return int(end.value.code or 0), out.getvalue(), err.getvalue()
 
 
 def rows_of(out: Path) -> dict[str, dict]:
