@@ -88,7 +88,7 @@ class Worker:
         self._task = task
         self._generator = model.person_generator
         self._detector = Detector()
-        self._optimiser = LatentOptimiser(model, OptimiserOptions(**options.optimiser), age_class=options.age_class)
+        self._optimiser = LatentOptimiser(model.fast, OptimiserOptions(**options.optimiser), age_class=options.age_class)
         self._latents = LatentWriter(task.out / LATENTS, writer, model.fingerprint, asdict(options))
         self._latents.go_on(parts)
         self._finished: list[_Photo] = []

@@ -25,7 +25,7 @@ def find_latents(
     progress: Callable[[int], Any] = lambda _: None,
 ) -> Latents:
     """Latents of (n, 64, 64, 3) uint8 `faces`, of one of the kinds of `LATENTS`; `progress` hears of faces done."""
-    return LatentOptimiser(model, OptimiserOptions(objective=LATENTS[kind], seed=seed))(faces, progress)
+    return LatentOptimiser(model.fast, OptimiserOptions(objective=LATENTS[kind], seed=seed))(faces, progress)
 
 
 def rebuilt(model: Model, latents: Latents) -> np.ndarray:
