@@ -102,3 +102,20 @@ def test_the_scores_in_the_card_are_what_the_shipped_files_score(lfw10, scores):
         scores["recognizer"]["same_different"]["balanced_accuracy"], abs=0.005
     )
     assert json.dumps(scores)
+
+
+@pytest.mark.slow
+def test_lfw10_bfloat16_finds_people_as_well_as_float32(lfw10_run):
+    """What `Model.fast` takes on machines that are made for it, judged in float32."""
+    from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
+    from faceage.networks.predict import draw, predict
+    from faceage.weights import load_model
+
+    with h5py.File(lfw10_run[1] / "latents.h5") as file:
+        faces, before = file["aligned"][:32], file["identity_distance"][:32]
+    model = load_model(find_model())
+    fast = load_model(find_model(), "mixed_bfloat16")
+    found = LatentOptimiser(fast, OptimiserOptions())(faces)
+    drawn = draw(model.person_generator, found.latent, found.age, found.offset.astype(np.float32))
+    distances = np.linalg.norm(predict(model.recognizer, drawn) - predict(model.recognizer, faces), axis=1)
+    assert np.median(distances) == pytest.approx(np.median(before[:, 1]), abs=0.03)
