@@ -42,12 +42,12 @@ class Done:
     """What has been finished and is on disk: it only has to be entered.
 
     `parts` are the parts of the latents that the rows of the photos of `outcomes` are in; `distances` the identity
-    distances of their faces before and after; `seconds` what each stage took.
+    distances of their faces, before and after by turns; `seconds` what each stage took.
     """
 
     outcomes: list[PhotoOutcome]
     parts: dict[str, int]
-    distances: list[tuple[float, float]]
+    distances: list[float]
     seconds: dict[str, float]
 
 
@@ -88,7 +88,9 @@ class Worker:
         self._task = task
         self._generator = model.person_generator
         self._detector = Detector()
-        self._optimiser = LatentOptimiser(model.fast, OptimiserOptions(**options.optimiser), age_class=options.age_class)
+        self._optimiser = LatentOptimiser(
+            model.fast, OptimiserOptions(**options.optimiser), age_class=options.age_class
+        )
         self._latents = LatentWriter(task.out / LATENTS, writer, model.fingerprint, asdict(options))
         self._latents.go_on(parts)
         self._finished: list[_Photo] = []
@@ -113,12 +115,12 @@ class Worker:
                             if not photo.waiting:
                                 self._finish(photo, progress)
                         waiting += faces
-                        while len(waiting) >= size:
-                            writing += self._age(waiting[:size], writer)
-                            del waiting[:size]
-                            self._written(writing, _GRIDS_WAITING, progress)
-                            due = self._finished and time.monotonic() - recorded > _SECONDS_UNRECORDED
-                            if due or self._latents.due:
+                        while (full := len(waiting) >= size) or self._due(recorded):
+                            if full:
+                                writing += self._age(waiting[:size], writer)
+                                del waiting[:size]
+                                self._written(writing, _GRIDS_WAITING, progress)
+                            if self._due(recorded):
                                 yield self.rest()
                                 recorded = time.monotonic()
                 if waiting:
@@ -127,6 +129,10 @@ class Worker:
                 self._written(writing, 0, progress)
         yield self.rest()
 
+    def _due(self, recorded: float) -> bool:
+        """Whether enough is finished, or some of it for long enough, to be entered."""
+        return self._latents.due or (bool(self._finished) and time.monotonic() - recorded > _SECONDS_UNRECORDED)
+
     def rest(self) -> Done:
         """What is finished and was in no answer before, on disk."""
         with self._timed("write", []):
@@ -134,7 +140,7 @@ class Worker:
         finished, self._finished = self._finished, []
         seconds, self._seconds = self._seconds, defaultdict(float)
         rows = [row for photo in finished if not photo.error for row in photo.rows]
-        distances = [(float(row.identity_distance[0]), float(row.identity_distance[1])) for row in rows]
+        distances = [float(distance) for row in rows for distance in row.identity_distance]
         return Done([self._outcome(photo) for photo in finished], parts, distances, dict(seconds))
 
     def _found(self, photos: Sequence[FoundPhoto]) -> Generator[tuple[list[_Photo], list[_Face]], None, None]:
