@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from faceage.ages import one_hot
 from faceage.backend import gradients
 from faceage.images import to_float, to_uint8
 from faceage.networks import LATENT_SIZE, OFFSET_SIZE
@@ -15,6 +16,7 @@ from faceage.networks.generator import generator, with_offset
 from faceage.networks.layers import LabelPlanes, UnitLength, UpsampleConv
 from faceage.networks.predict import draw, predict
 from faceage.networks.recognizer import EMBEDDING_SIZE, feature_difference, kind_of, recognizer, with_features
+from faceage.networks.whiten import MIN_FACES, whiten_latents
 
 DTYPES = ("float32", "mixed_bfloat16")
 SMALL = {
@@ -284,3 +286,24 @@ def test_feature_difference_is_that_of_directions():
     np.testing.assert_allclose(feature_difference(one, other), expected, rtol=1e-4)
     np.testing.assert_allclose(feature_difference(one, [3 * part for part in one]), 0, atol=1e-5)
     np.testing.assert_allclose(feature_difference(one, [-part for part in one]), 4, rtol=1e-4)
+
+
+def test_whitened_latents_are_those_of_random_faces_and_draw_the_same():
+    encoding, drawing = encoder(width=8), generator(width=16)
+    random = np.random.default_rng(0)
+    for network in (encoding, drawing):
+        network.set_weights([w + 0.05 * random.standard_normal(w.shape) for w in network.get_weights()])
+    faces = random.integers(0, 256, (MIN_FACES, 64, 64, 3), np.uint8)
+    # So that their latents differ in more than noise.
+    faces = (faces * random.random((MIN_FACES, 1, 1, 3))).astype(np.uint8)
+    ages = one_hot(random.integers(0, 6, MIN_FACES))
+    latents = predict(encoding, faces)
+    before = draw(drawing, latents, ages).astype(int)
+    assert np.abs(np.cov(latents.T) - np.eye(100)).max() > 0.5
+    whiten_latents(encoding, drawing, latents)
+    whitened = predict(encoding, faces)
+    np.testing.assert_allclose(whitened.mean(0), 0, atol=1e-2)
+    variances = np.linalg.eigvalsh(np.cov(whitened.T))
+    # Directions that have next to no variance stay next to nothing.
+    assert variances.max() == pytest.approx(1, abs=0.01)
+    assert np.abs(draw(drawing, whitened, ages) - before).max() <= 1

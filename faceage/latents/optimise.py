@@ -44,8 +44,8 @@ class OptimiserOptions:
 
     objective: str = "identity"
     steps: int = 60
-    learning_rate: float = 0.05
-    offset_rate: float = 0.02
+    learning_rate: float = 0.08
+    offset_rate: float = 0.03
     pixel: float = 0.3
     perceptual: float = 0.5
     age: float = 0.15

@@ -21,6 +21,7 @@ from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.predict import draw, predict
 from faceage.networks.recognizer import feature_difference, identity_distance, with_features
+from faceage.networks.whiten import MIN_FACES, whiten_latents
 from faceage.outputs.samples import aged_grid
 from faceage.training.adversarial import AdversarialOptions, AdversarialStage
 from faceage.training.job import Baseline, Job
@@ -114,6 +115,9 @@ class IdentityJob(Job):
         }
 
     def results(self, stage: "IdentityTraining") -> dict[str, keras.Model]:
+        train = self.inputs.data.train.faces
+        if len(train) >= MIN_FACES:
+            whiten_latents(stage.encoding, stage.drawing, predict(stage.encoding, train))
         return {"encoder": stage.encoding, "generator": stage.drawing, "discriminator": stage.discriminator}
 
     def final_scores(self, kept: dict[str, keras.Model]) -> dict[str, Any]:
