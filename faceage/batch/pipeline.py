@@ -29,7 +29,7 @@ class RunSummary:
     skipped: int = 0
     outdated: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    distances: array[float] = field(default_factory=lambda: array("f"))
+    distances: "array[float]" = field(default_factory=lambda: array("f"))
     """Before and after by turns, in four bytes each: there may be millions."""
 
     @property
