@@ -31,6 +31,14 @@ def partial_name(path: Path) -> Path:
     return path.with_name(f".{os.getpid()}.partial{path.suffix}")
 
 
+def remove_partials(folder: Path) -> None:
+    """Remove what a killed process left half-written in `folder` and below, where nobody else may be writing."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".") and ".partial" in name:
+                Path(place, name).unlink()
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Give the name to write to; the file takes the name `path` only if the block ends well."""

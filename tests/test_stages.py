@@ -468,6 +468,8 @@ def test_without_any_weight_encoder_and_generator_rest(refined):
 def test_each_term_alone_falls_on_a_fixed_batch(refined, term):
     refined.weigh(**{term: 1.0})
     refined.stage.discriminator_optimizer.learning_rate.assign(0.0)
+    # Downhill, and no further: at the rate of the other tests, some machines' rounding takes it past the valley.
+    refined.stage.trained_optimizer.learning_rate.assign(5e-4)
     report = {"adversarial": "g_loss", "sampled_age": "loss"}.get(term, term)
     found = []
     for _ in range(5):

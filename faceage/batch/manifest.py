@@ -52,6 +52,8 @@ class Manifest:
 
     def __init__(self, path: Path, kept: Collection[str]) -> None:
         """Begin with the last row of an earlier run for each of the `kept` paths."""
+        for partial in path.parent.glob(".*.partial.jsonl"):
+            partial.unlink()
         last = {outcome.path: number for number, outcome in enumerate(_numbered(path)) if outcome}
         # Row by row: a manifest may be larger than memory is.
         with written_whole(path) as partial, open(partial, "wb") as file:

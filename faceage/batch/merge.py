@@ -8,6 +8,7 @@ from pathlib import Path
 from faceage.batch.manifest import Manifest, PhotoOutcome, read_manifest
 from faceage.batch.plan import GRIDS, LATENTS, MANIFEST, SHARDS, open_out
 from faceage.errors import UsageError
+from faceage.images import remove_partials
 from faceage.latents.store import PARTS, LatentIndex, read_settings
 from faceage.lock import only_one
 
@@ -40,6 +41,7 @@ def merge(out: Path) -> list[PhotoOutcome]:
         index = LatentIndex(out / LATENTS, *read_settings(shards[0] / LATENTS))
         index.begin(keep=standing.__contains__)
         manifest = Manifest(out / MANIFEST, standing)
+        remove_partials(out / GRIDS)
         try:
             for shard, rows in came.items():
                 with only_one(shard, "aging photos"):

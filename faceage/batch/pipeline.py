@@ -11,9 +11,21 @@ import numpy as np
 
 from faceage.batch.engines import Engine, local_engine
 from faceage.batch.manifest import OK, STATUSES, Manifest
-from faceage.batch.plan import LATENTS, MANIFEST, NOTHING_AGAIN, Again, BatchOptions, Plan, Task, left_of, open_out
+from faceage.batch.plan import (
+    GRIDS,
+    LATENTS,
+    MANIFEST,
+    NOTHING_AGAIN,
+    Again,
+    BatchOptions,
+    Plan,
+    Task,
+    left_of,
+    open_out,
+)
 from faceage.batch.worker import Done
 from faceage.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
+from faceage.images import remove_partials
 from faceage.latents.store import LatentIndex
 from faceage.lock import only_one
 from faceage.photos.find import FoundPhoto
@@ -99,6 +111,7 @@ def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], 
     index = LatentIndex(plan.out / LATENTS, fingerprint(read_card(task.weights)), asdict(plan.options))
     index.begin(keep=standing.__contains__)
     manifest = Manifest(plan.out / MANIFEST, standing)
+    remove_partials(plan.out / GRIDS)
 
     def record(done: Done) -> None:
         # Latents first, then the manifest: a row there promises that everything else is on disk.

@@ -181,7 +181,8 @@ def open_out(out: Path) -> None:
     """Make the output folder and write to it once. Raises UsageError for a read-only or full disk."""
     try:
         (out / GRIDS).mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=out, prefix=".write-test-") as file:
+        # Without a name, so that a kill leaves nothing.
+        with tempfile.TemporaryFile(dir=out) as file:
             file.write(b"\0" * 65536)
             file.flush()
             os.fsync(file.fileno())
