@@ -120,7 +120,7 @@ def killed_and_ended(photos: Path, unbroken: Path, out: Path, at: list[int]) -> 
     assert_same(out, unbroken)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.75])
+@pytest.mark.parametrize("share", [0.3, pytest.param(0.75, marks=pytest.mark.slow)])
 def test_killed_at_a_write_and_ended(photos, unbroken, tmp_path, share):
     killed_and_ended(photos, unbroken[0], tmp_path / "out", [int(share * unbroken[1])])
 
