@@ -8,7 +8,7 @@ from pathlib import Path
 from faceage.batch.manifest import Manifest, PhotoOutcome, read_manifest
 from faceage.batch.plan import GRIDS, LATENTS, MANIFEST, SHARDS, open_out
 from faceage.errors import UsageError
-from faceage.images import remove_partials
+from faceage.images import remove_partials, written_whole
 from faceage.latents.store import PARTS, LatentIndex, read_settings
 from faceage.lock import only_one
 
@@ -45,7 +45,7 @@ def merge(out: Path) -> list[PhotoOutcome]:
         try:
             for shard, rows in came.items():
                 with only_one(shard, "aging photos"):
-                    index.count(_link_parts(shard, rows, out, index))
+                    index.count(_link_parts(shard, rows, out))
                     _link_grids(shard, out)
                     manifest.append(rows)
                     _remove(shard)
@@ -57,7 +57,7 @@ def merge(out: Path) -> list[PhotoOutcome]:
     return [row for rows in came.values() for row in rows]
 
 
-def _link_parts(shard: Path, rows: list[PhotoOutcome], out: Path, index: LatentIndex) -> dict[str, int]:
+def _link_parts(shard: Path, rows: list[PhotoOutcome], out: Path) -> dict[str, int]:
     """The shard's parts under names of their own in `out`: {name: rows}."""
     own = LatentIndex(shard / LATENTS, *read_settings(shard / LATENTS))
     # Rows of photos that a killed run did not come to enter would be there twice when somebody does them again.
@@ -86,13 +86,10 @@ def _remove(shard: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    partial = target.with_name(f".{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)
-    try:
-        os.link(source, partial)
-    except OSError:
-        # Not every file system has links.
-        shutil.copyfile(source, partial)
-    os.replace(partial, target)
-    # Renaming a link to the file that it already is does nothing at all.
-    partial.unlink(missing_ok=True)
+    with written_whole(target) as partial:
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(source, partial)
+        except OSError:
+            # Not every file system has links.
+            shutil.copyfile(source, partial)

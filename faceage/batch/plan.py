@@ -15,7 +15,7 @@ from faceage.errors import PhotoError, UsageError
 from faceage.images import FACE_SIZE
 from faceage.latents.store import count_rows
 from faceage.photos.decode import fingerprint, read_photo
-from faceage.photos.decoders import SECONDS, stamp
+from faceage.photos.decoders import stamp
 from faceage.photos.find import EXTENSIONS, FoundPhoto, find_photos
 
 MANIFEST, LATENTS, GRIDS, SHARDS = "manifest.jsonl", "latents.h5", "grids", "shards"
@@ -50,16 +50,12 @@ class BatchOptions:
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker has to know: the output folder, the model's folder, the options and their `settings` hash.
-
-    A photo that takes more than `photo_seconds` to decode is given up.
-    """
+    """What a worker has to know: the output folder, the model's folder, the options and their `settings` hash."""
 
     out: Path
     weights: Path
     options: BatchOptions
     settings: str
-    photo_seconds: float = SECONDS
 
 
 @dataclass(frozen=True)

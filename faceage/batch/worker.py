@@ -163,7 +163,7 @@ class Worker:
     def _groups(self, photos: Sequence[FoundPhoto]) -> Iterator[list[_Photo]]:
         group: list[_Photo] = []
         pixels = 0
-        for found, read in zip(photos, read_ahead(photos, seconds=self._task.photo_seconds), strict=True):
+        for found, read in zip(photos, read_ahead(photos), strict=True):
             photo = _Photo(found, read, read.pixels, read.error, readable=not read.error)
             photo.seconds["decode"] = read.seconds
             self._seconds["decode"] += read.seconds

@@ -177,14 +177,7 @@ class LatentIndex:
 
 def read_rows(path: Path, keep: Callable[[str], bool] = lambda source: True) -> list[FaceRow]:
     """The rows of a latents file whose source passes `keep`. Raises UsageError for a file that is none."""
-    with _opened(path) as file:
-        sources = _sources(file)
-        chosen = [i for i, source in enumerate(sources) if keep(source)]
-        columns = {name: file[name][:][chosen] for name in _COLUMNS if name != "source"}
-    return [
-        FaceRow(source=sources[i], **{name: column[k] for name, column in columns.items()})
-        for k, i in enumerate(chosen)
-    ]
+    return [row for rows in row_blocks(path, _CHUNK) for row in rows if keep(row.source)]
 
 
 def row_blocks(path: Path, size: int) -> Iterator[list[FaceRow]]:
