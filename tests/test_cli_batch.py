@@ -15,6 +15,8 @@ import skimage
 from commands import faceage, rows_of
 from PIL import Image
 
+from faceage.photos.align import align
+from faceage.photos.decode import decode
 from faceage.weights import find_model
 
 
@@ -40,6 +42,10 @@ def bad_run(tmp_path_factory, portrait):
     Image.fromarray(skimage.data.coffee()).save(folder / "coffee.png")
     (folder / "missing.jpg").symlink_to(folder / "nowhere")
     (folder / "folder.jpg").mkdir()
+    for name, side in (("near.jpg", 2400), ("far.jpg", 480)):
+        large = Image.new("RGB", (3200, 2400), "grey")
+        large.paste(portrait.resize((side, side)), (400, 0))
+        large.save(folder / name, quality=95)
     return faceage("batch", folder, "--out", out), out
 
 
@@ -48,7 +54,7 @@ def test_some_failed_is_exit_1_and_the_rest_is_done(bad_run):
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
     rows = rows_of(out)
-    assert len(rows) == 10
+    assert len(rows) == 12
     assert rows["good.jpg"]["status"] == rows["sub/good.jpg"]["status"] == "ok"
     assert (out / "grids" / "good.jpg_0.png").exists()
     assert (out / "grids" / "sub" / "good.jpg_0.png").exists()
@@ -83,8 +89,8 @@ def test_outputs_are_as_documented(bad_run):
     out = bad_run[1]
     with h5py.File(out / "latents.h5") as file:
         assert file.attrs["format"] == "faceage-latents"
-        assert file["source"].asstr()[:].tolist() == ["good.jpg", "sub/good.jpg"]
-        assert file["latent"].shape == (2, 100)
+        assert file["source"].asstr()[:].tolist() == ["far.jpg", "good.jpg", "near.jpg", "sub/good.jpg"]
+        assert file["latent"].shape == (4, 100)
         before, after = file["identity_distance"][:].T
         assert (after < before).all()
         np.testing.assert_allclose(file["age"][:].sum(1), 1, atol=1e-4)
@@ -96,6 +102,20 @@ def test_outputs_are_as_documented(bad_run):
     assert leftovers == [".lock"]
 
 
+@pytest.mark.parametrize("name", ["near.jpg", "far.jpg"])
+def test_an_aligned_face_is_as_sharp_as_the_photo_gives(bad_run, name):
+    """Though a large photo is searched for faces at a part of its size."""
+    result, out = bad_run
+    with h5py.File(out / "latents.h5") as file:
+        row = file["source"].asstr()[:].tolist().index(name)
+        transform, aligned = file["transform"][row], file["aligned"][row]
+    expected = align(decode((Path(result.args[4]) / name).read_bytes()), transform)
+    if name == "far.jpg":
+        np.testing.assert_allclose(aligned, expected, atol=1)
+    else:
+        assert np.abs(aligned.astype(int) - expected).mean() < 2
+
+
 def test_the_same_command_again_does_only_what_is_left(bad_run, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(bad_run[1], out)
@@ -105,12 +125,12 @@ def test_the_same_command_again_does_only_what_is_left(bad_run, tmp_path):
     assert result.returncode == 1
     summary = json.loads(result.stdout)
     # Of the others, all that can be read is still the same damaged or empty photo.
-    assert summary["skipped"] == 8
-    assert summary["faces"] == 2
+    assert summary["skipped"] == 10
+    assert summary["faces"] == 4
     assert (out / "grids" / "good.jpg_0.png").stat().st_mtime_ns == before
     assert rows_of(out).keys() == rows_of(bad_run[1]).keys()
     with h5py.File(out / "latents.h5") as file:
-        assert sorted(file["source"].asstr()[:]) == ["good.jpg", "sub/good.jpg"]
+        assert sorted(file["source"].asstr()[:]) == ["far.jpg", "good.jpg", "near.jpg", "sub/good.jpg"]
 
 
 def test_dry_run_lists_and_writes_nothing(tmp_path, portrait):

@@ -10,7 +10,16 @@ import pytest
 from PIL import Image, features
 
 from faceage.errors import PhotoError
-from faceage.photos.decode import MAX_BYTES, MAX_PIXELS, MIN_SIDE, decode, fingerprint, read_photo
+from faceage.photos.decode import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    MIN_SIDE,
+    Reduction,
+    decode,
+    decode_reduced,
+    fingerprint,
+    read_photo,
+)
 
 LOSSLESS = {"PNG": {}, "TIFF": {}, "BMP": {}, "WEBP": {"lossless": True}}
 LOSSY = {"JPEG": {"quality": 95, "subsampling": 0}, "AVIF": {"quality": 95}, "HEIF": {"quality": 95}}
@@ -338,3 +347,42 @@ def test_a_format_that_pillow_hands_to_other_programs_is_not_opened():
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n(%stdout) (w) file\nshowpage\n"
     with pytest.raises(PhotoError, match="known format"):
         decode(postscript)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_a_reduced_jpeg_is_the_mean_of_its_pixels(factor, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo = np.kron(tiles(160, 240), np.ones((2, 2, 1), np.uint8))
+    content = encoded(photo, "JPEG", exif=exif)
+    whole = decode(content)
+    reduced, found = decode_reduced(content, Reduction(longest=1, factor=factor))
+    assert found == factor
+    height, width = whole.shape[0] // factor, whole.shape[1] // factor
+    means = whole.reshape(height, factor, width, factor, 3).mean((1, 3))
+    assert reduced.shape == means.shape
+    assert np.abs(reduced - means).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "reduction", "factor"),
+    [
+        (4000, 3000, Reduction(640), 4),
+        (4000, 3000, Reduction(500), 8),
+        (4000, 3000, Reduction(640, 2), 2),
+        (4000, 3000, Reduction(640, 1), 1),
+        (4000, 2250, Reduction(640), 2),
+        (4001, 3000, Reduction(640), 1),
+        (1279, 960, Reduction(640), 1),
+        (4000, 80, Reduction(100), 4),
+    ],
+)
+def test_a_photo_is_reduced_as_far_as_it_may_be_and_by_whole_pixels(width, height, reduction, factor):
+    assert reduction.of(width, height) == factor
+
+
+def test_formats_that_cannot_be_reduced_are_not():
+    reduced, factor = decode_reduced(encoded(tiles(), "PNG"), Reduction(longest=1))
+    assert factor == 1
+    np.testing.assert_array_equal(reduced, tiles())

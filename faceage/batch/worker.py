@@ -21,14 +21,18 @@ from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
 from faceage.latents.store import FaceRow, LatentWriter
 from faceage.outputs.grid import person_grid
 from faceage.photos.align import align, face_transform
-from faceage.photos.decoders import ReadPhoto, read_ahead, stamp
-from faceage.photos.detect import Detection, Detector
+from faceage.photos.decode import Reduction
+from faceage.photos.decoders import Decoder, ReadPhoto, read_ahead, stamp
+from faceage.photos.detect import Detection, Detector, Letterbox
 from faceage.photos.find import FoundPhoto
 from faceage.weights import load_model
 
 _PHOTOS_AT_ONCE = 32
 _PIXELS_AT_ONCE = 100_000_000
 """Decoded photos wait for the detector in groups of at most so many; one larger photo makes a group of its own."""
+
+_SHARP = 1.5
+"""Pixels of a reduced photo, at least, for one of the aligned face: with fewer it would be softer than it need be."""
 
 _SECONDS_UNRECORDED = 30.0
 """What is finished is recorded at least so often, so that a kill costs no more than that."""
@@ -58,6 +62,7 @@ class _Photo:
     found: FoundPhoto
     read: ReadPhoto
     pixels: np.ndarray | None
+    factor: int
     error: str
     readable: bool
     faces: int = 0
@@ -88,6 +93,7 @@ class Worker:
         self._task = task
         self._generator = model.person_generator
         self._detector = Detector()
+        self._decoder = Decoder()
         self._optimiser = LatentOptimiser(
             model.fast, OptimiserOptions(**options.optimiser), age_class=options.age_class
         )
@@ -126,6 +132,7 @@ class Worker:
                 if waiting:
                     writing += self._age(waiting, writer)
             finally:
+                self._decoder.close()
                 self._written(writing, 0, progress)
         yield self.rest()
 
@@ -150,21 +157,41 @@ class Worker:
             faces: list[_Face] = []
             for photo, found in detections:
                 chosen = found[:1] if self._task.options.faces == "largest" else found
-                assert photo.pixels is not None
+                transforms = [face_transform(detection.landmarks) for detection in chosen]
+                self._sharpen(photo, transforms)
+                if photo.pixels is None:
+                    continue
                 with self._timed("align", [photo]):
-                    for number, detection in enumerate(chosen):
-                        transform = face_transform(detection.landmarks)
-                        faces.append(_Face(photo, number, detection, transform, align(photo.pixels, transform)))
+                    for number, (detection, transform) in enumerate(zip(chosen, transforms, strict=True)):
+                        aligned = align(photo.pixels, transform * [photo.factor, photo.factor, 1])
+                        faces.append(_Face(photo, number, detection, transform, aligned))
                 photo.faces = photo.waiting = len(chosen)
                 # Photos are large and faces are small: only the faces wait for the optimiser.
                 photo.pixels = None
             yield group, faces
 
+    def _sharpen(self, photo: _Photo, transforms: Sequence[np.ndarray]) -> None:
+        """Read a photo again, where it was read too small for the smallest of its faces."""
+        if photo.factor == 1 or not transforms:
+            return
+        pixels_per_pixel = min(1 / np.hypot(*transform[:, 0]) for transform in transforms)
+        allowed = max(1, int(pixels_per_pixel / _SHARP))
+        if photo.factor <= allowed:
+            return
+        read = self._decoder.read(photo.found, Reduction(1, allowed))
+        photo.seconds["decode"] += read.seconds
+        self._seconds["decode"] += read.seconds
+        photo.pixels, photo.factor, photo.error = read.pixels, read.factor, read.error
+        if not read.error and read.input != photo.read.input:
+            photo.pixels, photo.error = None, "the photo changed while it was worked on"
+
     def _groups(self, photos: Sequence[FoundPhoto]) -> Iterator[list[_Photo]]:
         group: list[_Photo] = []
         pixels = 0
-        for found, read in zip(photos, read_ahead(photos), strict=True):
-            photo = _Photo(found, read, read.pixels, read.error, readable=not read.error)
+        # Whoever looks for faces on a canvas of 640 pixels does not have 12 million decoded.
+        reduction = Letterbox.reduction(self._task.options.min_face)
+        for found, read in zip(photos, read_ahead(photos, reduction), strict=True):
+            photo = _Photo(found, read, read.pixels, read.factor, read.error, readable=not read.error)
             photo.seconds["decode"] = read.seconds
             self._seconds["decode"] += read.seconds
             size = 0 if read.pixels is None else read.pixels.shape[0] * read.pixels.shape[1]
@@ -183,7 +210,9 @@ class Worker:
         try:
             with self._timed("detect", photos):
                 pixels = [photo.pixels for photo in photos if photo.pixels is not None]
-                return list(zip(photos, self._detector.detect(pixels, self._task.options.min_face), strict=True))
+                factors = [photo.factor for photo in photos if photo.pixels is not None]
+                found = self._detector.detect(pixels, self._task.options.min_face, factors)
+                return list(zip(photos, found, strict=True))
         except Exception as error:
             if len(photos) > 1:
                 return [found for photo in photos for found in self._detected([photo])]

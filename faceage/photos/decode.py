@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +76,44 @@ def fingerprint(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@dataclass(frozen=True)
+class Reduction:
+    """How much smaller a photo may be decoded: at most `factor` times, its longer side no less than `longest` pixels.
+
+    JPEG can be decoded 2, 4 or 8 times smaller in a fraction of the time, each pixel the mean of as many.
+    """
+
+    longest: int
+    factor: int = 8
+
+    def of(self, width: int, height: int) -> int:
+        """The factor, 1, 2, 4 or 8, for a photo of this size: one that divides both sides, so that no edge is moved."""
+        for factor in (8, 4, 2):
+            if (
+                factor <= self.factor
+                and max(width, height) >= factor * self.longest
+                and min(width, height) >= factor * MIN_SIDE
+                and width % factor == height % factor == 0
+            ):
+                return factor
+        return 1
+
+
+NOT_REDUCED = Reduction(longest=1, factor=1)
+
+
 def decode(content: bytes) -> np.ndarray:
     """Decode JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF into (h, w, 3) uint8, upright by its EXIF orientation.
 
     The first frame of an animation is taken, transparency is laid on white, 16-bit values are scaled to 8. Raises
     PhotoError for anything else.
     """
+    pixels, _ = decode_reduced(content, NOT_REDUCED)
+    return pixels
+
+
+def decode_reduced(content: bytes, reduction: Reduction) -> tuple[np.ndarray, int]:
+    """As `decode`, by a factor that `reduction` allows and the format can do smaller; answers (pixels, factor)."""
     try:
         with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
             width, height = image.size
@@ -88,8 +121,11 @@ def decode(content: bytes) -> np.ndarray:
                 raise PhotoError(_too_large(f"{width}×{height} pixels"))
             if min(width, height) < MIN_SIDE:
                 raise PhotoError(f"{width}×{height} pixels: too small to hold a face")
+            if (factor := reduction.of(width, height)) > 1 and hasattr(image, "draft"):
+                # Other formats than JPEG take no notice.
+                image.draft(None, (width // factor, height // factor))
             image.load()
-            return np.ascontiguousarray(_to_rgb(_upright(image)))
+            return np.ascontiguousarray(_to_rgb(_upright(image))), width // image.width
     except PhotoError:
         raise
     except Image.DecompressionBombError as error:

@@ -1,7 +1,8 @@
 """Photos are decoded in processes of their own: one that hangs, crashes or eats memory ends there and nowhere else.
 
-`python -m faceage.photos.decoders` is such a process. It is asked for one photo after the other on stdin and answers on
-stdout: the length of a JSON header (4 bytes), the header, and the pixels.
+`python -m faceage.photos.decoders` is such a process. It is asked for one photo after the other on stdin (the reduction
+that may be made and the length of the name, 4 bytes each, and the name) and answers on stdout: the length of a JSON
+header (4 bytes), the header, and the pixels.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 
 from faceage.errors import PhotoError
-from faceage.photos.decode import decode, fingerprint, read_photo
+from faceage.photos.decode import NOT_REDUCED, Reduction, decode_reduced, fingerprint, read_photo
 from faceage.photos.find import FoundPhoto
 
 SECONDS = 60.0
@@ -36,16 +37,19 @@ PIXELS_AHEAD = 100_000_000
 
 PHOTOS_AHEAD = 64
 
+_REQUEST = struct.Struct("<III")
+
 
 @dataclass(frozen=True)
 class ReadPhoto:
     """What reading a photo gave.
 
-    `pixels` (h, w, 3) uint8, or None and `error` says why; `input` the SHA-256 of its bytes, `size` how many they are
-    and `modified` when they changed, in ns; "" and 0 where it could not be read.
+    `pixels` (h, w, 3) uint8, `factor` times smaller than the photo, or None and `error` says why; `input` the SHA-256
+    of its bytes, `size` how many they are and `modified` when they changed, in ns; "" and 0 where it could not be read.
     """
 
     pixels: np.ndarray | None = None
+    factor: int = 1
     error: str = ""
     input: str = ""
     size: int = 0
@@ -54,15 +58,18 @@ class ReadPhoto:
 
 
 def read_ahead(
-    photos: Sequence[FoundPhoto], workers: int | None = None, seconds: float = SECONDS
+    photos: Sequence[FoundPhoto],
+    reduction: Reduction = NOT_REDUCED,
+    workers: int | None = None,
+    seconds: float = SECONDS,
 ) -> Iterator[ReadPhoto]:
     """What reading each of `photos` gives, in their order, while `workers` processes read on.
 
-    A photo that takes longer than `seconds` is one that cannot be read.
+    Photos may come as much smaller as `reduction` allows. One that takes longer than `seconds` cannot be read.
     """
     if workers is None:
         workers = max(1, min(8, (os.cpu_count() or 1) // 2))
-    ahead = _Ahead(photos, seconds)
+    ahead = _Ahead(photos, reduction, seconds)
     threads = [threading.Thread(target=ahead.work, daemon=True) for _ in range(min(workers, len(photos)))]
     for thread in threads:
         thread.start()
@@ -78,8 +85,9 @@ def read_ahead(
 class _Ahead:
     """The photos that have been read and not yet been asked for, and how far the threads may go on."""
 
-    def __init__(self, photos: Sequence[FoundPhoto], seconds: float) -> None:
+    def __init__(self, photos: Sequence[FoundPhoto], reduction: Reduction, seconds: float) -> None:
         self._photos = photos
+        self._reduction = reduction
         self._seconds = seconds
         self._change = threading.Condition()
         self._next = 0
@@ -96,7 +104,7 @@ class _Ahead:
         number = -1
         try:
             while (number := self._choose()) >= 0:
-                self._put(number, decoder.read(self._photos[number]))
+                self._put(number, decoder.read(self._photos[number], self._reduction))
         except BaseException as error:
             # No photo's fault: whoever asks for it next is told.
             self._put(max(number, 0), error)
@@ -155,14 +163,14 @@ class Decoder:
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
 
-    def read(self, photo: FoundPhoto) -> ReadPhoto:
+    def read(self, photo: FoundPhoto, reduction: Reduction = NOT_REDUCED) -> ReadPhoto:
         """Read and decode one photo; what is wrong with it is in the answer."""
         started = time.monotonic()
         if photo.problem:
             return ReadPhoto(error=photo.problem)
         process = self._process or self._start()
         try:
-            header, pixels = self._ask(process, photo.path, started + self._seconds)
+            header, pixels = self._ask(process, photo.path, reduction, started + self._seconds)
             return ReadPhoto(pixels, **header, seconds=time.monotonic() - started)
         except TimeoutError:
             said = f"not decoded within {self._seconds:g} seconds"
@@ -205,11 +213,13 @@ class Decoder:
         )
         return self._process
 
-    def _ask(self, process: subprocess.Popen[bytes], path: Path, until: float) -> tuple[dict[str, Any], Any]:
+    def _ask(
+        self, process: subprocess.Popen[bytes], path: Path, reduction: Reduction, until: float
+    ) -> tuple[dict[str, Any], Any]:
         assert process.stdin
         assert process.stdout
         name = os.fsencode(os.path.abspath(path))
-        process.stdin.write(struct.pack("<I", len(name)) + name)
+        process.stdin.write(_REQUEST.pack(reduction.longest, reduction.factor, len(name)) + name)
         (length,) = struct.unpack("<I", _receive(process.stdout, 4, until))
         header = json.loads(bytes(_receive(process.stdout, length, until)))
         height, width = header.pop("shape")
@@ -257,11 +267,12 @@ def _serve() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    while size := requests.read(4):
-        (length,) = struct.unpack("<I", size)
-        read = _read(Path(os.fsdecode(requests.read(length))))
+    while asked := requests.read(_REQUEST.size):
+        longest, factor, length = _REQUEST.unpack(asked)
+        read = _read(Path(os.fsdecode(requests.read(length))), Reduction(longest, factor))
         pixels = read.pixels
-        header = {"error": read.error, "input": read.input, "size": read.size, "modified": read.modified}
+        names = ("error", "factor", "input", "size", "modified")
+        header = {name: getattr(read, name) for name in names}
         header["shape"] = (0, 0) if pixels is None else pixels.shape[:2]
         text = json.dumps(header).encode()
         answers.write(struct.pack("<I", len(text)) + text)
@@ -270,13 +281,14 @@ def _serve() -> None:
         answers.flush()
 
 
-def _read(path: Path) -> ReadPhoto:
+def _read(path: Path, reduction: Reduction) -> ReadPhoto:
     found: dict[str, Any] = {}
     try:
         content = read_photo(path)
         found["size"], found["modified"] = stamp(path)
         found["input"] = fingerprint(content)
-        return ReadPhoto(decode(content), **found)
+        pixels, factor = decode_reduced(content, reduction)
+        return ReadPhoto(pixels, factor, **found)
     except PhotoError as error:
         return ReadPhoto(error=str(error), **found)
     except MemoryError:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from faceage.photos.decode import Reduction
+
 SMALLEST_FACE_ON_CANVAS = 20
 """Pixels. mtcnn 1.0 loses faces at other values (it counts pyramid levels from the whole image): scale the canvas."""
 
@@ -54,10 +56,18 @@ class Letterbox:
         side = next((side for side in CANVAS_SIDES if side >= needed), CANVAS_SIDES[-1])
         return cls(side, scale)
 
-    def draw(self, photo: np.ndarray) -> np.ndarray:
-        """(h, w, 3) uint8 photo → (side, side, 3) uint8 canvas, black where there is no photo."""
+    @staticmethod
+    def reduction(min_face: int | None = None) -> Reduction:
+        """How much smaller a photo may be decoded and still fills its canvas."""
+        if min_face is None:
+            return Reduction(DEFAULT_CANVAS)
+        return Reduction(DEFAULT_CANVAS // 2, max(1, min_face // SMALLEST_FACE_ON_CANVAS))
+
+    def draw(self, photo: np.ndarray, factor: int = 1) -> np.ndarray:
+        """(h, w, 3) uint8 photo, decoded `factor` times smaller → (side, side, 3) uint8 canvas, black beside it."""
         height, width = photo.shape[:2]
-        size = (max(1, min(self.side, round(width * self.scale))), max(1, min(self.side, round(height * self.scale))))
+        scale = self.scale * factor
+        size = (max(1, min(self.side, round(width * scale))), max(1, min(self.side, round(height * scale))))
         canvas = np.zeros((self.side, self.side, 3), np.uint8)
         if size == (width, height):
             canvas[:height, :width] = photo
@@ -80,23 +90,30 @@ class Detector:
             # Called eagerly, as the package does, each layer is dispatched from Python for every pyramid level.
             stage._model = tf.function(stage._model, input_signature=signature)
 
-    def detect(self, photos: Sequence[np.ndarray], min_face: int | None = None) -> list[list[Detection]]:
+    def detect(
+        self, photos: Sequence[np.ndarray], min_face: int | None = None, factors: Sequence[int] | None = None
+    ) -> list[list[Detection]]:
         """Faces of each photo, the most prominent (largest) first.
 
-        `photos` are (h, w, 3) uint8 of any sizes; `min_face` is the smallest face width to report, in photo pixels
-        (None: whatever is found at the default canvas).
+        `photos` are (h, w, 3) uint8 of any sizes, each decoded so many times smaller as `factors` says; all that is
+        asked and answered is in pixels of the photos themselves. `min_face` is the smallest face width to report (None:
+        whatever is found at the default canvas).
         """
         found: list[list[Detection]] = [[] for _ in photos]
-        boxes = [Letterbox.for_photo(photo.shape[1], photo.shape[0], min_face) for photo in photos]
+        factors = factors or [1] * len(photos)
+        sizes = [
+            (photo.shape[0] * factor, photo.shape[1] * factor) for photo, factor in zip(photos, factors, strict=True)
+        ]
+        boxes = [Letterbox.for_photo(width, height, min_face) for height, width in sizes]
         for side in sorted({box.side for box in boxes}):
             members = [i for i, box in enumerate(boxes) if box.side == side]
             batch = max(1, _CANVAS_PIXELS_PER_BATCH // side**2)
             for start in range(0, len(members), batch):
                 chosen = members[start : start + batch]
-                rows = self._rows([boxes[i].draw(photos[i]) for i in chosen])
+                rows = self._rows([boxes[i].draw(photos[i], factors[i]) for i in chosen])
                 for row in rows:
                     i = chosen[int(row[0])]
-                    detection = _from_row(row, boxes[i].scale, photos[i].shape[:2])
+                    detection = _from_row(row, boxes[i].scale, sizes[i])
                     if detection is not None and detection.box[2] >= (min_face or 0):
                         found[i].append(detection)
         for faces in found:
@@ -105,7 +122,19 @@ class Detector:
 
     def _rows(self, canvases: list[np.ndarray]) -> np.ndarray:
         """(n, 16): canvas index, x1, y1, x2, y2, confidence, five x, five y."""
-        return self._mtcnn.detect_faces(canvases, output_type="numpy", box_format="xyxy", postprocess=False)
+        import tensorflow as tf
+
+        # As the package's `detect_faces` does, which leaves them in NumPy: each of some 40 operations then copies them.
+        images = (tf.cast(np.stack(canvases), tf.float32) - 127.5) / 128
+        shapes = np.array([canvas.shape for canvas in canvases])
+        rows: np.ndarray | None = None
+        try:
+            for stage in self._mtcnn.stages:
+                rows = stage(bboxes_batch=rows, images_normalized=images, images_oshapes=shapes)
+        except tf.errors.InvalidArgumentError:
+            # What a stage says to no candidates from the one before it.
+            rows = None
+        return np.empty((0, 16)) if rows is None else rows
 
 
 def most_central(faces: Sequence[Detection], photo: np.ndarray) -> Detection:

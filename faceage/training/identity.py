@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from faceage.ages import AGE_CLASSES, one_hot
+from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
 from faceage.backend import gradients
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.verification import pair_distances
@@ -43,7 +43,8 @@ class IdentityOptions(AdversarialOptions):
     `adversarial` D's word on aged and on sampled faces; `latent` how far the first two moments of E's z in a batch are
     from N(0, 1)'s; `aged_age` and `sampled_age` the age estimator's cross-entropy on aged and on sampled faces; `tone`
     how far each colour's mean and contrast in the aged face are from the photo's. Without that last one, paler and
-    darker pictures are the cheapest way to look younger or older to the estimator.
+    darker pictures are the cheapest way to look younger or older to the estimator. Faces are aged by a random strength
+    from 1 to `strength` (`ages.towards`), since people will be: what G makes of such ages is otherwise nobody's doing.
     A recogniser that is less accurate than `min_accuracy` on people it does not know is not looked through.
     """
 
@@ -58,6 +59,7 @@ class IdentityOptions(AdversarialOptions):
     aged_age: float = 0.15
     sampled_age: float = 0.1
     tone: float = 1.0
+    strength: float = STRENGTH
     min_accuracy: float = MIN_ACCURACY
 
 
@@ -229,8 +231,10 @@ class IdentityTraining(AdversarialStage):
         weights: Any = self.options
         latents = self.encoder(faces, training=False)
         random = keras.random.normal(ops.shape(latents), seed=self.random)
+        strength = keras.random.uniform((ops.shape(ages)[0], 1), 1.0, weights.strength, seed=self.random)
+        asked = ages + strength * (other_ages - ages)
         drawn = self.generator(
-            [ops.concatenate([latents, latents, random]), ops.concatenate([ages, other_ages, ages])], training=False
+            [ops.concatenate([latents, latents, random]), ops.concatenate([ages, asked, ages])], training=False
         )
         same, aged, sampled = ops.split(drawn, 3)
         face_view, same_view, aged_view, sampled_view = self._views(faces, same, aged, sampled)
