@@ -17,7 +17,7 @@ from faceage.batch.plan import (
     check_out,
     choose_photos,
     grid_path,
-    make_plan,
+    left_of,
     open_out,
     shard_folder,
 )
@@ -32,6 +32,11 @@ DEFAULT = BatchOptions()
 GONE = "gone"
 """In place of a status: nothing could be read of the photo at all."""
 FACES = {"a.jpg": 1, "b.jpg": 2, "sub/c.jpg": 0}
+
+
+def make_plan(places: list[Path], out: Path, *rest) -> Plan:
+    """What a run begins with: which photos there are, and what is left of them."""
+    return left_of(choose_photos(places, out), out, *rest)
 
 
 @pytest.fixture

@@ -86,16 +86,6 @@ class Again:
 NOTHING_AGAIN = Again()
 
 
-def make_plan(
-    places: Sequence[Path], out: Path, options: BatchOptions, weights: str, again: Again = NOTHING_AGAIN
-) -> Plan:
-    """Find the photos and subtract what an earlier run with the same settings has done. Writes nothing.
-
-    Raises UsageError for anything that would make the whole run fail or harm its input.
-    """
-    return left_of(choose_photos(places, out), out, options, weights, again)
-
-
 def choose_photos(places: Sequence[Path], out: Path, shard: tuple[int, int] = (1, 1)) -> list[FoundPhoto]:
     """The photos in `places`, or those that fall to the first number of the second in `shard`.
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, STRENGTH, one_hot, towards
+from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
+from faceage.latents.draw import draw_people
 from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
-from faceage.networks.predict import draw
 from faceage.weights import Model
 
 LATENTS = {"initial": "none", "pixel-wise": "pixel", "identity-preserving": "identity"}
@@ -30,14 +30,10 @@ def find_latents(
 
 def rebuilt(model: Model, latents: Latents) -> np.ndarray:
     """(n, 64, 64, 3) uint8: the people at their own ages."""
-    return draw(model.person_generator, latents.latent, latents.age, latents.offset.astype(np.float32))
+    return draw_people(model.person_generator, latents, [], STRENGTH)[:, 0]
 
 
 def aged(model: Model, latents: Latents, strength: float = STRENGTH) -> np.ndarray:
     """(n, 6, 64, 64, 3) uint8: the people in every class."""
-    offset = latents.offset.astype(np.float32)
-    drawn = [
-        draw(model.person_generator, latents.latent, towards(latents.age, asked, strength), offset)
-        for asked in one_hot(range(len(AGE_CLASSES)))
-    ]
-    return np.stack(drawn, axis=1)
+    every = list(one_hot(range(len(AGE_CLASSES))))
+    return draw_people(model.person_generator, latents, every, strength)[:, 1:]

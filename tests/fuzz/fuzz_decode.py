@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["PIL", "faceage"]):
     from faceage.errors import PhotoError
     from faceage.photos import decode as module
     from faceage.photos.align import align, face_transform
-    from faceage.photos.decode import MIN_SIDE, decode
+    from faceage.photos.decode import MIN_SIDE, Reduction, decode, decode_reduced
 
 import numpy as np
 
@@ -35,6 +35,9 @@ def one_input(content: bytes) -> None:
     assert channels == 3
     assert min(height, width) >= MIN_SIDE
     assert height * width <= module.MAX_PIXELS
+    reduced, factor = decode_reduced(content, Reduction(longest=1))
+    assert reduced.dtype == np.uint8
+    assert reduced.shape == (height // factor, width // factor, 3)
     # Landmarks of a face of any size and place, and on the photo, as the detector has them.
     random = np.random.default_rng(len(content))
     landmarks = random.random((5, 2)) * random.uniform(1, 200) + random.random(2) * (width, height)
