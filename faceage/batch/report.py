@@ -37,9 +37,6 @@ from faceage.outputs.report import (
 from faceage.photos.find import printable
 
 REPORT, PICTURES = "report.html", "report"
-MOST_FACES = 10_000
-"""Faces in the gallery, unless told otherwise: what a browser shows with ease, and a minute's work."""
-
 _MOST_FAILURES = 10_000
 _SHEETS_AT_ONCE = 8
 _GREY = 128
@@ -49,17 +46,17 @@ _PACKAGES = ("faceage", "keras", "tensorflow", "torch", "mtcnn", "numpy", "pillo
 
 def write_report(
     out: Path,
+    most: int,
     model: tuple[str, str] = ("", ""),
-    most: int = MOST_FACES,
     inline_bytes: int = INLINE_BYTES,
     progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> Path:
     """Write the report of the batch in the folder `out`, which may still be running; the page's path.
 
-    `model` is the fingerprint and the name of a model that may be the one that was used. At most `most` faces are
-    shown, evenly chosen from all; of their pictures at most `inline_bytes` lie in the page itself, or else all of them
-    beside it. `progress` is told how many of how many faces are there. Raises UsageError where there is no batch in
-    `out`, or nothing can be written.
+    At most `most` faces are shown, evenly chosen from all; their pictures lie in the page if they take `inline_bytes`
+    there or less, beside it otherwise. `model` is the fingerprint and the name of a model that may be the one that was
+    used. `progress` is told how many of how many faces are there. Raises UsageError where there is no batch in `out`,
+    or it cannot be written to.
     """
     if not (out / MANIFEST).is_file() or not (out / LATENTS).is_file():
         raise UsageError(f"there is no batch in {out}", "name the --out of 'faceage batch'; shards have to be merged")
@@ -198,7 +195,8 @@ def _sum_seconds(rows: Iterable[PhotoOutcome]) -> dict[str, float]:
 def _describe(options: Mapping[str, Any], weights: str, model: tuple[str, str]) -> dict[str, str]:
     """What decided how the faces came out, in words."""
     fingerprint, name = model
-    said = {"model": name if fingerprint == weights else "not the one at hand", "weights": weights}
+    said = {"model": name} if fingerprint == weights else {}
+    said["weights"] = weights
     flat = {**options, **options["optimiser"]}
     del flat["optimiser"]
     for option, value in flat.items():

@@ -8,46 +8,49 @@ import typer
 from faceage.cli.console import bars, err
 from faceage.cli.options import Quiet, Weights
 
+_MOST_FACES = 10_000
+"""What a browser shows with ease, and a minute's work."""
+
 
 def report(
-    results: Annotated[Path, typer.Argument(metavar="OUT", help="The --out of a batch.", show_default=False)],
+    results: Annotated[Path, typer.Argument(metavar="DIR", help="The --out of a batch.", show_default=False)],
     faces: Annotated[
-        int, typer.Option(min=1, help="Faces to show at most; of more, as many are chosen evenly.")
-    ] = 10_000,
+        int, typer.Option(metavar="N", min=1, help="Faces to show; where there are more, N of them evenly chosen.")
+    ] = _MOST_FACES,
     weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write OUT/report.html: every face with a slider from young to old, filters, failures, settings and times.
+    """Write DIR/report.html: a slider from young to old for every face, filters, every failure, settings and times.
 
     faceage report aged
 
-    Open it in any browser; it asks no network. Where the pictures are many, they lie in OUT/report: move both together.
+    Any browser opens it, without network. Where the pictures are too many for it, they lie in DIR/report: move both.
+    It may be written while the batch is still at work, and is then about what is finished.
     """
+    make_report(results, find_used(weights), quiet, faces)
+
+
+def find_used(weights: Path | None) -> Path | None:
+    """The model folder that a report may name: there need be none unless one is asked for."""
     from faceage.errors import WeightsError
     from faceage.weights import find_model
 
     try:
-        model = find_model(weights)
+        return find_model(weights)
     except WeightsError:
-        # It is only named.
         if weights is not None:
             raise
-        model = None
-    make_report(results, model, quiet, faces)
+        return None
 
 
-def make_report(results: Path, model: Path | None, quiet: bool, faces: int | None = None) -> None:
-    """Write the report of the batch in `results`, done with `model` perhaps, and say where it is."""
-    from faceage.batch.report import MOST_FACES, write_report
+def make_report(results: Path, model: Path | None, quiet: bool, faces: int = _MOST_FACES) -> None:
+    """Write the report of the batch in `results`, which names `model` where it is the one that was used."""
+    from faceage.batch.report import write_report
     from faceage.weights import fingerprint, read_card
 
-    used = ("", "")
-    if model is not None:
-        card = read_card(model)
-        used = fingerprint(card), card.get("name", model.name)
+    card = None if model is None else read_card(model)
+    used = (fingerprint(card), card.get("name", model.name)) if card and model else ("", "")
     with bars(quiet) as shown:
-        path = write_report(
-            results, used, faces or MOST_FACES, progress=lambda done, total: shown("report", done, total)
-        )
+        page = write_report(results, faces, used, progress=lambda done, total: shown("report", done, total))
     if not quiet:
-        err.print(f"report → {path}", markup=False)
+        err.print(f"report → {page}", markup=False)

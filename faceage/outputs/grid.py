@@ -58,9 +58,7 @@ def cut_person(grid: Image.Image, ages: int) -> np.ndarray:
     if rest or side < FACE_SIZE or side % FACE_SIZE or grid.height != side + 2 * _GAP + _LABEL_HEIGHT:
         raise ValueError(f"a picture of {grid.width}×{grid.height} is no grid of {ages} ages")
     picture, top = grid.convert("RGB"), _GAP + _LABEL_HEIGHT
-    faces = np.empty((columns, FACE_SIZE, FACE_SIZE, 3), np.uint8)
-    for column in range(columns):
-        left = _GAP + column * (side + _GAP)
-        box = (left, top, left + side, top + side)
-        faces[column] = picture.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.LANCZOS, box)
-    return faces
+    lefts = [_GAP + column * (side + _GAP) for column in range(columns)]
+    boxes = [(left, top, left + side, top + side) for left in lefts]
+    size, lanczos = (FACE_SIZE, FACE_SIZE), Image.Resampling.LANCZOS
+    return np.stack([np.asarray(picture.resize(size, lanczos, box)) for box in boxes])

@@ -21,28 +21,30 @@ function number(count) {
 // Pages of a list: what is drawn stays small, however long the list is.
 
 class Pages {
-  constructor(nav, size, draw) {
+  constructor(section, size, draw) {
+    this.section = section;
     this.size = size;
     this.draw = draw;
     this.items = [];
     this.page = 0;
-    this.nav = nav;
-    this.previous = this.button("Previous", () => this.turn(this.page - 1));
-    this.next = this.button("Next", () => this.turn(this.page + 1));
-    this.field = document.createElement("input");
-    this.field.type = "number";
-    this.field.min = 1;
-    this.field.setAttribute("aria-label", "Page");
-    this.field.addEventListener("change", () => this.turn(Math.round(this.field.value) - 1));
-    this.last = document.createElement("span");
+    this.controls = Array.from(section.querySelectorAll(".pages"), (nav) => this.fill(nav));
   }
 
-  button(text, act) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = text;
-    button.addEventListener("click", act);
-    return button;
+  fill(nav) {
+    const previous = nav.appendChild(document.createElement("button"));
+    const field = nav.appendChild(document.createElement("input"));
+    const last = nav.appendChild(document.createElement("span"));
+    const next = nav.appendChild(document.createElement("button"));
+    previous.type = next.type = "button";
+    previous.textContent = "Previous";
+    next.textContent = "Next";
+    field.type = "number";
+    field.min = 1;
+    field.setAttribute("aria-label", "Page");
+    previous.addEventListener("click", () => this.turn(this.page - 1, "previous"));
+    next.addEventListener("click", () => this.turn(this.page + 1, "next"));
+    field.addEventListener("change", () => this.turn(Math.round(field.value) - 1, "field"));
+    return { nav, previous, field, last, next };
   }
 
   show(items) {
@@ -51,25 +53,29 @@ class Pages {
     this.update();
   }
 
-  turn(page) {
+  // Goes on where the page begins, with the same control.
+  turn(page, control) {
     this.page = page;
     this.update();
-    const section = this.nav.closest("section");
-    section.focus({ preventScroll: true });
-    section.querySelector("[role=status]").scrollIntoView({ block: "center" });
+    const above = this.controls[0];
+    const used = above[control].disabled ? above.field : above[control];
+    used.focus({ preventScroll: true });
+    above.nav.scrollIntoView({ block: "nearest" });
   }
 
   update() {
-    const pages = Math.ceil(this.items.length / this.size);
-    this.page = Math.min(Math.max(this.page || 0, 0), Math.max(pages - 1, 0));
+    const pages = Math.max(Math.ceil(this.items.length / this.size), 1);
+    this.page = Math.min(Math.max(this.page || 0, 0), pages - 1);
     const start = this.page * this.size;
     this.draw(this.items.slice(start, start + this.size), start);
-    this.nav.replaceChildren(...(pages > 1 ? [this.previous, this.field, this.last, this.next] : []));
-    this.field.value = this.page + 1;
-    this.field.max = pages;
-    this.last.textContent = `of ${number(pages)}`;
-    this.previous.disabled = this.page === 0;
-    this.next.disabled = this.page >= pages - 1;
+    for (const { nav, previous, field, last, next } of this.controls) {
+      nav.hidden = pages < 2;
+      field.value = this.page + 1;
+      field.max = pages;
+      last.textContent = `of ${number(pages)}`;
+      previous.disabled = this.page === 0;
+      next.disabled = this.page === pages - 1;
+    }
   }
 }
 
@@ -98,13 +104,7 @@ const cards = new Map(); // of the page that is shown, by face
 function makeCard(face) {
   const card = element("card").content.cloneNode(true).firstElementChild;
   const title = data.names[face] + (data.numbers[face] ? ` · face ${data.numbers[face]}` : "");
-  let heading = card.querySelector("h3");
-  if (data.grids[face]) {
-    heading = heading.appendChild(document.createElement("a"));
-    heading.href = data.grids[face];
-  }
-  heading.textContent = title;
-  card.querySelector("h3").title = title;
+  fillHeading(card.querySelector("h3"), title, data.grids[face]);
   const sheet = Math.floor(face / data.facesASheet);
   for (const picture of card.querySelectorAll(".face")) {
     picture.style.backgroundImage = `url("${sheetUrl(sheet)}")`;
@@ -113,6 +113,7 @@ function makeCard(face) {
   }
   const slider = card.querySelector("input");
   slider.max = oldest;
+  slider.style.setProperty("--ticks", oldest);
   slider.disabled = !data.grids[face] || oldest < 1;
   slider.setAttribute("aria-label", `Age of ${title}`);
   slider.addEventListener("input", () => {
@@ -123,6 +124,19 @@ function makeCard(face) {
   fillDistance(card, data.before[face], data.after[face]);
   update(face, card);
   return card;
+}
+
+function fillHeading(heading, title, grid) {
+  const whole = heading.appendChild(document.createElement(grid ? "a" : "span"));
+  if (grid) whole.href = grid;
+  whole.title = title;
+  // Where there is no room, the folder is cut, and not what tells photos apart.
+  const split = title.lastIndexOf("/") + 1;
+  for (const [kind, text] of [["folder", title.slice(0, split)], ["file", title.slice(split)]]) {
+    const part = whole.appendChild(document.createElement("span"));
+    part.className = kind;
+    part.textContent = text;
+  }
 }
 
 function fillDistance(card, before, after) {
@@ -153,7 +167,7 @@ function update(face, card) {
   slider.setAttribute("aria-valuetext", age);
 }
 
-const facePages = new Pages(element("pages"), FACES_A_PAGE, (faces, start) => {
+const facePages = new Pages(element("faces"), FACES_A_PAGE, (faces, start) => {
   cards.clear();
   for (const face of faces) cards.set(face, makeCard(face));
   gallery.replaceChildren(...cards.values());
@@ -164,7 +178,7 @@ const facePages = new Pages(element("pages"), FACES_A_PAGE, (faces, start) => {
 
 // Photos without a face
 
-const failurePages = new Pages(element("failure-pages"), FAILURES_A_PAGE, (failures, start) => {
+const failurePages = new Pages(element("failures"), FAILURES_A_PAGE, (failures, start) => {
   const rows = failures.map((failure) => {
     const row = document.createElement("tr");
     const name = row.appendChild(document.createElement("th"));
@@ -246,6 +260,7 @@ function setEverybody(age) {
 }
 
 everybody.max = oldest;
+everybody.style.setProperty("--ticks", oldest);
 everybody.disabled = oldest < 1;
 everybody.addEventListener("input", () => setEverybody(Number(everybody.value)));
 
