@@ -70,11 +70,11 @@ def write_report(
         with ThreadPoolExecutor() as pool:
             chosen = faces.choose(_finished(out, photos))
             while rows := list(islice(chosen, _SHEETS_AT_ONCE * FACES_A_SHEET)):
-                drawn = list(pool.map(pictures, rows))
+                drawn, grids = zip(*pool.map(pictures, rows), strict=True)
                 starts = range(0, len(rows), FACES_A_SHEET)
                 for sheet in pool.map(face_sheet, [np.stack(drawn[at : at + FACES_A_SHEET]) for at in starts]):
                     sheets.add(sheet)
-                shown += [_shown(out, row, photos[row.source].faces) for row in rows]
+                shown += [_shown(row, grid, photos[row.source].faces) for row, grid in zip(rows, grids, strict=True)]
                 progress(len(shown), min(faces.total, most))
         contents = Contents(
             title=printable(PurePath(out.resolve().name)),
@@ -126,7 +126,10 @@ class _AllFaces:
 
 
 class _Pictures:
-    """Gives (2 + ages, 64, 64, 3) uint8 for a row: aligned, rebuilt, and `ages` from young to old."""
+    """Gives (2 + ages, 64, 64, 3) uint8 for a row: aligned, rebuilt, and `ages` from young to old; and the grid's URL.
+
+    Where the grid is gone, all but the first are grey, and there is no URL.
+    """
 
     def __init__(self, out: Path, targets: list[int]) -> None:
         """`targets` are the classes in the grids, which may be in any order, or there twice."""
@@ -136,17 +139,19 @@ class _Pictures:
         self.ages = [AGE_CLASSES[target] for target in wanted]
         self._columns = [1, *(2 + columns)]
 
-    def __call__(self, row: FaceRow) -> np.ndarray:
+    def __call__(self, row: FaceRow) -> tuple[np.ndarray, str]:
         faces = np.full((2 + len(self.ages), *row.aligned.shape), _GREY, np.uint8)
         faces[0] = row.aligned
-        if path := _find_grid(self._out, row):
-            try:
-                with Image.open(path) as grid:
-                    faces[1:] = cut_person(grid, self._targets)[self._columns]
-            except (OSError, ValueError, Image.DecompressionBombError):
-                # Somebody has put something else there: the photo's own face is shown all the same.
-                pass
-        return faces
+        path = _find_grid(self._out, row)
+        if path is None:
+            return faces, ""
+        try:
+            with Image.open(path) as grid:
+                faces[1:] = cut_person(grid, self._targets)[self._columns]
+        except (OSError, ValueError, Image.DecompressionBombError):
+            # Somebody has put something else there, or cut it off.
+            return faces, ""
+        return faces, quote(os.fsencode(path.relative_to(self._out).as_posix()))
 
 
 def _find_grid(out: Path, row: FaceRow) -> Path | None:
@@ -166,13 +171,12 @@ def _unescaped(name: str) -> str:
     return os.fsdecode(re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes([int(found[1], 16)]), name.encode()))
 
 
-def _shown(out: Path, row: FaceRow, faces: int) -> ShownFace:
-    grid = _find_grid(out, row)
+def _shown(row: FaceRow, grid: str, faces: int) -> ShownFace:
     before, after = row.identity_distance.tolist()
     return ShownFace(
         name=row.source,
         number=int(row.face) + 1 if faces > 1 else 0,
-        grid=quote(os.fsencode(grid.relative_to(out).as_posix())) if grid else "",
+        grid=grid,
         age=int(row.age.argmax()),
         before=before,
         after=after,

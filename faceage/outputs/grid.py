@@ -60,5 +60,6 @@ def cut_person(grid: Image.Image, ages: int) -> np.ndarray:
     picture, top = grid.convert("RGB"), _GAP + _LABEL_HEIGHT
     lefts = [_GAP + column * (side + _GAP) for column in range(columns)]
     boxes = [(left, top, left + side, top + side) for left in lefts]
-    size, lanczos = (FACE_SIZE, FACE_SIZE), Image.Resampling.LANCZOS
-    return np.stack([np.asarray(picture.resize(size, lanczos, box)) for box in boxes])
+    # Cut before made small, or else what is around would shine in.
+    cells = [picture.crop(box).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BOX) for box in boxes]
+    return np.stack([np.asarray(cell) for cell in cells])

@@ -104,7 +104,7 @@ const cards = new Map(); // of the page that is shown, by face
 function makeCard(face) {
   const card = element("card").content.cloneNode(true).firstElementChild;
   const title = data.names[face] + (data.numbers[face] ? ` · face ${data.numbers[face]}` : "");
-  fillHeading(card.querySelector("h3"), title, data.grids[face]);
+  fillHeading(card.querySelector("h3"), face);
   const sheet = Math.floor(face / data.facesASheet);
   for (const picture of card.querySelectorAll(".face")) {
     picture.style.backgroundImage = `url("${sheetUrl(sheet)}")`;
@@ -126,13 +126,15 @@ function makeCard(face) {
   return card;
 }
 
-function fillHeading(heading, title, grid) {
+function fillHeading(heading, face) {
+  const [name, grid] = [data.names[face], data.grids[face]];
   const whole = heading.appendChild(document.createElement(grid ? "a" : "span"));
   if (grid) whole.href = grid;
-  whole.title = title;
-  // Where there is no room, the folder is cut, and not what tells photos apart.
-  const split = title.lastIndexOf("/") + 1;
-  for (const [kind, text] of [["folder", title.slice(0, split)], ["file", title.slice(split)]]) {
+  whole.title = name;
+  // Where there is no room, the folder is cut first, and not what tells faces apart.
+  const split = name.lastIndexOf("/") + 1;
+  const number = data.numbers[face] ? ` · face ${data.numbers[face]}` : "";
+  for (const [kind, text] of [["folder", name.slice(0, split)], ["file", name.slice(split)], ["number", number]]) {
     const part = whole.appendChild(document.createElement("span"));
     part.className = kind;
     part.textContent = text;
