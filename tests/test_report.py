@@ -203,9 +203,13 @@ def test_pictures_of_an_earlier_page_go(some, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(some, out)
     before = set(report(out, inline_bytes=0).sheets)
+    # And what one that was killed left behind.
+    for left in (out / ".77.partial.html", out / "report" / ".77.partial.jpg"):
+        left.write_bytes(b"half")
     after = set(report(out, most=75, inline_bytes=0).sheets)
     assert not before & after
     assert {f"report/{path.name}" for path in (out / "report").iterdir()} == after
+    assert not list(out.rglob("*.partial*"))
 
 
 def test_of_very_many_faces_some_are_shown_evenly(some):

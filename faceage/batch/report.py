@@ -21,7 +21,7 @@ from faceage.ages import AGE_CLASSES
 from faceage.batch.manifest import OK, STATUSES, PhotoOutcome, read_manifest
 from faceage.batch.plan import LATENTS, MANIFEST, grid_path
 from faceage.errors import UsageError
-from faceage.images import write_text
+from faceage.images import remove_partials, write_text
 from faceage.latents.store import FaceRow, read_settings, row_blocks
 from faceage.outputs.grid import cut_person
 from faceage.outputs.report import (
@@ -67,6 +67,7 @@ def write_report(
     sheets = Sheets(out / PICTURES, inline_bytes)
     shown: list[ShownFace] = []
     try:
+        _remove_partials(out)
         with ThreadPoolExecutor() as pool:
             chosen = faces.choose(_finished(out, photos))
             while rows := list(islice(chosen, _SHEETS_AT_ONCE * FACES_A_SHEET)):
@@ -99,6 +100,13 @@ def write_report(
             f"cannot write the report to {out}: {error.strerror or error}", "free some space; the faces are all there"
         ) from error
     return out / REPORT
+
+
+def _remove_partials(out: Path) -> None:
+    """Remove what a report that was killed left half-written."""
+    remove_partials(out / PICTURES)
+    for partial in out.glob(".*.partial.html"):
+        partial.unlink()
 
 
 def _finished(out: Path, photos: Mapping[str, PhotoOutcome]) -> Iterator[FaceRow]:
