@@ -127,7 +127,7 @@ def test_a_page_says_what_the_run_did(some):
     }
     for text in (
         "photos 152 faces 150 no face 1 unreadable 1 failed 1",
-        "identity distance, median 0.80 → 0.50",
+        "identity distance, median 0.80 → to 0.50",
         "model the-model",
         f"weights {WEIGHTS}",
         "objective identity",
@@ -317,7 +317,7 @@ def test_a_distance_that_is_no_number_is_left_out(batch):
     batch.add("b.jpg")
     page = report(batch.write())
     assert page.data["before"] == [None, 0.504]
-    assert "identity distance, median 0.50 → 0.20" in page.said
+    assert "identity distance, median 0.50 → to 0.20" in page.said
 
 
 def test_a_run_without_a_face_has_a_page(batch):

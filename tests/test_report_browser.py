@@ -199,6 +199,7 @@ def test_filters(visit, written):
     page.get_by_label("Photo's name").fill("two")
     assert names(page) == ["two.jpg · face 1", "two.jpg · face 2"]
     assert_seen(page, 1, "photo", 149, 0)
+    assert page.locator(".photo").nth(1).get_attribute("aria-label") == "two.jpg · face 2, photo"
 
 
 @pytest.mark.parametrize(

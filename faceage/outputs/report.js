@@ -101,9 +101,16 @@ function blob(base64) {
 const gallery = element("gallery");
 const cards = new Map(); // of the page that is shown, by face
 
+function title(face) {
+  return data.names[face] + numbered(face);
+}
+
+function numbered(face) {
+  return data.numbers[face] ? ` · face ${data.numbers[face]}` : "";
+}
+
 function makeCard(face) {
   const card = element("card").content.cloneNode(true).firstElementChild;
-  const title = data.names[face] + (data.numbers[face] ? ` · face ${data.numbers[face]}` : "");
   fillHeading(card.querySelector("h3"), face);
   const sheet = Math.floor(face / data.facesASheet);
   for (const picture of card.querySelectorAll(".face")) {
@@ -115,7 +122,7 @@ function makeCard(face) {
   slider.max = oldest;
   slider.style.setProperty("--ticks", oldest);
   slider.disabled = !data.grids[face] || oldest < 1;
-  slider.setAttribute("aria-label", `Age of ${title}`);
+  slider.setAttribute("aria-label", `Age of ${title(face)}`);
   slider.addEventListener("input", () => {
     chosen[face] = slider.value;
     update(face, card);
@@ -133,8 +140,7 @@ function fillHeading(heading, face) {
   whole.title = name;
   // Where there is no room, the folder is cut first, and not what tells faces apart.
   const split = name.lastIndexOf("/") + 1;
-  const number = data.numbers[face] ? ` · face ${data.numbers[face]}` : "";
-  for (const [kind, text] of [["folder", name.slice(0, split)], ["file", name.slice(split)], ["number", number]]) {
+  for (const [kind, text] of [["folder", name.slice(0, split)], ["file", name.slice(split)], ["number", numbered(face)]]) {
     const part = whole.appendChild(document.createElement("span"));
     part.className = kind;
     part.textContent = text;
@@ -154,7 +160,7 @@ function fillDistance(card, before, after) {
 
 // Moves the sheet behind the two windows of a card.
 function update(face, card) {
-  const name = data.names[face];
+  const name = title(face);
   const age = data.ages[chosen[face]];
   const beside = Number(element("beside").value);
   const [photo, aged] = card.querySelectorAll(".face");
