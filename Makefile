@@ -22,7 +22,7 @@ demo: $(READY) ## age the example faces with the shipped weights, into aged/
 	$(BIN)/python examples/astronaut.py aged/photos
 	cp examples/*.jpg aged/photos/
 	$(BIN)/faceage batch aged/photos --out aged/faces
-	@echo "one grid per face in aged/faces/grids, the latents in aged/faces/latents.h5"
+	@echo "look at aged/faces/report.html; one grid per face in aged/faces/grids, the latents in aged/faces/latents.h5"
 
 test: $(READY) ## the tests: under ten minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'

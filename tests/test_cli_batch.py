@@ -116,6 +116,15 @@ def test_an_aligned_face_is_as_sharp_as_the_photo_gives(bad_run, name):
         assert np.abs(aligned.astype(int) - expected).mean() < 2
 
 
+def test_it_ends_with_a_report(bad_run):
+    result, out = bad_run
+    assert f"report → {out / 'report.html'}" in result.stderr
+    text = (out / "report.html").read_text()
+    for said in ("sub/good.jpg", "coffee.png", "no face was found", "utkface-64", "data:image/jpeg;base64,"):
+        assert said in text
+    assert str(out.parent) not in text
+
+
 def test_the_same_command_again_does_only_what_is_left(bad_run, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(bad_run[1], out)
@@ -273,7 +282,9 @@ def test_photos_done_with_other_options_are_done_again_and_that_is_said(tmp_path
     portrait.save(tmp_path / "a.jpg")
     arguments = ("batch", tmp_path / "a.jpg", "--out", tmp_path / "out", "--objective", "none")
     assert faceage(*arguments).returncode == 0
-    result = faceage(*arguments, "--scale", "1")
+    (tmp_path / "out" / "report.html").unlink()
+    result = faceage(*arguments, "--scale", "1", "--no-report")
+    assert not (tmp_path / "out" / "report.html").exists()
     assert "1 photos were done with other options or weights" in result.stderr
     assert Image.open(tmp_path / "out" / "grids" / "a.jpg_0.png").width < 8 * 2 * 64
 

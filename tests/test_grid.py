@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from faceage.ages import AGE_CLASSES
-from faceage.outputs.grid import draw_grid
+from faceage.outputs.grid import cut_person, draw_grid, person_grid
 
 
 def faces(rows: int, columns: int, height: int = 64, width: int = 64) -> np.ndarray:
@@ -74,3 +75,26 @@ def test_as_many_labels_as_columns(labels):
         draw_grid(faces(1, 2), labels)
     with pytest.raises(ValueError, match=f"{len(labels)} labels for 2 rows"):
         draw_grid(faces(2, 1), row_labels=labels)
+
+
+def test_a_person_is_cut_out_of_their_grid_again():
+    drawn = faces(1, 4)[0]
+    grid = person_grid(drawn[0], drawn[1:], ("a", "b"), scale=1)
+    np.testing.assert_array_equal(cut_person(grid, 2), drawn)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 8])
+def test_a_person_in_a_large_grid_is_made_small_again(scale):
+    x, y = np.meshgrid(np.arange(64), np.arange(64))
+    drawn = np.stack([np.stack([x * 3, y * 3, np.full_like(x, 40 * column)], axis=-1) for column in range(5)])
+    found = cut_person(person_grid(drawn[0].astype(np.uint8), drawn[1:].astype(np.uint8), "abc", scale), 3)
+    assert found.shape == drawn.shape
+    # To the very edge: what is around a face stays out of it.
+    assert np.abs(found.astype(int) - drawn).max() <= 2
+
+
+@pytest.mark.parametrize("size", [(1058, 147), (1057, 148), (1188, 148), (8, 8), (266, 36)])
+def test_only_a_grid_of_so_many_ages_is_cut(size):
+    assert person_grid(faces(1, 1)[0, 0], faces(1, 7)[0], "abcdef", scale=2).size == (1042, 148)
+    with pytest.raises(ValueError, match=r"no grid of 6 ages"):
+        cut_person(Image.new("RGB", size), 6)

@@ -186,9 +186,12 @@ def test_the_commands(tmp_path, astronaut):
         result = faceage("batch", folder, "--out", out, "--shard", f"{number}/2", "--objective", "none", "-q")
         assert result.returncode == 0, result.stderr
         assert result.stderr == result.stdout == ""
+    assert not list(out.rglob("report.html"))
     result = faceage("merge", out)
     assert result.returncode == 0, result.stderr
     assert "4 photos, 4 faces" in result.stderr
+    report = (out / "report.html").read_text()
+    assert all(f"{i}.png" in report for i in range(4))
     assert len(rows_of(out)) == count_rows(out / LATENTS).total() == 4
     again = faceage("batch", folder, "--out", out, "--objective", "none", "--dry-run")
     assert again.stdout == ""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from faceage.cli import batch, data, evaluate, merge, render, sample, train
+from faceage.cli import batch, data, evaluate, merge, render, report, sample, train
 from faceage.cli.console import QUIET_TENSORFLOW
 from faceage.errors import EXIT_INTERRUPTED, FaceageError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("batch")(batch.batch)
 app.command("merge")(merge.merge)
 app.command("render")(render.render)
+app.command("report")(report.report)
 app.command("sample")(sample.sample)
 app.add_typer(train.app, name="train")
 app.add_typer(data.app, name="data")

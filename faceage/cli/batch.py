@@ -8,7 +8,8 @@ import typer
 
 from faceage.ages import STRENGTH
 from faceage.cli.console import bar, err, out, start_backend
-from faceage.cli.options import Json, Quiet, Seed, Weights
+from faceage.cli.options import Json, Quiet, Report, Seed, Weights
+from faceage.cli.report import make_report
 from faceage.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
@@ -72,14 +73,15 @@ def batch(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Workers on it [default: one per GPU, or per two CPUs].")
     ] = None,
+    report: Report = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Find every face in PHOTOS and draw the same person at other ages.
 
-    Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 with its parts in DIR/latents, and DIR/manifest.jsonl. The same
-    command again does only what is left, however this one ended.
+    Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 with its parts in DIR/latents, DIR/manifest.jsonl, and
+    DIR/report.html, which shows it all. The same command again does only what is left, however this one ended.
     """
     from faceage.batch.plan import Again, BatchOptions, check_out, choose_photos, left_of, shard_folder
     from faceage.weights import MIN_ACCURACY, check_files, check_recognizer, find_model, fingerprint, read_card
@@ -136,6 +138,9 @@ def batch(
         out.print_json(data=summary.to_json())
     elif not quiet:
         _print_summary(summary, to)
+    if report and share == (1, 1):
+        # A shard's results are on their way into others'.
+        make_report(to, folder, quiet=quiet or json)
     raise typer.Exit(summary.exit_code)
 
 

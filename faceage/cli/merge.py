@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from faceage.cli.console import err, out
-from faceage.cli.options import Json, Quiet
+from faceage.cli.options import Json, Quiet, Report
+from faceage.cli.report import find_used, make_report
 
 
 def merge(
     results: Annotated[Path, typer.Argument(metavar="DIR", help="The --out of the shards.", show_default=False)],
+    report: Report = True,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -29,4 +31,6 @@ def merge(
         out.print_json(data={"photos": {status: photos[status] for status in STATUSES}, "faces": faces})
     elif not quiet:
         err.print(f"{len(rows)} photos, {faces} faces → {results}", markup=False)
+    if report:
+        make_report(results, find_used(None), quiet=quiet or json)
     raise typer.Exit(EXIT_OK if set(photos) <= {OK} else EXIT_SOME_FAILED)

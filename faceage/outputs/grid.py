@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from faceage.images import FACE_SIZE
+
 _GAP = 2
 _LABEL_HEIGHT, _LABEL_WIDTH = 16, 40
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
@@ -43,3 +45,21 @@ def draw_grid(
 def person_grid(aligned: np.ndarray, drawn: np.ndarray, labels: Sequence[str], scale: int) -> Image.Image:
     """One person: the (64, 64, 3) aligned face, and of `drawn` (1 + ages, …) the reconstruction and each age."""
     return draw_grid(np.concatenate([aligned[None], drawn])[None], ("photo", "rebuilt", *labels), scale)
+
+
+def cut_person(grid: Image.Image, ages: int) -> np.ndarray:
+    """The (2 + ages, 64, 64, 3) uint8 faces of a `person_grid` of so many ages, made small again.
+
+    They are those that were drawn where the grid's scale is 1, and close to them otherwise. Raises ValueError for a
+    picture of another layout.
+    """
+    columns = 2 + ages
+    side, rest = divmod(grid.width - _GAP - columns * _GAP, columns)
+    if rest or side < FACE_SIZE or side % FACE_SIZE or grid.height != side + 2 * _GAP + _LABEL_HEIGHT:
+        raise ValueError(f"a picture of {grid.width}×{grid.height} is no grid of {ages} ages")
+    picture, top = grid.convert("RGB"), _GAP + _LABEL_HEIGHT
+    lefts = [_GAP + column * (side + _GAP) for column in range(columns)]
+    boxes = [(left, top, left + side, top + side) for left in lefts]
+    # Cut before made small, or else what is around would shine in.
+    cells = [picture.crop(box).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BOX) for box in boxes]
+    return np.stack([np.asarray(cell) for cell in cells])

@@ -1,0 +1,363 @@
+"""`report.html`: what it says, and that it does no harm. How it behaves is in test_report_browser.py."""
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from aged_batch import HOSTILE, WEIGHTS, Batch, shade
+from commands import in_this_process
+from PIL import Image
+
+from faceage.ages import AGE_CLASSES
+from faceage.batch.manifest import FAILED, NO_FACE, UNREADABLE
+from faceage.batch.report import write_report
+from faceage.errors import UsageError
+from faceage.outputs.report import (
+    FACES_A_SHEET,
+    visible,
+)
+from faceage.photos.find import printable
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements, and the text in its scripts and elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: dict[str, str] = {}
+        self.text = ""
+        self._inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes) -> None:
+        self.elements.append((tag, dict(attributes)))
+        self._inside = f"{tag} {dict(attributes).get('id', '')}".strip() if tag in ("script", "style") else ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, text: str) -> None:
+        if self._inside:
+            self.scripts[self._inside] = self.scripts.get(self._inside, "") + text
+        else:
+            self.text += f" {text} "
+
+    @property
+    def data(self) -> dict:
+        return json.loads(self.scripts["script data"])
+
+    @property
+    def sheets(self) -> list[str]:
+        return json.loads(self.scripts["script sheets"])
+
+    @property
+    def said(self) -> str:
+        return " ".join(self.text.split())
+
+
+def report(out: Path, most: int = 1000, **options) -> Page:
+    return Page(write_report(out, most, **options).read_text())
+
+
+def shown_cells(page: Page, out: Path, face: int) -> np.ndarray:
+    """(columns, 64, 64, 3) uint8 of a face, as the page has them."""
+    url = page.sheets[face // FACES_A_SHEET]
+    file = io.BytesIO(base64.b64decode(url.partition(",")[2])) if url.startswith("data:") else out / unquote(url)
+    with Image.open(file) as sheet:
+        top = 64 * (face % FACES_A_SHEET)
+        row = np.asarray(sheet.convert("RGB"))[top : top + 64]
+    return row.reshape(64, -1, 64, 3).swapaxes(0, 1)
+
+
+def assert_shades(cells: np.ndarray, person: int, columns: list[int]) -> None:
+    assert len(cells) == len(columns)
+    for cell, column in zip(cells, columns, strict=True):
+        # Colours run a little into each other where cells meet.
+        assert np.abs(cell[4:-4, 4:-4].astype(int) - shade(person, column)).max() <= 6
+
+
+@pytest.fixture
+def batch(tmp_path, face_row):
+    return Batch(tmp_path / "aged", face_row)
+
+
+@pytest.fixture(scope="module")
+def some(tmp_path_factory, face_row):
+    """A batch of 150 faces, two of them in one photo, and of photos that were not aged."""
+    written = Batch(tmp_path_factory.mktemp("some") / "aged", face_row)
+    for i in range(148):
+        written.add(f"people/{i:03}.jpg")
+    written.add("two.jpg", faces=2)
+    written.fail("landscape.jpg", NO_FACE, "no face was found")
+    written.fail("broken.jpg", UNREADABLE, "damaged image: it ends <early>")
+    written.fail("full.jpg", FAILED, "its grid cannot be written: No space left on device")
+    return written.write()
+
+
+def test_a_page_says_what_the_run_did(some):
+    page = report(some, model=(WEIGHTS, "the-model"))
+    data = page.data
+    assert len(data["names"]) == 150
+    assert data["names"][:2] == ["people/000.jpg", "people/001.jpg"]
+    assert data["names"][-2:] == ["two.jpg", "two.jpg"]
+    assert data["numbers"] == [0] * 148 + [1, 2]
+    assert data["ages"] == data["classes"] == list(AGE_CLASSES)
+    assert data["looks"] == [i % 6 for i in range(150)]
+    assert data["before"][10] == pytest.approx(0.54)
+    assert data["after"][10] == pytest.approx(0.24)
+    assert data["failures"] == {
+        "names": ["landscape.jpg", "broken.jpg", "full.jpg"],
+        "statuses": [NO_FACE, UNREADABLE, FAILED],
+        "reasons": [
+            "no face was found",
+            "damaged image: it ends <early>",
+            "its grid cannot be written: No space left on device",
+        ],
+    }
+    for text in (
+        "photos 152 faces 150 no face 1 unreadable 1 failed 1",
+        "identity distance, median 0.80 → to 0.50",
+        "model the-model",
+        f"weights {WEIGHTS}",
+        "objective identity",
+        "steps 60",
+        "people's age estimated",
+        "decode 38.8",
+        "optimise 223.5",
+    ):
+        assert text in page.said
+    assert re.search(r"faceage \d.* keras \d.* python 3", page.said)
+
+
+def test_a_model_that_was_not_used_is_not_named(some):
+    assert "the-model" not in report(some, model=("other", "the-model")).said
+
+
+def test_nothing_is_asked_of_other_machines_and_nothing_told_of_this_one(some):
+    text = write_report(some, 1000).read_text()
+    assert not re.search(r"(https?:)?//[a-z]", re.sub(r'base64,[^"]*', "", text))
+    assert str(some) not in text
+    assert str(some.parent) not in text
+    page = Page(text)
+    (policy,) = (a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        assert tag not in ("iframe", "object", "embed", "form", "base")
+        assert "src" not in attributes
+        assert re.match(r"#|data:,$", attributes.get("href") or "#")
+
+
+def test_histograms_count_every_face(some):
+    page = report(some, most=10)
+    bars = [a for tag, a in page.elements if tag == "rect" and "y" in a]
+    assert len(bars) == 2 * 28 + 6
+    rows = re.findall(r"(\d\.\d\d)–(\d\.\d\d)\s+(\d+)\s+(\d+)", page.text)
+    assert len(rows) == 28
+    assert sum(int(before) for *_, before, _ in rows) == sum(int(after) for *_, after in rows) == 150
+    assert "0-18 25 19-29 25 30-39 25" in re.sub(r"\s+", " ", page.text)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_faces_are_those_of_the_grids(tmp_path, face_row, scale):
+    written = Batch(tmp_path / "out", face_row, targets=(5, 0, 3, 5), scale=scale)
+    for i in range(FACES_A_SHEET + 3):
+        written.add(f"{i}.jpg")
+    page = report(written.write())
+    assert page.data["ages"] == ["0-18", "40-49", "60+"]
+    assert len(page.sheets) == 2
+    for person in range(FACES_A_SHEET + 3):
+        assert_shades(shown_cells(page, tmp_path, person), person, [0, 1, 2, 5, 7])
+
+
+def test_pictures_lie_in_the_page_or_all_of_them_beside_it(some):
+    inside = report(some)
+    assert all(url.startswith("data:image/jpeg;base64,") for url in inside.sheets)
+    assert not (some / "report").exists()
+    size = sum(len(url.partition(",")[2]) for url in inside.sheets)
+    beside = report(some, inline_bytes=size - 100)
+    assert all(re.fullmatch(r"report/[0-9a-f]{16}\.jpg", url) for url in beside.sheets)
+    assert {f"report/{path.name}" for path in (some / "report").iterdir()} == set(beside.sheets)
+    assert len(beside.sheets) == 10
+    for face in (0, 16, 149):
+        np.testing.assert_array_equal(shown_cells(beside, some, face), shown_cells(inside, some, face))
+    for path in (some / "report").iterdir():
+        assert not Image.open(path).getexif()
+    report(some, inline_bytes=size + 100)
+    assert not (some / "report").exists()
+
+
+def test_pictures_of_an_earlier_page_go(some, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(some, out)
+    before = set(report(out, inline_bytes=0).sheets)
+    # And what one that was killed left behind.
+    for left in (out / ".77.partial.html", out / "report" / ".77.partial.jpg"):
+        left.write_bytes(b"half")
+    after = set(report(out, most=75, inline_bytes=0).sheets)
+    assert not before & after
+    assert {f"report/{path.name}" for path in (out / "report").iterdir()} == after
+    assert not list(out.rglob("*.partial*"))
+
+
+def test_of_very_many_faces_some_are_shown_evenly(some):
+    page = report(some, most=15)
+    assert page.data["names"] == [f"people/{i:03}.jpg" for i in range(9, 148, 10)] + ["two.jpg"]
+    assert "15 of 150 faces are shown" in page.said
+    assert "photos 152 faces 150" in page.said
+    for shown, person in enumerate(range(9, 150, 10)):
+        assert_shades(shown_cells(page, some, shown), person, list(range(8)))
+
+
+def test_names_are_harmless_and_visible(batch):
+    plain = Batch(batch.out.with_name("plain"), batch._face_row)
+    for i, name in enumerate(HOSTILE):
+        batch.add(name)
+        batch.fail(f"failed {name}", UNREADABLE, f"because of {name}")
+        plain.add(f"{i}.jpg")
+        plain.fail(f"failed {i}", UNREADABLE, "because")
+    text = write_report(batch.write(), 1000).read_text()
+    page, harmless = Page(text), report(plain.write())
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in harmless.elements]
+    assert page.scripts["script"] == harmless.scripts["script"]
+    assert page.data["names"] == [visible(name) for name in HOSTILE]
+    assert page.data["failures"]["reasons"] == [f"because of {visible(name)}" for name in HOSTILE]
+    for unseen in "\u202e\u2066\u200b\ufeff\u2028\x1b\t\r":
+        assert unseen not in text.replace("\r\n", "\n")
+    for url in page.data["grids"]:
+        assert re.fullmatch(r"grids/[\w.~%/-]+\.png", url)
+        assert (batch.out / unquote(url)).is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("plain ünï 名前.jpg", "plain ünï 名前.jpg"),
+        ("\u202egpj.exe", r"\u202egpj.exe"),
+        ("a\nb\x7f", r"a\nb\x7f"),
+        ("zero\u200bwidth\u00ad", r"zero\u200bwidth\xad"),
+        ("می\u200cخواهم 👩\u200d🚀", "می\u200cخواهم 👩\u200d🚀"),
+        ("half \ud800", r"half \ud800"),
+        ("\U000e0041", r"\U000e0041"),
+    ],
+)
+def test_what_does_not_show_is_escaped(name, shown):
+    assert visible(name) == shown
+
+
+def test_a_photo_whose_name_is_no_text_has_its_grid(batch):
+    path = PurePosixPath(os.fsdecode(b"sub/\xff\xfe.jpg"))
+    batch.add(printable(path), path=path)
+    page = report(batch.write())
+    assert page.data["names"] == ["sub/\\xff\\xfe.jpg"]
+    assert page.data["grids"] == ["grids/sub/%FF%FE.jpg_0.png"]
+    assert_shades(shown_cells(page, batch.out, 0), 0, list(range(8)))
+
+
+def test_a_name_that_was_cut_has_its_grid(batch):
+    batch.add("n" * 255)
+    page = report(batch.write())
+    assert "~" in page.data["grids"][0]
+    assert_shades(shown_cells(page, batch.out, 0), 0, list(range(8)))
+
+
+def test_a_grid_that_is_gone_or_another_picture_leaves_the_photo(batch):
+    for name in ("gone.jpg", "other.jpg", "damaged.jpg", "good.jpg"):
+        batch.add(name)
+    out = batch.write()
+    grids = out / "grids"
+    (grids / "gone.jpg_0.png").unlink()
+    Image.new("RGB", (100, 100)).save(grids / "other.jpg_0.png")
+    content = (grids / "damaged.jpg_0.png").read_bytes()
+    (grids / "damaged.jpg_0.png").write_bytes(content[: len(content) // 2])
+    page = report(out)
+    for person in range(3):
+        cells = shown_cells(page, out, person)
+        assert_shades(cells[:1], person, [0])
+        assert np.abs(cells[1:, 4:-4, 4:-4].astype(int) - 128).max() <= 6
+        assert page.data["grids"][person] == ""
+    assert_shades(shown_cells(page, out, 3), 3, list(range(8)))
+
+
+def test_strangers_latents_show_nothing_from_elsewhere(batch, tmp_path):
+    batch.add("good.jpg")
+    batch.add("../../secret", path=PurePosixPath("a.jpg"))
+    batch.add(str(tmp_path / "secret"), path=PurePosixPath("b.jpg"))
+    out = batch.write()
+    for place in (tmp_path / "secret_0.png", out.parent / "secret_0.png"):
+        shutil.copy(out / "grids" / "good.jpg_0.png", place)
+    page = report(out)
+    assert page.data["grids"] == ["grids/good.jpg_0.png", "", ""]
+
+
+def test_photos_that_are_not_finished_are_not_there_yet(batch):
+    batch.add("done.jpg")
+    batch.add("half.jpg", entered=False)
+    batch.add("failed.jpg", entered=False)
+    batch.fail("failed.jpg", FAILED, "the photo changed while it was worked on")
+    page = report(batch.write())
+    assert page.data["names"] == ["done.jpg"]
+    assert "photos 2 faces 1" in page.said
+
+
+def test_a_distance_that_is_no_number_is_left_out(batch):
+    batch.add("a.jpg", identity_distance=np.array([np.nan, np.inf], np.float32))
+    batch.add("b.jpg")
+    page = report(batch.write())
+    assert page.data["before"] == [None, 0.504]
+    assert "identity distance, median 0.50 → to 0.20" in page.said
+
+
+def test_a_run_without_a_face_has_a_page(batch):
+    batch.fail("a.jpg", NO_FACE, "no face was found")
+    page = report(batch.write())
+    assert page.data["names"] == page.sheets == []
+    assert page.data["failures"]["names"] == ["a.jpg"]
+
+
+def test_the_command(some):
+    status, told, said = in_this_process("report", some, "--faces", 20)
+    assert (status, told) == (0, "")
+    assert f"report → {some / 'report.html'}" in said
+    assert len(Page((some / "report.html").read_text()).data["names"]) == 20
+    assert in_this_process("report", some, "-q") == (0, "", "")
+
+
+def test_wrong_usage_is_exit_2(some, tmp_path):
+    status, _, said = in_this_process("report", tmp_path)
+    assert status == 2
+    assert "no batch in" in said
+    status, _, said = in_this_process("report", some, "--weights", tmp_path)
+    assert status == 2
+    assert "no model found" in said
+    out = tmp_path / "copy"
+    shutil.copytree(some, out, ignore=shutil.ignore_patterns("report*"))
+    (out / "report.html").mkdir()
+    status, _, said = in_this_process("report", out)
+    assert status == 2
+    assert "cannot write the report" in said
+
+
+def test_it_needs_no_network_of_ours(some):
+    """Neither TensorFlow nor Keras is imported, which would take longer than the report itself."""
+    code = (
+        "import sys; from pathlib import Path; from faceage.batch.report import write_report\n"
+        "write_report(Path(sys.argv[1]), 5)\n"
+        "sys.exit(str({'tensorflow', 'keras', 'torch', 'mtcnn'} & set(sys.modules) or ''))"
+    )
+    result = subprocess.run([sys.executable, "-c", code, some], capture_output=True, text=True, timeout=60)
+    assert result.stderr.strip() == ""
+    with pytest.raises(UsageError, match="no batch"):
+        write_report(some / "grids", 5)
