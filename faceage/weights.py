@@ -163,8 +163,12 @@ _STAGE = {
 }
 
 
-def load_model(folder: Path, dtype: str = "float32") -> Model:
-    """Check and load the four networks for inference, under the Keras dtype policy `dtype`. Raises WeightsError."""
+def load_model(folder: str | os.PathLike[str] | None = None, dtype: str = "float32") -> Model:
+    """Check and load the four networks of a model folder for inference, under the Keras dtype policy `dtype`.
+
+    Without a folder it is the one that `find_model` finds. Raises WeightsError.
+    """
+    folder = find_model() if folder is None else Path(folder)
     card = read_card(folder)
     check_files(folder, card)
     return Model(folder, card, **{name: _load_checked(folder, card, name, dtype) for name in NETWORKS})
