@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from faceage.cli import batch, data, evaluate, merge, render, sample, train
+from faceage.cli import batch, data, evaluate, merge, render, sample, train, weights
 from faceage.cli.console import QUIET_TENSORFLOW
 from faceage.errors import EXIT_INTERRUPTED, FaceageError
 
@@ -29,6 +29,7 @@ app.command("sample")(sample.sample)
 app.add_typer(train.app, name="train")
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(weights.app, name="weights")
 
 
 def _version(wanted: bool) -> None:
