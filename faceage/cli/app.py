@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from faceage.cli import batch, data, evaluate, merge, render, sample, train, weights
+from faceage.cli import batch, data, evaluate, merge, render, sample, train, verify, weights
 from faceage.cli.console import QUIET_TENSORFLOW
 from faceage.errors import EXIT_INTERRUPTED, FaceageError
 
@@ -26,6 +26,7 @@ app.command("batch")(batch.batch)
 app.command("merge")(merge.merge)
 app.command("render")(render.render)
 app.command("sample")(sample.sample)
+app.command("verify")(verify.verify)
 app.add_typer(train.app, name="train")
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
