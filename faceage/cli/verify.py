@@ -43,51 +43,46 @@ def verify(
     from faceage.weights import MIN_ACCURACY, check_files, check_recognizer, find_model, load_model, read_card
 
     folder = find_model(weights)
-    scores = read_card(folder)["scores"]
-    check_files(folder, read_card(folder))
-    check_recognizer(scores, MIN_ACCURACY, "measure it: faceage train recognizer --people DIR")
+    told = read_card(folder)
+    check_files(folder, told)
+    check_recognizer(told["scores"], MIN_ACCURACY, "measure it: faceage train recognizer --people DIR")
     start_backend()
     from faceage.evaluation.same_person import Rule, compare, find_people, measure_gain, score_for_card
     from faceage.weights import update_card
 
-    rule = Rule.of(scores)
+    rule = Rule.of(told)
     with bars(quiet or json) as shown:
         people = find_people(load_model(folder), [photo for pair in asked for photo in pair.photos], shown)
-    compared = []
-    reasons = {}
+    compared, reasons = {}, {}
     for pair in asked:
         one, two = (people[photo] for photo in pair.photos)
         if isinstance(one, str) or isinstance(two, str):
             problems = zip(pair.names, (one, two), strict=True)
             reasons[pair] = "; ".join(f"{name}: {problem}" for name, problem in problems if isinstance(problem, str))
         else:
-            compared.append((pair, compare(one, two)))
-    labelled = [(pair, comparison) for pair, comparison in compared if pair.same is not None]
-    gains = {}
-    for title, chosen in {
-        "all pairs": labelled,
-        "far apart in age": [row for row in labelled if row[1].far_apart],
-    }.items():
-        gain = measure_gain([row[0] for row in chosen], [row[1] for row in chosen])
-        if gain is not None:
-            gains[title] = gain
-    if card:
-        assert pairs is not None
-        entry = score_for_card([row[0] for row in labelled], [row[1] for row in labelled], rule, pairs.stem)
+            compared[pair] = compare(one, two)
+    labelled = [pair for pair in asked if pair in compared and pair.same is not None]
+    groups = {"all pairs": labelled, "far apart in age": [pair for pair in labelled if compared[pair].far_apart]}
+    measured = {title: measure_gain(rows, [compared[pair] for pair in rows]) for title, rows in groups.items()}
+    gains = {title: gain for title, gain in measured.items() if gain is not None}
+    if pairs is not None and card:
+        entry = score_for_card(told, labelled, [compared[pair] for pair in labelled], pairs.stem)
         update_card(folder, lambda entries: entries["scores"].update(verification=entry))
-        rule = Rule.of({**scores, "verification": entry})
+        rule = Rule.of(read_card(folder))
     if json:
         out.print_json(
             data={
                 "threshold": {"direct": rule.direct, "fused": rule.fused, "false_matches": rule.measured},
-                "pairs": [_row(pair, dict(compared).get(pair), reasons.get(pair, ""), rule) for pair in asked],
+                "pairs": [_row(pair, compared.get(pair), reasons.get(pair, ""), rule) for pair in asked],
                 "gain": {title: {**asdict(gain), "verdict": gain.verdict} for title, gain in gains.items()},
             }
         )
+    elif quiet:
+        pass
     elif pairs is None:
-        _print_pair(asked[0], dict(compared).get(asked[0]), rule)
+        _print_pair(asked[0], compared.get(asked[0]), rule)
     else:
-        _print_pairs(asked, dict(compared), reasons, rule)
+        _print_pairs(asked, compared, reasons, rule)
         _print_gains(gains, bool(labelled))
     if not (json or quiet):
         for name, faces in _crowds(asked, people).items():
