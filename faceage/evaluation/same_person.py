@@ -246,7 +246,7 @@ def _auc_gain(
         if weights[same].sum() and weights[~same].sum():
             gains.append(area_under_curve(fused, same, weights) - area_under_curve(direct, same, weights))
     low, high = np.quantile(gains, [0.025, 0.975]) if gains else (np.nan, np.nan)
-    return round(gain, 4), round(float(low), 4), round(float(high), 4)
+    return round(gain, 6), round(float(low), 6), round(float(high), 6)
 
 
 def score_for_card(
