@@ -1,1 +1,56 @@
-"""Age faces in folders of photos with an Age-cGAN."""
+"""Age faces in folders of photos with an Age-cGAN.
+
+    from faceage import age_photos
+
+    summary = age_photos("photos", "aged")
+    print(summary.faces, summary.median_distance)
+
+Everything here is imported when it is first asked for: `import faceage` takes no time, and Keras is imported only when
+there is work for it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from faceage.batch.age_photos import age_photos, plan_photos
+    from faceage.batch.pipeline import RunSummary
+    from faceage.batch.plan import Again, BatchOptions, Plan
+    from faceage.errors import FaceageError
+    from faceage.weights import Model, find_model, load_model
+
+__all__ = [
+    "Again",
+    "BatchOptions",
+    "FaceageError",
+    "Model",
+    "Plan",
+    "RunSummary",
+    "age_photos",
+    "find_model",
+    "load_model",
+    "plan_photos",
+]
+
+_MODULES = {
+    "Again": "batch.plan",
+    "BatchOptions": "batch.plan",
+    "FaceageError": "errors",
+    "Model": "weights",
+    "Plan": "batch.plan",
+    "RunSummary": "batch.pipeline",
+    "age_photos": "batch.age_photos",
+    "find_model": "weights",
+    "load_model": "weights",
+    "plan_photos": "batch.age_photos",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -76,23 +76,49 @@ def fingerprint(card: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
-def find_model(option: Path | None = None) -> Path:
-    """The model folder: `option`, else $FACEAGE_WEIGHTS, else the repository's `weights/`.
+def cache_folder() -> Path:
+    """Where `faceage weights pull` puts models: in the user's cache, each in a folder of its name."""
+    import platformdirs
 
-    Each may be a model folder or a folder that holds exactly one. Raises WeightsError otherwise.
+    # Without $HOME, as in cron, it is the one that the system knows for the user.
+    return Path(platformdirs.user_cache_dir("faceage")) / "weights"
+
+
+def search_path(option: Path | None = None) -> list[tuple[Path, str]]:
+    """Where a model is looked for, and what to call that: `option`, else $FACEAGE_WEIGHTS, else the defaults.
+
+    An option or variable that is no path but the name of a model in the user's cache stands for that. The defaults are
+    the repository's `weights/` and then the cache.
     """
-    if option is not None:
-        place, said = option, "--weights"
-    elif os.environ.get(VARIABLE):
-        place, said = Path(os.environ[VARIABLE]), VARIABLE
-    else:
-        place, said = _REPOSITORY, "the default"
+    said = "--weights"
+    if option is None and os.environ.get(VARIABLE):
+        option, said = Path(os.environ[VARIABLE]), VARIABLE
+    if option is None:
+        return [(_REPOSITORY, "the default"), (cache_folder(), "the user's cache")]
+    if len(option.parts) == 1 and not option.exists() and (cache_folder() / option / CARD).is_file():
+        option = cache_folder() / option
+    return [(option, said)]
+
+
+def models_in(place: Path) -> list[Path]:
+    """The model folders that a place of the search path is or holds, by name."""
     if (place / CARD).is_file():
-        return place
-    models = sorted(path.parent for path in place.glob(f"*/{CARD}")) if place.is_dir() else []
+        return [place]
+    return sorted(path.parent for path in place.glob(f"[!.]*/{CARD}")) if place.is_dir() else []
+
+
+def find_model(option: Path | None = None) -> Path:
+    """The model folder in the first place of the `search_path` that is one or holds exactly one.
+
+    Raises WeightsError where a place holds several, or none of them any.
+    """
+    places = search_path(option)
+    place, said, models = next(
+        ((place, said, models) for place, said in places if (models := models_in(place))), (*places[0], [])
+    )
     if len(models) == 1:
         return models[0]
-    hint = f"name a folder that holds a {CARD} with --weights DIR or {VARIABLE}"
+    hint = f"name a folder that holds a {CARD} with --weights DIR or {VARIABLE}, or fetch one: faceage weights pull"
     if models:
         raise WeightsError(f"{place} ({said}) holds several models: {', '.join(m.name for m in models)}", hint)
     what = f"holds no {CARD}" if place.is_dir() else "is no folder" if place.exists() else "does not exist"
@@ -103,10 +129,17 @@ def read_card(folder: Path) -> dict[str, Any]:
     """The checked contents of a folder's model.json. Raises WeightsError for one this version cannot use."""
     path = folder / CARD
     try:
-        card = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    return parse_card(content, str(path))
+
+
+def parse_card(content: bytes, path: str) -> dict[str, Any]:
+    """The checked `content` of the model.json that lies at `path`. Raises WeightsError as `read_card` does."""
+    try:
+        card = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path} is damaged: {error}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise WeightsError(f"{path} is no faceage model")
@@ -119,15 +152,23 @@ def read_card(folder: Path) -> dict[str, Any]:
             )
     if not isinstance(card.get("networks"), dict):
         raise WeightsError(f"{path} is damaged: it lists no networks")
+    if not isinstance(card.get("scores"), dict):
+        raise WeightsError(f"{path} is damaged: it holds no scores")
     return card
+
+
+def check_entry(card: dict[str, Any], name: str, place: object) -> dict[str, Any]:
+    """What the card of the model at `place` says of network `name`. Raises WeightsError where it has none."""
+    entry = card["networks"].get(name)
+    if not isinstance(entry, dict) or not {"sha256", "bytes"} <= entry.keys():
+        raise WeightsError(f"the model in {place} has no {name}", f"train it: faceage train {_STAGE[name]}")
+    return entry
 
 
 def check_files(folder: Path, card: dict[str, Any], names: Iterable[str] = NETWORKS) -> None:
     """Compare each network's file with model.json. Raises WeightsError naming the first that differs."""
     for name in names:
-        entry = card["networks"].get(name)
-        if not isinstance(entry, dict) or not {"sha256", "bytes"} <= entry.keys():
-            raise WeightsError(f"the model in {folder} has no {name}", f"train it: faceage train {_STAGE[name]}")
+        entry = check_entry(card, name, folder)
         path = folder / f"{name}.weights.h5"
         if not path.is_file():
             raise WeightsError(f"the model in {folder} is incomplete: {path.name} is missing", _FETCH_AGAIN)
@@ -161,10 +202,16 @@ _STAGE = {
     "recognizer": "recognizer",
     "age_estimator": "age",
 }
+KNOWN_NETWORKS = frozenset(_STAGE)
+"""Every network that a model may hold."""
 
 
-def load_model(folder: Path, dtype: str = "float32") -> Model:
-    """Check and load the four networks for inference, under the Keras dtype policy `dtype`. Raises WeightsError."""
+def load_model(folder: str | os.PathLike[str] | None = None, dtype: str = "float32") -> Model:
+    """Check and load the four networks of a model folder for inference, under the Keras dtype policy `dtype`.
+
+    Without a folder it is the one that `find_model` finds. Raises WeightsError.
+    """
+    folder = find_model() if folder is None else Path(folder)
     card = read_card(folder)
     check_files(folder, card)
     return Model(folder, card, **{name: _load_checked(folder, card, name, dtype) for name in NETWORKS})

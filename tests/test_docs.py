@@ -38,7 +38,7 @@ def test_every_option_in_the_readme_exists():
     names = "|".join({name.split()[0] for name in commands()})
     for line in README.splitlines():
         if (match := re.search(rf"faceage (?:{names})\b.*", line)) and line.startswith("    "):
-            used |= set(re.findall(r"(?<!\S)(--[a-z-]+)", match[0].split("#")[0]))
+            used |= set(re.findall(r"(?<!\S)(--[a-z0-9-]+)", match[0].split("#")[0]))
     assert used
     assert used <= known | {"--help"}
 

@@ -266,6 +266,7 @@ def test_no_model_says_where_it_was_looked_for(tmp_path, monkeypatch, place, sai
     if by == "FACEAGE_WEIGHTS":
         monkeypatch.setenv(by, str(tmp_path / place))
     monkeypatch.setattr(weights, "_REPOSITORY", tmp_path / place)
+    monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path / "cache")
     with pytest.raises(WeightsError, match=re.escape(f"{tmp_path / place} ({by}) {said}")) as error:
         find_model(tmp_path / place if by == "--weights" else None)
     assert_one_sentence(error.value)

@@ -1,13 +1,15 @@
 """Where the work of a batch is done: in this process, or on the workers of a Ray cluster."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from faceage.batch.plan import Task
-from faceage.batch.worker import Done, Worker
 from faceage.errors import MissingExtraError, UsageError
 from faceage.photos.find import FoundPhoto
+
+if TYPE_CHECKING:
+    from faceage.batch.worker import Done
 
 _PHOTOS_A_TASK = 128
 """Photos that a worker of a cluster is given at a time: a few full batches, and what is done again if it dies."""
@@ -24,7 +26,7 @@ class Engine(Protocol):
         task: Task,
         todo: Sequence[FoundPhoto],
         parts: Mapping[str, int],
-        record: Callable[[Done], Any],
+        record: Callable[["Done"], Any],
         progress: Callable[[int, int], Any],
     ) -> None: ...
 
@@ -33,10 +35,13 @@ def local_engine(
     task: Task,
     todo: Sequence[FoundPhoto],
     parts: Mapping[str, int],
-    record: Callable[[Done], Any],
+    record: Callable[["Done"], Any],
     progress: Callable[[int, int], Any],
 ) -> None:
     """Everything in this process."""
+    # Keras takes seconds to import; a run that is refused, or has nothing left to do, must not wait for it.
+    from faceage.batch.worker import Worker
+
     worker = Worker(task, "0", parts)
     try:
         for done in worker.run(todo, progress):
@@ -66,7 +71,7 @@ class RayEngine:
         task: Task,
         todo: Sequence[FoundPhoto],
         parts: Mapping[str, int],
-        record: Callable[[Done], Any],
+        record: Callable[["Done"], Any],
         progress: Callable[[int, int], Any],
     ) -> None:
         import ray
@@ -102,6 +107,8 @@ class _RayWorker:
     """A worker of a cluster: it writes parts of its own."""
 
     def __init__(self, task: Task) -> None:
+        from faceage.batch.worker import Worker
+
         self._worker = Worker(task, uuid4().hex[:12], {})
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

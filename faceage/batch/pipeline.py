@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,13 +23,15 @@ from faceage.batch.plan import (
     left_of,
     open_out,
 )
-from faceage.batch.worker import Done
 from faceage.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 from faceage.images import remove_partials
 from faceage.latents.store import LatentIndex
 from faceage.lock import only_one
 from faceage.photos.find import FoundPhoto
 from faceage.weights import fingerprint, read_card
+
+if TYPE_CHECKING:
+    from faceage.batch.worker import Done
 
 
 @dataclass
@@ -54,7 +56,7 @@ class RunSummary:
         before, after = np.median(np.array(self.distances).reshape(-1, 2), axis=0)
         return float(before), float(after)
 
-    def add(self, done: Done) -> None:
+    def add(self, done: "Done") -> None:
         for outcome in done.outcomes:
             self.photos[outcome.status] += 1
             self.faces += outcome.faces
@@ -113,7 +115,7 @@ def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], 
     manifest = Manifest(plan.out / MANIFEST, standing)
     remove_partials(plan.out / GRIDS)
 
-    def record(done: Done) -> None:
+    def record(done: "Done") -> None:
         # Latents first, then the manifest: a row there promises that everything else is on disk.
         index.count(done.parts)
         manifest.append(done.outcomes)

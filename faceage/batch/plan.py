@@ -20,6 +20,9 @@ from faceage.photos.find import EXTENSIONS, FoundPhoto, find_photos
 
 MANIFEST, LATENTS, GRIDS, SHARDS = "manifest.jsonl", "latents.h5", "grids", "shards"
 
+DEFAULT_OPTIMISER: dict[str, Any] = {"objective": "identity", "steps": 60, "seed": 0}
+"""What `faceage batch` optimises by unless told otherwise."""
+
 _LONGEST_NAME = 255
 """Bytes in a file name, on every common file system."""
 

@@ -21,7 +21,7 @@ from faceage.weights import Model
 KINDS = {"grids": ("png", "webp"), "faces": ("png", "webp"), "animations": ("gif", "webp")}
 """What can be drawn, and the types of file that it can be written as."""
 _AT_ONCE = 32
-_MILLISECONDS = 80
+MILLISECONDS = 80
 """Of a frame of an animation."""
 
 
@@ -96,7 +96,7 @@ def _save(row: FaceRow, drawn: np.ndarray, out: Path, options: RenderOptions) ->
         return
     pictures = [_enlarged(face, options.scale) for face in drawn[1:]]
     if options.kind == "animations":
-        save_animation(pictures, path, _MILLISECONDS)
+        save_animation(pictures, path, MILLISECONDS)
         return
     path.with_suffix("").mkdir(exist_ok=True)
     for label, picture in zip(labels, pictures, strict=True):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from faceage.cli import batch, data, evaluate, merge, render, report, sample, train
+from faceage.cli import batch, data, evaluate, merge, render, report, sample, train, verify, weights
 from faceage.cli.console import QUIET_TENSORFLOW
 from faceage.errors import EXIT_INTERRUPTED, FaceageError
 
@@ -27,9 +27,11 @@ app.command("merge")(merge.merge)
 app.command("render")(render.render)
 app.command("report")(report.report)
 app.command("sample")(sample.sample)
+app.command("verify")(verify.verify)
 app.add_typer(train.app, name="train")
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(weights.app, name="weights")
 
 
 def _version(wanted: bool) -> None:

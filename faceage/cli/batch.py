@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -83,12 +83,12 @@ def batch(
     Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 with its parts in DIR/latents, DIR/manifest.jsonl, and
     DIR/report.html, which shows it all. The same command again does only what is left, however this one ended.
     """
-    from faceage.batch.plan import Again, BatchOptions, check_out, choose_photos, left_of, shard_folder
-    from faceage.weights import MIN_ACCURACY, check_files, check_recognizer, find_model, fingerprint, read_card
+    from faceage.batch.age_photos import age_photos, plan_photos
+    from faceage.batch.engines import RayEngine, local_engine
+    from faceage.batch.plan import Again, BatchOptions, shard_folder
+    from faceage.weights import find_model
 
     places = [*(photos or []), *_listed(files_from)]
-    if not places:
-        raise UsageError("no photos named", "faceage batch PHOTOS --out DIR")
     options = BatchOptions(
         faces=faces,
         min_face=min_face,
@@ -99,29 +99,24 @@ def batch(
         optimiser={"objective": objective, "steps": steps, "seed": seed},
     )
     share = _share(shard)
-    to = shard_folder(to, share)
-    check_out(places, to)
-    folder = find_model(weights)
-    card = read_card(folder)
-    check_files(folder, card)
-    if objective in ("identity", "paper") and not any_recognizer:
-        hint = "use it all the same with --any-recognizer, or choose --objective pixel"
-        check_recognizer(card["scores"], MIN_ACCURACY, hint)
     again = Again(overwrite, retry_failed)
-    found = choose_photos(places, to, share)
+    asked: dict[str, Any] = {
+        "weights": weights,
+        "options": options,
+        "again": again,
+        "shard": share,
+        "any_recognizer": any_recognizer,
+    }
     if dry_run:
-        _print_plan(left_of(found, to, options, fingerprint(card), again), folder, json)
+        _print_plan(plan_photos(places, to, **asked), find_model(weights), json)
         return
 
-    start_backend()
-    from faceage.batch.engines import RayEngine, local_engine
-    from faceage.batch.pipeline import run_batch
-
-    runs_on = RayEngine(address, workers) if engine == "ray" else local_engine
-    with bar(len(found), " photos", quiet=quiet or json) as shown:
+    with bar(None, " photos", quiet=quiet or json) as shown:
         done = {"faces": 0}
 
         def begins(plan: "Plan") -> None:
+            if plan.todo:
+                start_backend()
             shown.reset(len(plan.todo))
             if plan.outdated and not quiet:
                 said = "photos were done with other options or weights, and are done again"
@@ -133,7 +128,9 @@ def batch(
             shown.set_postfix_str(f"{done['faces'] / elapsed:.1f} faces/s" if elapsed else "", refresh=False)
             shown.update(finished)
 
-        summary = run_batch(folder, found, to, options, again, runs_on, begins, progress)
+        runs_on = RayEngine(address, workers) if engine == "ray" else local_engine
+        summary = age_photos(places, to, **asked, engine=runs_on, begins=begins, progress=progress)
+    to = shard_folder(to, share)
     if json:
         out.print_json(data=summary.to_json())
     elif not quiet:

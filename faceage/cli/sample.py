@@ -5,28 +5,69 @@ from typing import Annotated
 
 import typer
 
-from faceage.cli.console import start_backend
-from faceage.cli.options import Seed, Weights
+from faceage.ages import AGE_CLASSES
+from faceage.cli.console import bar, start_backend
+from faceage.cli.options import Quiet, Seed, Weights
+from faceage.errors import UsageError
+
+_MAX_WALK_PIXELS = 500_000_000
+"""Of all frames, which are in memory until they are written."""
 
 
 def sample(
-    out: Annotated[Path, typer.Option("--out", metavar="GRID.png", help="The picture to write.")],
-    rows: Annotated[int, typer.Option(min=1, max=1000, help="People, one a row.")] = 8,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The picture to write: PNG; of a walk GIF or WebP.")
+    ],
+    rows: Annotated[int, typer.Option(min=1, max=1000, help="People, one a row; of a walk, one after the other.")] = 8,
+    walk: Annotated[
+        bool, typer.Option("--walk", help="An animation that goes from one person to the next, and back to the first.")
+    ] = False,
+    ages: Annotated[
+        str,
+        typer.Option(metavar="LIST", help="Ages, one a column: classes (0-18,60+) or years (25,70)."),
+    ] = ",".join(AGE_CLASSES),
     seed: Seed = 0,
     scale: Annotated[int, typer.Option(min=1, max=8, help="Enlarge each face so many times.")] = 1,
     weights: Weights = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Draw faces from random latents: one person per row, one age per column."""
-    from faceage.errors import UsageError
+    """Draw faces from random latents: one person per row, one age per column; or all of them in motion.
 
+    faceage sample --out people.png
+
+    faceage sample --walk --out walk.gif --rows 5 --ages 25
+    """
     if out.is_dir() or not out.parent.is_dir():
         raise UsageError(f"--out {out} cannot be written", "name a file in a folder that exists")
+    endings = (".gif", ".webp") if walk else (".png",)
+    if out.suffix.lower() not in endings:
+        raise UsageError(f"--out {out} is no {'animation' if walk else 'picture'}", f"end it in {' or '.join(endings)}")
+    if walk and rows < 2:
+        raise UsageError("one person is no walk", "--rows 2 or more")
 
     start_backend()
-    from faceage.images import save_png
-    from faceage.outputs.samples import sample_grid
+    import numpy as np
+
+    from faceage.batch.render import MILLISECONDS, Age
+    from faceage.images import FACE_SIZE, save_animation, save_png
+    from faceage.outputs.samples import WALK_STEPS, sample_grid, walk_frames
     from faceage.weights import find_model, load_network, read_card
 
+    try:
+        asked = [Age.of(text.strip()) for text in ages.split(",")]
+    except ValueError as error:
+        raise UsageError(f"--ages: {error}", f"ages are years, or {', '.join(AGE_CLASSES)}") from error
+    if walk and rows * WALK_STEPS * len(asked) * (FACE_SIZE * scale) ** 2 > _MAX_WALK_PIXELS:
+        raise UsageError("the animation would take gigabytes", "fewer --rows, fewer --ages or a smaller --scale")
+    columns, labels = np.stack([age.weights for age in asked]), [age.label for age in asked]
     folder = find_model(weights)
     generator = load_network(folder, read_card(folder), "generator")
-    save_png(sample_grid(generator, rows, seed, scale), out)
+    if not walk:
+        save_png(sample_grid(generator, rows, seed, scale, columns, labels), out)
+        return
+    frames = []
+    with bar(rows * WALK_STEPS, " frames", quiet=quiet) as shown:
+        for frame in walk_frames(generator, rows, seed, columns, labels, scale):
+            frames.append(frame)
+            shown.update()
+    save_animation(frames, out, MILLISECONDS)

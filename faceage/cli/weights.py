@@ -1,0 +1,200 @@
+"""`faceage weights`: which models there are, whether they are whole, and how to get one."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from faceage.cli.console import bars, err, out
+from faceage.cli.options import Json, Quiet, Weights
+from faceage.errors import UsageError, WeightsError
+
+app = typer.Typer(help="List, verify and fetch models.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_models(weights: Weights = None, json: Json = False) -> None:
+    """Every model in the search path, with what its card says of it; the first is the one that is used.
+
+    faceage weights list
+    """
+    from faceage.weights import models_in, search_path
+
+    places = search_path(weights)
+    found = [_row(folder, said) for place, said in places for folder in models_in(place)]
+    if json:
+        out.print_json(data=found)
+        return
+    if not found:
+        looked = ", ".join(f"{place} ({said})" for place, said in places)
+        raise WeightsError(f"no model found: looked in {looked}", "fetch one: faceage weights pull")
+    from rich.table import Table
+    from rich.text import Text
+
+    for row in found:
+        # What a card says is a stranger's text, and no markup.
+        table = Table("", "", show_header=False, title=Text(row["name"]), title_justify="left")
+        table.add_row("folder", Text(f"{row['folder']} ({row['from']})"))
+        if "problem" in row:
+            table.add_row("problem", Text(row["problem"]))
+        else:
+            table.add_row("size", f"{row['bytes'] / 1e6:.0f} MB")
+            for stage, said in row["trained"].items():
+                table.add_row(Text(f"trained, {stage}"), Text(said))
+            for score, value in row["scores"].items():
+                table.add_row(score, f"{value:.1%}")
+            table.add_row("licence", Text(row["licence"] or "none given"))
+        out.print(table)
+
+
+@app.command("verify")
+def verify_model(weights: Weights = None, json: Json = False, quiet: Quiet = False) -> None:
+    """Compare every file of a model with what its model.json says. Exit status 2 where one differs.
+
+    faceage weights verify --weights runs/first/model
+    """
+    import hashlib
+
+    from faceage.weights import CARD, KNOWN_NETWORKS, NETWORKS, check_files, find_model, read_card
+
+    folder = find_model(weights)
+    card = read_card(folder)
+    verdicts: dict[str, str] = {}
+    for name in dict.fromkeys([*NETWORKS, *(KNOWN_NETWORKS & card["networks"].keys())]):
+        try:
+            check_files(folder, card, [name])
+            verdicts[name] = ""
+        except WeightsError as error:
+            verdicts[name] = str(error)
+    damaged = [name for name, problem in verdicts.items() if problem]
+    sha256 = hashlib.sha256((folder / CARD).read_bytes()).hexdigest()
+    if json:
+        out.print_json(data={"folder": str(folder), "sha256": sha256, "whole": not damaged, "problems": verdicts})
+    elif not quiet:
+        for name, problem in verdicts.items():
+            out.print(f"{name}: {problem or 'whole'}", markup=False)
+        out.print(f"{CARD}: SHA-256 {sha256}", markup=False)
+    if damaged:
+        raise WeightsError(
+            f"the model in {folder} is damaged: {', '.join(damaged)}",
+            "fetch it again (faceage weights pull fetches only what is damaged), or train what is missing",
+        )
+    if not (json or quiet):
+        err.print(f"the model in {folder} is whole", markup=False)
+
+
+@app.command()
+def pull(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL|NAME",
+            help="Address of a model's folder or model.json; or a name in --registry.",
+            show_default=False,
+        ),
+    ],
+    sha256: Annotated[
+        str | None,
+        typer.Option("--sha256", metavar="HEX", help="SHA-256 of its model.json, from whoever published it."),
+    ] = None,
+    registry: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Models by name: lines of 'name sha256 url', as pooch has them.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call it [default: as the folder there is called].")] = None,
+    any_checksum: Annotated[
+        bool,
+        typer.Option("--any-checksum", help="Take any model.json; its networks are checked against it all the same."),
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Give a connection up after so long without a byte.")
+    ] = 30.0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch a model into the user's cache, where --weights NAME finds it.
+
+    faceage weights pull https://HOST/models/utkface-64 --sha256 HEX
+
+    It goes on where an earlier one stopped, and a model is there when all of it is there and right: model.json by its
+    SHA-256, which 'faceage weights verify' prints, and each network by what model.json says.
+    """
+    from faceage.fetch import Source
+    from faceage.fetch import pull as fetch
+    from faceage.weights import cache_folder, fingerprint, read_card
+
+    if registry is not None:
+        if sha256 is not None:
+            raise UsageError("the registry has the SHA-256 already", "leave --sha256 or --registry out")
+        source = Source.listed(model, registry)
+        if name is not None:
+            source = Source(name, source.url, source.sha256)
+    elif "://" not in model:
+        raise UsageError(f"{model!r} is no address", "give https://HOST/FOLDER, or a name and --registry FILE")
+    else:
+        if sha256 is None and not any_checksum:
+            raise UsageError(
+                "nothing says which model.json is the right one",
+                "give --sha256 HEX from whoever published it, or take what the server has with --any-checksum",
+            )
+        source = Source.at(model, sha256.lower() if sha256 else None, name)
+    with bars(quiet or json) as shown:
+        folder = fetch(
+            source,
+            cache_folder(),
+            lambda what, done, total: shown(f"{what}, MB", done // 10**6, max(total, done) // 10**6),
+            timeout,
+        )
+    card = read_card(folder)
+    if json:
+        out.print_json(data={"folder": str(folder), "name": folder.name, "fingerprint": fingerprint(card)})
+    elif not quiet:
+        err.print(f"licence: {card.get('licence', 'none given')}", markup=False)
+        err.print(f"use it with --weights {folder.name}", markup=False)
+        out.print(str(folder), markup=False)
+
+
+_SCORES = {
+    "recogniser, same or different": ("recognizer", "same_different", "balanced_accuracy"),
+    "age estimator, class hit": ("age_estimator", "exact"),
+    "taken for the person, rebuilt": ("evaluation", "accepted", "identity-preserving"),
+    "taken for the person, aged": ("evaluation", "accepted_aged"),
+    "looks the age asked for": ("evaluation", "age_hit", "aged"),
+}
+"""What to call the scores that a card may have, and where in it they are."""
+
+
+def _row(folder: Path, said: str) -> dict[str, Any]:
+    """What the card of a model says, in short; or what is wrong with it."""
+    from faceage.weights import read_card
+
+    row: dict[str, Any] = {"name": folder.name, "folder": str(folder), "from": said}
+    try:
+        card = read_card(folder)
+    except WeightsError as error:
+        return {**row, "problem": str(error)}
+    entries = {name: entry for name, entry in card["networks"].items() if isinstance(entry, dict)}
+    trained = {}
+    for entry in entries.values():
+        if "stage" in entry:
+            trained[entry["stage"]] = (
+                f"{entry.get('steps', '?')} steps on {entry.get('faces', '?')} faces of {entry.get('data', '?')}"
+            )
+    return {
+        **row,
+        "bytes": sum(entry.get("bytes", 0) for entry in entries.values()),
+        "trained": trained,
+        "licence": str(card.get("licence", "")),
+        "scores": _found(card["scores"]),
+    }
+
+
+def _found(scores: dict[str, Any]) -> dict[str, float]:
+    """Those of `_SCORES` that a card has, and that are numbers."""
+    found = {}
+    for name, path in _SCORES.items():
+        value: Any = scores
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, int | float):
+            found[name] = float(value)
+    return found

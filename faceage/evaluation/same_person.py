@@ -1,0 +1,287 @@
+"""One person or two? Faces of two photos, compared as they are and after both were brought to the same ages."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceage.ages import AGE_CLASSES
+from faceage.errors import UsageError
+from faceage.evaluation.interval import Share, share
+from faceage.evaluation.pairs import Pair
+from faceage.evaluation.people import aged
+from faceage.evaluation.verification import best_threshold, embed
+from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
+from faceage.photos.largest import largest_faces
+from faceage.weights import Model, fingerprint
+
+WEIGHT = 0.25
+"""Of the aged distance in the fused one; the rest is the direct distance's.
+
+Chosen on pairs of UTKFace 15 years and more apart, where less of it is better, and tried on lfw10, where it makes no
+difference.
+"""
+
+FALSE_MATCHES = 0.01
+"""Share of pairs of different people that are let through where true matches are counted."""
+
+FAR_APART = 2
+"""Age classes between the photos of a pair that is called far apart in age."""
+
+_RESAMPLED = 2000
+_FACES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Person:
+    """A face to compare: its unit embedding `direct` (d,), those of the person at the six ages, `aged` (6, d).
+
+    `age` (6,) are the estimated class probabilities, `faces` how many faces the photo shows.
+    """
+
+    direct: np.ndarray
+    aged: np.ndarray
+    age: np.ndarray
+    faces: int
+
+    @property
+    def age_class(self) -> int:
+        return int(self.age.argmax())
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When two faces are one person's: `direct` and `fused` distances below these thresholds.
+
+    `fused` is None where nobody has measured it for the model: the direct distance decides then. `measured` says on
+    what it was, and how many pairs of two people it lets through.
+    """
+
+    direct: float
+    fused: float | None
+    measured: str
+
+    @classmethod
+    def of(cls, card: dict[str, Any]) -> "Rule":
+        """What a model's card says; its recogniser must have been measured (`weights.check_recognizer`)."""
+        direct = float(card["scores"]["recognizer"]["same_different"]["threshold"])
+        found = card["scores"].get("verification")
+        # Other networks draw other faces, which lie at other distances.
+        if not isinstance(found, dict) or (found.get("model"), found.get("weight")) != (fingerprint(card), WEIGHT):
+            return cls(direct, None, "")
+        measured = (
+            f"{found['false_matches']:.1%} of {found['different_pairs']} pairs of different people in {found['data']}"
+        )
+        return cls(direct, float(found["threshold"]), measured)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far apart two faces are, 0..2.
+
+    `direct` as they are; `at_age` (6,) with both at each age; `aged` the mean of those, `fused` that with `direct`.
+    `classes` are the estimated age classes of the two.
+    """
+
+    direct: float
+    at_age: tuple[float, ...]
+    aged: float
+    fused: float
+    classes: tuple[int, int]
+
+    @property
+    def far_apart(self) -> bool:
+        return abs(self.classes[0] - self.classes[1]) >= FAR_APART
+
+    def same(self, rule: Rule) -> bool:
+        """Whether the two are taken for one person."""
+        return self.direct < rule.direct if rule.fused is None else self.fused < rule.fused
+
+    def gain(self, rule: Rule) -> float | None:
+        """How much more the fused distance speaks for one person than the direct one does, in their thresholds."""
+        return None if rule.fused is None else self.direct / rule.direct - self.fused / rule.fused
+
+
+@dataclass(frozen=True)
+class Roc:
+    """How well distances tell labelled pairs apart.
+
+    `auc` the area under the ROC curve; `accuracy` the share of pairs rightly judged at their own best `threshold`;
+    `matched` the share of one person's pairs that are found where `FALSE_MATCHES` of the others are.
+    """
+
+    auc: float
+    threshold: float
+    accuracy: Share
+    matched: Share
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What bringing both faces to one age does to labelled pairs: the ROC figures without and with it.
+
+    `auc_gain` is the difference of the areas with its 95% interval, for which photos are drawn again, not pairs: pairs
+    that share a photo are not independent.
+    """
+
+    same: int
+    different: int
+    direct: Roc
+    aged: Roc
+    fused: Roc
+    auc_gain: tuple[float, float, float]
+
+    @property
+    def verdict(self) -> str:
+        value, low, high = self.auc_gain
+        said = f"ROC AUC {value:+.4f} ({low:+.4f} to {high:+.4f})"
+        if low > 0:
+            return f"bringing both to one age helped: {said}"
+        if high < 0:
+            return f"bringing both to one age made it worse: {said}"
+        return f"bringing both to one age made no difference that these pairs could show: {said}"
+
+
+def find_people(
+    model: Model,
+    photos: Sequence[Path],
+    progress: Callable[[str, int, int], Any] = lambda what, done, total: None,
+) -> dict[Path, Person | str]:
+    """The person in each photo, or why there is none. Every photo is worked on once, however often it is named.
+
+    `progress(what, done, total)` is told how far it is.
+    """
+    found: dict[Path, Person | str] = {}
+    faces: dict[Path, tuple[np.ndarray, int]] = {}
+    named = list(dict.fromkeys(photos))
+    for path, face in zip(named, largest_faces(named), strict=True):
+        if face.aligned is None:
+            found[path] = face.reason
+        else:
+            faces[path] = face.aligned, face.faces
+        progress("finding faces", len(found) + len(faces), len(named))
+    if not faces:
+        return found
+    # The compiled batch is as small as the work: most are asked about two photos.
+    optimiser = LatentOptimiser(model.fast, OptimiserOptions(), batch_size=min(_FACES_AT_ONCE, len(faces)))
+    paths, done = list(faces), 0
+    for start in range(0, len(paths), _FACES_AT_ONCE):
+        chosen = paths[start : start + _FACES_AT_ONCE]
+        aligned = np.stack([faces[path][0] for path in chosen])
+        latents = optimiser(aligned)
+        direct = embed(model.recognizer, aligned)
+        drawn = aged(model, latents)  # (n, 6, 64, 64, 3)
+        at_age = embed(model.recognizer, drawn.reshape(-1, *aligned.shape[1:])).reshape(*drawn.shape[:2], -1)
+        for i, path in enumerate(chosen):
+            found[path] = Person(direct[i], at_age[i], latents.age[i], faces[path][1])
+        done += len(chosen)
+        progress("bringing them to all ages", done, len(paths))
+    return found
+
+
+def compare(a: Person, b: Person) -> Comparison:
+    """How far apart two people are."""
+    direct = float(np.linalg.norm(a.direct - b.direct))
+    at_age = np.linalg.norm(a.aged - b.aged, axis=1)
+    mean = float(at_age.mean())
+    fused = (1 - WEIGHT) * direct + WEIGHT * mean
+    return Comparison(direct, tuple(map(float, at_age)), mean, fused, (a.age_class, b.age_class))
+
+
+def measure_gain(pairs: Sequence[Pair], comparisons: Sequence[Comparison], seed: int = 0) -> Gain | None:
+    """What bringing faces to one age does to labelled `pairs`; None unless there are pairs of both kinds."""
+    same = np.array([bool(pair.same) for pair in pairs])
+    if same.all() or not same.any():
+        return None
+    direct, at_age, fused = (
+        np.array([getattr(one, kind) for one in comparisons]) for kind in ("direct", "aged", "fused")
+    )
+    return Gain(
+        same=int(same.sum()),
+        different=int((~same).sum()),
+        direct=roc(direct, same, seed),
+        aged=roc(at_age, same, seed),
+        fused=roc(fused, same, seed),
+        auc_gain=_auc_gain(pairs, direct, fused, same, seed),
+    )
+
+
+def roc(distances: np.ndarray, same: np.ndarray, seed: int = 0) -> Roc:
+    """ROC figures of (n,) `distances` of pairs that are one person's where `same`; both kinds must be there."""
+    threshold = best_threshold(distances, same)
+    hits = (distances < threshold) == same
+    matched = distances[same] < match_threshold(distances[~same], FALSE_MATCHES)
+    area = round(area_under_curve(distances, same), 4)
+    return Roc(area, round(threshold, 4), share(hits, seed), share(matched, seed))
+
+
+def match_threshold(strangers: np.ndarray, false_matches: float) -> float:
+    """The distance below which at most the share `false_matches` of the distances of `strangers` lies."""
+    return float(np.sort(strangers)[int(false_matches * len(strangers))])
+
+
+def area_under_curve(distances: np.ndarray, same: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Chance that a pair of one person is nearer than one of two people, ties half; `weights` (n,) count pairs."""
+    weights = np.ones(len(distances)) if weights is None else weights
+    _, place = np.unique(distances, return_inverse=True)
+    one, two = np.bincount(place, weights * same), np.bincount(place, weights * ~same)
+    farther = two.sum() - two.cumsum()
+    return float((one * (farther + two / 2)).sum() / (one.sum() * two.sum()))
+
+
+def _auc_gain(
+    pairs: Sequence[Pair], direct: np.ndarray, fused: np.ndarray, same: np.ndarray, seed: int
+) -> tuple[float, float, float]:
+    gain = area_under_curve(fused, same) - area_under_curve(direct, same)
+    photos, ends = np.unique([[str(photo) for photo in pair.photos] for pair in pairs], return_inverse=True)
+    ends = ends.reshape(len(pairs), 2)
+    random = np.random.default_rng(seed)
+    gains = []
+    for _ in range(_RESAMPLED):
+        drawn = np.bincount(random.integers(0, len(photos), len(photos)), minlength=len(photos))
+        weights = drawn[ends].prod(1)
+        # A draw may leave one kind out where there are few.
+        if weights[same].sum() and weights[~same].sum():
+            gains.append(area_under_curve(fused, same, weights) - area_under_curve(direct, same, weights))
+    low, high = np.quantile(gains, [0.025, 0.975]) if gains else (np.nan, np.nan)
+    return round(gain, 6), round(float(low), 6), round(float(high), 6)
+
+
+def score_for_card(
+    card: dict[str, Any], pairs: Sequence[Pair], comparisons: Sequence[Comparison], data: str
+) -> dict[str, Any]:
+    """What a model's card is to say of verification on the labelled `pairs` called `data`.
+
+    The threshold of the fused distance is the one that lets as many pairs of two people through as the direct one's.
+    Raises UsageError where too few of `pairs` are of two people for a share of them to mean anything.
+    """
+    strangers = [one for pair, one in zip(pairs, comparisons, strict=True) if pair.same is False]
+    if len(strangers) < _FEWEST_STRANGERS:
+        raise UsageError(
+            f"{len(strangers)} pairs of different people are too few for a threshold",
+            f"--card asks for {_FEWEST_STRANGERS} pairs with 0 in the column same",
+        )
+    direct = np.array([one.direct for one in strangers])
+    fused = np.array([one.fused for one in strangers])
+    false_matches = float((direct < Rule.of(card).direct).mean())
+    gain = measure_gain(pairs, comparisons)
+    return {
+        "model": fingerprint(card),
+        "weight": WEIGHT,
+        "threshold": round(match_threshold(fused, false_matches), 4),
+        "false_matches": round(false_matches, 4),
+        "different_pairs": len(strangers),
+        "data": data,
+        **({"gain": asdict(gain)} if gain else {}),
+    }
+
+
+_FEWEST_STRANGERS = 300
+
+
+def class_names(comparison: Comparison) -> tuple[str, str]:
+    """The estimated age classes of the two, as they are called."""
+    a, b = comparison.classes
+    return AGE_CLASSES[a], AGE_CLASSES[b]

@@ -1,0 +1,120 @@
+"""`from faceage import …`: what the command does, from Python."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import faceage, rows_of
+from conftest import REPOSITORY
+
+import faceage as api
+from faceage.batch.plan import DEFAULT_OPTIMISER
+
+README = (REPOSITORY / "README.md").read_text()
+
+
+def python(code: str, **kwargs) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=540, **kwargs)
+
+
+def test_importing_it_imports_nothing_heavy():
+    code = "import sys, faceage; print(*(name for name in sys.modules if name.split('.')[0] in %r))"
+    heavy = ("keras", "tensorflow", "torch", "numpy", "PIL", "h5py", "typer", "rich", "pooch")
+    done = python(code % (heavy,))
+    assert done.stdout.strip() == "", done.stderr
+
+
+def test_what_fails_before_any_work_needs_no_keras(tmp_path):
+    code = f"""
+import sys, faceage
+try:
+    faceage.age_photos({str(tmp_path / "nowhere")!r}, {str(tmp_path / "out")!r})
+except faceage.FaceageError as error:
+    print(error, error.exit_code, "keras" in sys.modules)
+"""
+    done = python(code)
+    assert re.fullmatch(r"no such file or folder: \S+/nowhere 2 False\n", done.stdout), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_name_is_there_and_no_other():
+    for name in api.__all__:
+        assert getattr(api, name).__doc__, name
+        assert name in dir(api)
+    with pytest.raises(AttributeError, match="no attribute 'utils'"):
+        api.utils  # noqa: B018
+
+
+@pytest.fixture(scope="module")
+def from_the_readme(tmp_path_factory):
+    """The folder in which the example of the README ran, and what it printed."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "photos").symlink_to(REPOSITORY / "examples")
+    section = README.split("## From Python", 1)[1].split("\n## ", 1)[0]
+    code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    ") or not line)
+    done = python(code, cwd=folder, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_the_example_of_the_readme_runs(from_the_readme):
+    folder, printed = from_the_readme
+    rows = rows_of(folder / "aged")
+    photos = [path for path in (REPOSITORY / "examples").iterdir() if path.suffix == ".jpg"]
+    assert len(rows) == len(photos)
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert len(list((folder / "aged" / "grids").iterdir())) == sum(row["faces"] for row in rows.values())
+    assert str(sum(row["faces"] for row in rows.values())) in printed
+
+
+def test_the_command_goes_on_where_python_stopped(from_the_readme):
+    folder, _ = from_the_readme
+    same = ("--ages", "25,70", "--faces", "largest")
+    out = faceage("batch", folder / "photos", "--out", folder / "aged", *same, "--dry-run")
+    assert out.returncode == 0, out.stderr
+    assert out.stdout == ""
+    assert "0 photos to do" in out.stderr
+
+
+def test_options_left_out_are_those_of_the_command_and_the_optimiser():
+    from faceage.latents.optimise import OptimiserOptions
+
+    said = OptimiserOptions()
+    assert {name: getattr(said, name) for name in DEFAULT_OPTIMISER} == DEFAULT_OPTIMISER
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"targets": ()}, "no age classes"),
+        ({"targets": (0, 6)}, "no age classes"),
+        ({"age_class": -1}, "no age classes"),
+        ({"faces": "biggest"}, "'all' or 'largest'"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_work(tmp_path, options, said):
+    with pytest.raises(api.FaceageError) as error:
+        api.age_photos(REPOSITORY / "examples", tmp_path / "out", options=api.BatchOptions(**options))
+    assert said in f"{error.value} {error.value.hint}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_photos_are_refused(tmp_path):
+    with pytest.raises(api.FaceageError, match="no photos named"):
+        api.age_photos([], tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(api.FaceageError, match="no photo in"):
+        api.plan_photos(tmp_path / "empty", tmp_path / "out")
+
+
+def test_a_plan_is_what_would_be_done(tmp_path):
+    examples = REPOSITORY / "examples"
+    plan = api.plan_photos(str(examples), str(tmp_path / "out"))
+    assert [Path(photo.name).suffix for photo in plan.todo] == [".jpg"] * len(plan.todo)
+    assert len(plan.todo) > 1
+    first, second = (api.plan_photos(examples, tmp_path / "out", shard=(k, 2)).todo for k in (1, 2))
+    assert sorted(photo.name for photo in first + second) == sorted(photo.name for photo in plan.todo)
+    assert not (tmp_path / "out").exists()
