@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,13 @@ def decode(content: bytes) -> np.ndarray:
     The first frame of an animation is taken, transparency is laid on white, 16-bit values are scaled to 8. Raises
     PhotoError for anything else.
     """
+    with opened(content) as image:
+        return np.ascontiguousarray(_to_rgb(upright(image)))
+
+
+@contextlib.contextmanager
+def opened(content: bytes) -> Iterator[Image.Image]:
+    """The loaded first frame of an image file. Raises PhotoError for what cannot be one, or fails in the block."""
     try:
         with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
             width, height = image.size
@@ -89,7 +97,7 @@ def decode(content: bytes) -> np.ndarray:
             if min(width, height) < MIN_SIDE:
                 raise PhotoError(f"{width}×{height} pixels: too small to hold a face")
             image.load()
-            return np.ascontiguousarray(_to_rgb(_upright(image)))
+            yield image
     except PhotoError:
         raise
     except Image.DecompressionBombError as error:
@@ -107,7 +115,8 @@ def _too_large(what: str) -> str:
     return f"{what}: over the limit of {MAX_PIXELS / 1e6:.0f} megapixels"
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned by its EXIF orientation, where it has one."""
     # `ImageOps.exif_transpose` also writes the EXIF anew, and fails where any other field of it is garbage.
     try:
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -119,15 +128,20 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
-        return _deep_gray_to_rgb(np.asarray(image))
-    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        return np.repeat(deep_gray_to_8_bits(np.asarray(image))[..., None], 3, axis=2)
+    if has_alpha(image):
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return np.asarray(image.convert("RGB"))
 
 
-def _deep_gray_to_rgb(values: np.ndarray) -> np.ndarray:
-    """Grayscale of more than 8 bits, integer or float, as RGB: by its format's full range, never stretched."""
+def has_alpha(image: Image.Image) -> bool:
+    """Whether any of the image may be transparent."""
+    return "A" in image.mode or "a" in image.mode or "transparency" in image.info
+
+
+def deep_gray_to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Grayscale (h, w) of more than 8 bits, integer or float, as uint8: by its format's full range, never stretched."""
     gray = np.nan_to_num(values.astype(np.float32))
     highest = gray.max(initial=0.0)
     if np.issubdtype(values.dtype, np.floating) and highest <= 1.0:
@@ -136,4 +150,4 @@ def _deep_gray_to_rgb(values: np.ndarray) -> np.ndarray:
         gray /= 257.0
     elif highest > 255.0:
         gray /= 257.0 if highest <= 65535.0 else highest / 255.0
-    return np.repeat(np.clip(np.rint(gray), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    return np.clip(np.rint(gray), 0, 255).astype(np.uint8)

@@ -1,11 +1,13 @@
 """Photos are decoded in processes of their own: one that hangs, crashes or eats memory ends there and nowhere else.
 
-`python -m faceage.photos.decoders` is such a process. It is asked for one photo after the other on stdin and answers on
-stdout: the length of a JSON header (4 bytes), the header, and the pixels.
+`python -m faceage.photos.decoders` is such a process. It is asked for one photo after the other on stdin, by the length
+of its path (4 bytes), whether as its file holds it (1 byte) and the path, and answers on stdout: the length of a JSON
+header (4 bytes), the header, and the pixels.
 """
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -15,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +26,7 @@ import numpy as np
 from faceage.errors import PhotoError
 from faceage.photos.decode import decode, fingerprint, read_photo
 from faceage.photos.find import FoundPhoto
+from faceage.photos.original import Encoding, decode_original
 
 SECONDS = 60.0
 """A photo that takes longer to read and decode is given up."""
@@ -42,7 +45,8 @@ class ReadPhoto:
     """What reading a photo gave.
 
     `pixels` (h, w, 3) uint8, or None and `error` says why; `input` the SHA-256 of its bytes, `size` how many they are
-    and `modified` when they changed, in ns; "" and 0 where it could not be read.
+    and `modified` when they changed, in ns; "" and 0 where it could not be read. `encoding` is there where the photo
+    was asked for as its file holds it, and `pixels` then are (h, w, 1 to 4), as of `decode_original`.
     """
 
     pixels: np.ndarray | None = None
@@ -51,6 +55,7 @@ class ReadPhoto:
     size: int = 0
     modified: int = 0
     seconds: float = 0.0
+    encoding: Encoding | None = None
 
 
 def read_ahead(
@@ -155,14 +160,14 @@ class Decoder:
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
 
-    def read(self, photo: FoundPhoto) -> ReadPhoto:
-        """Read and decode one photo; what is wrong with it is in the answer."""
+    def read(self, photo: FoundPhoto, original: bool = False) -> ReadPhoto:
+        """Read and decode one photo, as its file holds it if `original`; what is wrong with it is in the answer."""
         started = time.monotonic()
         if photo.problem:
             return ReadPhoto(error=photo.problem)
         process = self._process or self._start()
         try:
-            header, pixels = self._ask(process, photo.path, started + self._seconds)
+            header, pixels = self._ask(process, photo.path, original, started + self._seconds)
             return ReadPhoto(pixels, **header, seconds=time.monotonic() - started)
         except TimeoutError:
             said = f"not decoded within {self._seconds:g} seconds"
@@ -205,18 +210,21 @@ class Decoder:
         )
         return self._process
 
-    def _ask(self, process: subprocess.Popen[bytes], path: Path, until: float) -> tuple[dict[str, Any], Any]:
+    def _ask(
+        self, process: subprocess.Popen[bytes], path: Path, original: bool, until: float
+    ) -> tuple[dict[str, Any], Any]:
         assert process.stdin
         assert process.stdout
         name = os.fsencode(os.path.abspath(path))
-        process.stdin.write(struct.pack("<I", len(name)) + name)
+        process.stdin.write(struct.pack("<I?", len(name), original) + name)
         (length,) = struct.unpack("<I", _receive(process.stdout, 4, until))
         header = json.loads(bytes(_receive(process.stdout, length, until)))
-        height, width = header.pop("shape")
-        if not height:
+        shape = header.pop("shape")
+        if not shape[0]:
             return header, None
-        pixels = np.frombuffer(_receive(process.stdout, 3 * height * width, until), np.uint8)
-        return header, pixels.reshape(height, width, 3)
+        if encoding := header.pop("encoding"):
+            header["encoding"] = Encoding(**encoding)
+        return header, np.frombuffer(_receive(process.stdout, math.prod(shape), until), np.uint8).reshape(shape)
 
 
 def _receive(stream: IO[bytes], count: int, until: float) -> bytearray:
@@ -257,12 +265,13 @@ def _serve() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    while size := requests.read(4):
-        (length,) = struct.unpack("<I", size)
-        read = _read(Path(os.fsdecode(requests.read(length))))
+    while asked := requests.read(5):
+        length, original = struct.unpack("<I?", asked)
+        read = _read(Path(os.fsdecode(requests.read(length))), original)
         pixels = read.pixels
         header = {"error": read.error, "input": read.input, "size": read.size, "modified": read.modified}
-        header["shape"] = (0, 0) if pixels is None else pixels.shape[:2]
+        header["shape"] = (0, 0, 0) if pixels is None else pixels.shape
+        header["encoding"] = asdict(read.encoding) if read.encoding else None
         text = json.dumps(header).encode()
         answers.write(struct.pack("<I", len(text)) + text)
         if pixels is not None:
@@ -270,12 +279,15 @@ def _serve() -> None:
         answers.flush()
 
 
-def _read(path: Path) -> ReadPhoto:
+def _read(path: Path, original: bool) -> ReadPhoto:
     found: dict[str, Any] = {}
     try:
         content = read_photo(path)
         found["size"], found["modified"] = stamp(path)
         found["input"] = fingerprint(content)
+        if original:
+            pixels, encoding = decode_original(content)
+            return ReadPhoto(pixels, encoding=encoding, **found)
         return ReadPhoto(decode(content), **found)
     except PhotoError as error:
         return ReadPhoto(error=str(error), **found)
