@@ -32,11 +32,16 @@ class Paster:
         self._decoder = Decoder()
 
     def paste(
-        self, photo: FoundPhoto, input: str, faces: Sequence[tuple[FaceRow, np.ndarray]], paths: Sequence[Path]
+        self,
+        photo: FoundPhoto,
+        input: str,
+        faces: Sequence[tuple[FaceRow, np.ndarray]],
+        ages: Sequence[np.ndarray],
+        paths: Sequence[Path],
     ) -> None:
-        """Write `photo` to each of k `paths`, its `faces` at one age in each.
+        """Write `photo` to each of k `paths`, its `faces` at one of k `ages`, (6,) weights, in each.
 
-        A face comes with (1 + k, 64, 64, 3) uint8, drawn at its own and at k ages. `input` is the SHA-256 of the
+        A face comes with (1 + k, 64, 64, 3) uint8, drawn at its own and at the k ages. `input` is the SHA-256 of the
         photo's bytes; where it is not known (""), the photo must show the faces. Raises PhotoError for a photo that
         cannot be read or is another, and OSError where it cannot be written.
         """
@@ -46,10 +51,11 @@ class Paster:
         same = read.input == input if input else all(_shows(read.pixels, row) for row, _ in faces)
         if not same:
             raise PhotoError("the photo is not the one that its faces were found in")
-        for age, path in enumerate(paths, start=1):
+        for number, (age, path) in enumerate(zip(ages, paths, strict=True), start=1):
             picture = read.pixels.copy()
             for row, drawn in faces:
-                paste_face(picture, row.transform, row.landmarks, row.aligned, drawn[0], drawn[age])
+                folds = _folds(row.age, age)
+                paste_face(picture, row.transform, row.landmarks, row.aligned, drawn[0], drawn[number], folds)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_like(picture, read.encoding, path)
 
@@ -80,13 +86,24 @@ def paste_stored(
                 photo, known = photos[rows[0].source]
                 try:
                     faces = [(row, next(drawn)) for row in rows]
-                    paster.paste(photo, known, faces, pasted_paths(out, photo.relative, list(ages)))
+                    paths = pasted_paths(out, photo.relative, list(ages))
+                    paster.paste(photo, known, faces, list(ages.values()), paths)
                 except PhotoError as error:
                     yield photo.name, len(rows), str(error)
                 else:
                     yield photo.name, len(rows), ""
     finally:
         paster.close()
+
+
+def _folds(own: np.ndarray, asked: np.ndarray) -> float:
+    """How many times the folds that come with age are taken, for a face of age weights (6,) `own`.
+
+    Those of a person grown older by a class or more are thinner than a pixel of 64, so that G draws them weaker than
+    they are. What it draws of a younger one is no finer than that.
+    """
+    classes = float((asked - own) @ np.arange(len(own)))
+    return 1.0 + min(max(classes, 0.0), 1.0)
 
 
 def _groups(latents: Path, photos: Mapping[str, object]) -> Iterator[list[list[FaceRow]]]:

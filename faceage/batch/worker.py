@@ -231,7 +231,8 @@ class Worker:
             if len(photo.drawn) == photo.faces:
                 with self._timed("paste", [photo]):
                     paths = pasted_paths(self._task.out, photo.found.relative, options.labels)
-                    self._paster.paste(photo.found, photo.read.input, photo.drawn, paths)
+                    ages = list(one_hot(options.targets))
+                    self._paster.paste(photo.found, photo.read.input, photo.drawn, ages, paths)
                 photo.drawn = []
 
     def _written(

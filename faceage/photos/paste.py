@@ -16,12 +16,8 @@ _FINE = 4
 """The change and its mask are drawn so many times finer than the aligned face: splines leave no steps when enlarged."""
 _SIDE = FACE_SIZE * _FINE
 
-_SHADING, _FOLDS, _COLOUR = 0.4, 2.0, 0.2
-"""How much is taken of what changes slowly over the face, of what is finer, and of colour.
-
-Folds are thinner than a pixel of 64, so that G draws them weaker than they are; much of its light and colour has
-nothing to do with age.
-"""
+_SHADING, _COLOUR = 0.4, 0.2
+"""How much is taken of what changes slowly over the face, and of colour: much of it has nothing to do with age."""
 _LIGHTER, _DARKER = 30.0, 40.0
 """Grey levels that no change goes beyond: much lighter skin looks like plaster, much darker like a hole."""
 
@@ -35,19 +31,20 @@ def paste_face(
     aligned: np.ndarray,
     own: np.ndarray,
     aged: np.ndarray,
+    folds: float = 1.0,
 ) -> None:
     """Age one face of `photo` in place; pixels where `face_mask` is 0 stay as they are, bit for bit.
 
     `photo` is (h, w, c) uint8 with c = 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGBA; alpha stays.
     `transform` (2, 3) takes photo to aligned pixels, `landmarks` (5, 2) are in photo pixels; `aligned` (64, 64, 3)
-    uint8 is the face as it is in the photo, `own` and `aged` are what G draws at its own age and at another. Raises
-    ValueError where `lies_in` says no.
+    uint8 is the face as it is in the photo, `own` and `aged` are what G draws at its own age and at another. What is
+    fine in the change is taken `folds` times. Raises ValueError where `lies_in` says no.
     """
     transform = np.asarray(transform, np.float64)
     if not lies_in(transform, landmarks, photo.shape[:2]):
         raise ValueError("the face lies outside the photo")
     mask = face_mask(aligned_landmarks(transform, landmarks))
-    change = _enlarged(_age_change(aligned, own, aged, mask)) * mask[..., None]
+    change = _enlarged(_age_change(aligned, own, aged, mask, folds)) * mask[..., None]
     if photo.shape[2] < 3:
         change = (change @ _LUMA)[..., None]
     rows, columns = _region(transform, photo.shape[:2])
@@ -133,7 +130,7 @@ def _area(transform: np.ndarray) -> float:
     return float(np.linalg.det(np.asarray(transform, np.float64)[:, :2]))
 
 
-def _age_change(aligned: np.ndarray, own: np.ndarray, aged: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _age_change(aligned: np.ndarray, own: np.ndarray, aged: np.ndarray, mask: np.ndarray, folds: float) -> np.ndarray:
     """(64, 64, 3) float32: what is added to the aligned face, in grey levels."""
     photo, before, after = (np.asarray(face, np.float32) for face in (aligned, own, aged))
     weights = mask.reshape(FACE_SIZE, _FINE, FACE_SIZE, _FINE).mean((1, 3))
@@ -142,12 +139,12 @@ def _age_change(aligned: np.ndarray, own: np.ndarray, aged: np.ndarray, mask: np
     luma = (after - before) @ _LUMA
     colour = _blurred(after - before - luma[..., None], 2.5)
     shading = _blurred(luma, 7.0)
-    folds = (luma - shading) * _contrast(photo @ _LUMA, before @ _LUMA)
+    fine = (luma - shading) * _contrast(photo @ _LUMA, before @ _LUMA)
     # Without its mean, no age makes the whole face lighter, darker or of another colour.
     shading = shading - (shading * weights).sum()
     colour = colour - (colour * weights[..., None]).sum((0, 1))
 
-    change = _SHADING * shading + _FOLDS * folds
+    change = _SHADING * shading + folds * fine
     limit = np.where(change > 0, _LIGHTER, _DARKER)
     change = limit * np.tanh(change / limit)
     return (change[..., None] + _COLOUR * colour).astype(np.float32)
