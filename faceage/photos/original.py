@@ -140,7 +140,7 @@ def _options(kind: str, encoding: Encoding) -> dict[str, Any]:
             given = {"qtables": [list(table) for table in encoding.tables], "subsampling": encoding.subsampling}
         return {**given, "progressive": encoding.progressive, "optimize": True}
     if kind == "WEBP":
-        return {"lossless": True} if encoding.lossless else {"quality": _QUALITY}
+        return {"lossless": True, "exact": True} if encoding.lossless else {"quality": _QUALITY}
     if kind == "TIFF":
         known = encoding.compression in _LOSSLESS_TIFF
         return {"compression": encoding.compression if known else "tiff_adobe_deflate"}
