@@ -11,7 +11,7 @@ GOOD = PhotoOutcome("a.jpg", OK, 2, "", {"decode": 0.01, "write": 0.5}, "ab" * 3
 EMPTY = PhotoOutcome("ü/日本 \\xff\n.jpg", NO_FACE, 0, "no face was found", {}, "cd" * 32, 1, 2, "0123")
 BAD = PhotoOutcome("b.jpg", UNREADABLE, 0, "the file is empty")
 
-FIELDS = {"path", "status", "faces", "reason", "seconds", "input", "size", "modified", "settings"}
+FIELDS = {"path", "status", "faces", "reason", "seconds", "input", "size", "modified", "settings", "pasted"}
 
 
 @pytest.fixture

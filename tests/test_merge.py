@@ -17,6 +17,7 @@ from faceage.batch.plan import (
     grid_path,
     left_of,
     open_out,
+    pasted_paths,
     shard_folder,
 )
 from faceage.errors import UsageError
@@ -195,3 +196,16 @@ def test_the_commands(tmp_path, astronaut):
     assert len(rows_of(out)) == count_rows(out / LATENTS).total() == 4
     again = faceage("batch", folder, "--out", out, "--objective", "none", "--dry-run")
     assert again.stdout == ""
+
+
+def test_photos_with_aged_faces_come_along(photos, finish, tmp_path):
+    out = tmp_path / "out"
+    for number in range(1, OF + 1):
+        folder = finish(out, number)
+        for photo in choose_photos([photos], folder, (number, OF)):
+            (path,) = pasted_paths(folder, photo.relative, ["60+"])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(photo.name)
+    merge(out)
+    for photo in choose_photos([photos], out):
+        assert pasted_paths(out, photo.relative, ["60+"])[0].read_text() == photo.name

@@ -68,6 +68,9 @@ def assert_whole(out: Path) -> None:
         for face in range(row["faces"]):
             with Image.open(out / "grids" / f"{path}_{face}.png") as grid:
                 grid.load()
+        if row["pasted"] and row["faces"]:
+            with Image.open(out / "pasted" / f"{path}_60+.png") as pasted:
+                pasted.load()
 
 
 def assert_same(out: Path, expected: Path) -> None:

@@ -20,7 +20,8 @@ class PhotoOutcome:
 
     `status` is one of `STATUSES`; `reason` says why where it is not ok. A next run may skip the photo if `input`, the
     SHA-256 of its bytes ("" if it could not be read), or its `size` in bytes and time of change `modified` (ns), and
-    `settings`, the hash of weights and options, are unchanged.
+    `settings`, the hash of weights and options, are unchanged. `pasted` says whether the photo with its faces aged was
+    written too.
     """
 
     path: str
@@ -32,6 +33,7 @@ class PhotoOutcome:
     size: int = 0
     modified: int = 0
     settings: str = ""
+    pasted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from faceage.batch.manifest import Manifest, PhotoOutcome, read_manifest
-from faceage.batch.plan import GRIDS, LATENTS, MANIFEST, SHARDS, open_out
+from faceage.batch.plan import GRIDS, LATENTS, MANIFEST, PASTED, SHARDS, open_out
 from faceage.errors import UsageError
 from faceage.images import remove_partials, written_whole
 from faceage.latents.store import PARTS, LatentIndex, read_settings
@@ -41,12 +41,14 @@ def merge(out: Path) -> list[PhotoOutcome]:
         index = LatentIndex(out / LATENTS, *read_settings(shards[0] / LATENTS))
         index.begin(keep=standing.__contains__)
         manifest = Manifest(out / MANIFEST, standing)
-        remove_partials(out / GRIDS)
+        for pictures in (GRIDS, PASTED):
+            remove_partials(out / pictures)
         try:
             for shard, rows in came.items():
                 with only_one(shard, "aging photos"):
                     index.count(_link_parts(shard, rows, out))
-                    _link_grids(shard, out)
+                    for pictures in (GRIDS, PASTED):
+                        _link_pictures(shard / pictures, out / pictures)
                     manifest.append(rows)
                     _remove(shard)
         finally:
@@ -70,9 +72,9 @@ def _link_parts(shard: Path, rows: list[PhotoOutcome], out: Path) -> dict[str, i
     return named
 
 
-def _link_grids(shard: Path, out: Path) -> None:
-    for folder, _, names in os.walk(shard / GRIDS):
-        to = out / GRIDS / Path(folder).relative_to(shard / GRIDS)
+def _link_pictures(shard: Path, out: Path) -> None:
+    for folder, _, names in os.walk(shard):
+        to = out / Path(folder).relative_to(shard)
         to.mkdir(parents=True, exist_ok=True)
         for name in names:
             _link(Path(folder, name), to / name)

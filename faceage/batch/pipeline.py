@@ -3,19 +3,22 @@
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from faceage.ages import one_hot
 from faceage.batch.engines import Engine, local_engine
-from faceage.batch.manifest import OK, STATUSES, Manifest
+from faceage.batch.manifest import OK, STATUSES, Manifest, PhotoOutcome
+from faceage.batch.paste import paste_stored
 from faceage.batch.plan import (
     GRIDS,
     LATENTS,
     MANIFEST,
     NOTHING_AGAIN,
+    PASTED,
     Again,
     BatchOptions,
     Plan,
@@ -28,7 +31,7 @@ from faceage.images import remove_partials
 from faceage.latents.store import LatentIndex
 from faceage.lock import only_one
 from faceage.photos.find import FoundPhoto
-from faceage.weights import fingerprint, read_card
+from faceage.weights import fingerprint, load_model, read_card
 
 if TYPE_CHECKING:
     from faceage.batch.worker import Done
@@ -110,10 +113,19 @@ def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], 
         summary.photos[row.status] += 1
         summary.faces += row.faces
     standing = {row.path for row in (*plan.others, *plan.done)}
-    index = LatentIndex(plan.out / LATENTS, fingerprint(read_card(task.weights)), asdict(plan.options))
+    todo = list(plan.todo)
+    for pictures in (GRIDS, PASTED):
+        remove_partials(plan.out / pictures)
+    if plan.unpasted:
+        pasted = _paste_standing(plan, task, standing, progress)
+        summary.photos[OK] += len(pasted)
+        summary.faces += sum(row.faces for row in pasted)
+        standing |= {row.path for row in pasted}
+        # What could not be pasted is done from the beginning, and entered with its reason if it fails again.
+        todo += [photo for photo, _ in plan.unpasted if photo.name not in standing]
+    index = LatentIndex(plan.out / LATENTS, fingerprint(read_card(task.weights)), plan.options.to_json())
     index.begin(keep=standing.__contains__)
     manifest = Manifest(plan.out / MANIFEST, standing)
-    remove_partials(plan.out / GRIDS)
 
     def record(done: "Done") -> None:
         # Latents first, then the manifest: a row there promises that everything else is on disk.
@@ -122,8 +134,32 @@ def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], 
         summary.add(done)
 
     try:
-        if plan.todo:
-            engine(task, plan.todo, index.parts, record, progress)
+        if todo:
+            engine(task, todo, index.parts, record, progress)
     finally:
         manifest.close()
     return summary
+
+
+def _paste_standing(
+    plan: Plan, task: Task, standing: set[str], progress: Callable[[int, int], Any]
+) -> list[PhotoOutcome]:
+    """Paste what an earlier run drew and did not paste, from its latents; the rows of those that went well."""
+    rows = {row.path: row for _, row in plan.unpasted}
+    photos = {photo.name: (photo, row.input) for photo, row in plan.unpasted}
+    ages = dict(zip(plan.options.labels, one_hot(plan.options.targets), strict=True))
+    pasted = []
+    # A second row of a path takes the place of the first, and a manifest that is opened again has only that one.
+    manifest = Manifest(plan.out / MANIFEST, standing | rows.keys())
+    try:
+        model = load_model(task.weights)
+        for name, faces, error in paste_stored(
+            plan.out / LATENTS, model, photos, plan.out, ages, plan.options.strength
+        ):
+            if not error:
+                pasted.append(replace(rows[name], pasted=True))
+                manifest.append(pasted[-1:])
+                progress(1, faces)
+    finally:
+        manifest.close()
+    return pasted

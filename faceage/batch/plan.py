@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import count, islice
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -17,8 +18,9 @@ from faceage.latents.store import count_rows
 from faceage.photos.decode import fingerprint, read_photo
 from faceage.photos.decoders import stamp
 from faceage.photos.find import EXTENSIONS, FoundPhoto, find_photos
+from faceage.photos.original import ending_for
 
-MANIFEST, LATENTS, GRIDS, SHARDS = "manifest.jsonl", "latents.h5", "grids", "shards"
+MANIFEST, LATENTS, GRIDS, PASTED, SHARDS = "manifest.jsonl", "latents.h5", "grids", "pasted", "shards"
 
 DEFAULT_OPTIMISER: dict[str, Any] = {"objective": "identity", "steps": 60, "seed": 0}
 """What `faceage batch` optimises by unless told otherwise."""
@@ -31,10 +33,10 @@ _LONGEST_NAME = 255
 class BatchOptions:
     """What decides the outcome of a photo, apart from its bytes and the weights.
 
-    `faces` is "all" or "largest"; `min_face` a width in photo pixels or None; `age_class` the class that every face is
-    taken to have, or None to estimate it; `targets` the classes to draw and `strength` how far
-    towards them (`ages.towards`); `optimiser` the fields of `OptimiserOptions`;
-    `scale` enlarges the grid.
+    `faces` is "all", "largest" or numbers, "0,2", of which 0 is the largest; `min_face` a width in photo pixels or
+    None; `age_class` the class that every face is taken to have, or None to estimate it; `targets` the classes to draw
+    and `strength` how far towards them (`ages.towards`); `optimiser` the fields of `OptimiserOptions`; `scale` enlarges
+    the grid. `paste` asks for the whole photo too, and changes nothing else.
     """
 
     faces: str = "all"
@@ -44,11 +46,28 @@ class BatchOptions:
     strength: float = STRENGTH
     scale: int = 2
     optimiser: dict[str, Any] = field(default_factory=dict)
+    paste: bool = False
 
     def fingerprint(self, weights: str) -> str:
         """One hash for these options with the model of fingerprint `weights`."""
-        text = json.dumps({**asdict(self), "weights": weights, "face_size": FACE_SIZE}, sort_keys=True)
+        text = json.dumps({**self.to_json(), "weights": weights, "face_size": FACE_SIZE}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_json(self) -> dict[str, Any]:
+        """What is stored with the latents: all but `paste`, which they do not depend on."""
+        return {name: value for name, value in asdict(self).items() if name != "paste"}
+
+    @property
+    def face_numbers(self) -> Iterable[int]:
+        """The numbers of the faces that are chosen, in their order, as far as a photo has them."""
+        if self.faces == "all":
+            return count()
+        return (0,) if self.faces == "largest" else tuple(map(int, self.faces.split(",")))
+
+    @property
+    def labels(self) -> list[str]:
+        """What the ages to draw are called."""
+        return [AGE_CLASSES[target] for target in self.targets]
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,8 @@ class Task:
 class Plan:
     """The photos `todo`, and what stands of earlier runs: photos already `done`, and `others` not asked for this time.
 
+    Of the photos `unpasted` only the aged photos are missing.
+
     `settings` is the fingerprint of the options and the weights; `outdated` counts the photos of `todo` that were done
     with others.
     """
@@ -76,6 +97,7 @@ class Plan:
     done: tuple[PhotoOutcome, ...]
     others: tuple[PhotoOutcome, ...] = ()
     outdated: int = 0
+    unpasted: tuple[tuple[FoundPhoto, PhotoOutcome], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +148,7 @@ def left_of(
     settings = options.fingerprint(weights)
     before = {row.path: row for row in read_manifest(out / MANIFEST)}
     stored = count_rows(out / LATENTS)
-    done, todo, outdated = [], [], 0
+    done, todo, unpasted, outdated = [], [], [], 0
     for photo in photos:
         row = before.pop(photo.name, None)
         outdated += bool(row and row.settings != settings)
@@ -135,9 +157,12 @@ def left_of(
             and not again.everything
             and row.settings == settings
             and row.faces == stored[photo.name]
-            and _stands(out, photo, row, again.unreadable)
+            and _stands(out, photo, row, options, again.unreadable)
         ):
-            done.append(row)
+            if options.paste and not _is_pasted(out, photo, row, options):
+                unpasted.append((photo, row))
+            else:
+                done.append(row)
         else:
             todo.append(photo)
     others = tuple(row for row in before.values() if row.settings == settings)
@@ -147,22 +172,23 @@ def left_of(
             f"--out {out} holds other photos that were done with other options or weights",
             "choose another --out folder",
         )
-    return Plan(out, options, settings, tuple(todo), tuple(done), others, outdated)
+    return Plan(out, options, settings, tuple(todo), tuple(done), others, outdated, tuple(unpasted))
 
 
 def check_out(places: Sequence[Path], out: Path) -> None:
     """Raise UsageError where `out` cannot be the output folder for `places`."""
     if os.path.exists(out) and not os.path.isdir(out):
         raise UsageError(f"--out {out} is a file", "name a folder; it is made if need be")
-    where, grids = Path(os.path.realpath(out)), Path(os.path.realpath(out / GRIDS))
+    where = Path(os.path.realpath(out))
+    results = [Path(os.path.realpath(out / name)) for name in (GRIDS, PASTED)]
     hint = "a next run would take results for photos: choose another"
     for place in places:
         inside = Path(os.path.realpath(place))
         if not os.path.isdir(inside):
             continue
-        if inside in (where, *where.parents, *grids.parents):
+        if inside in (where, *where.parents, *(parent for path in results for parent in path.parents)):
             raise UsageError(f"--out {out} lies inside the input {place}", hint)
-        if grids in (inside, *inside.parents):
+        if any(path in (inside, *inside.parents) for path in results):
             raise UsageError(f"the input {place} lies inside the results of --out {out}", hint)
 
 
@@ -183,15 +209,20 @@ def open_out(out: Path) -> None:
 
 def grid_path(out: Path, relative: PurePath, face: int) -> Path:
     """Where a face's grid goes."""
-    return face_path(out / GRIDS, relative, face, ".png")
+    return result_path(out / GRIDS, relative, str(face), ".png")
 
 
-def face_path(results: Path, relative: PurePath, face: int, ending: str) -> Path:
-    """Where what was drawn of a face goes: the photo's relative path, extension and all, and the face's number.
+def pasted_paths(out: Path, relative: PurePath, labels: Sequence[str]) -> list[Path]:
+    """Where a photo goes whose faces are aged, for each of the ages called `labels`."""
+    return [result_path(out / PASTED, relative, label, ending_for(relative)) for label in labels]
+
+
+def result_path(results: Path, relative: PurePath, label: str, ending: str) -> Path:
+    """Where what was drawn goes: the photo's relative path, extension and all, and the face's number or its age.
 
     A name that would be longer than file systems allow is cut and told apart by a hash.
     """
-    folder, ending = results / relative.parent, f"_{face}{ending}"
+    folder, ending = results / relative.parent, f"_{label}{ending}"
     name = os.fsencode(relative.name)
     if len(name) + len(ending) > _LONGEST_NAME:
         mark = "~" + hashlib.sha256(name).hexdigest()[:12]
@@ -199,11 +230,11 @@ def face_path(results: Path, relative: PurePath, face: int, ending: str) -> Path
     return folder / (os.fsdecode(name) + ending)
 
 
-def _stands(out: Path, photo: FoundPhoto, row: PhotoOutcome, again: bool) -> bool:
+def _stands(out: Path, photo: FoundPhoto, row: PhotoOutcome, options: BatchOptions, again: bool) -> bool:
     """Whether an earlier run's row is still true: the photo is as it was and its grids are there."""
     if row.status == FAILED or photo.problem or (row.status == UNREADABLE and again):
         return False
-    return _grids_exist(out, photo, row) and _unchanged(photo, row)
+    return _grids_exist(out, photo, row, options) and _unchanged(photo, row)
 
 
 def _unchanged(photo: FoundPhoto, row: PhotoOutcome) -> bool:
@@ -215,5 +246,11 @@ def _unchanged(photo: FoundPhoto, row: PhotoOutcome) -> bool:
         return False
 
 
-def _grids_exist(out: Path, photo: FoundPhoto, row: PhotoOutcome) -> bool:
-    return all(grid_path(out, photo.relative, face).exists() for face in range(row.faces))
+def _grids_exist(out: Path, photo: FoundPhoto, row: PhotoOutcome, options: BatchOptions) -> bool:
+    return all(grid_path(out, photo.relative, face).exists() for face in islice(options.face_numbers, row.faces))
+
+
+def _is_pasted(out: Path, photo: FoundPhoto, row: PhotoOutcome, options: BatchOptions) -> bool:
+    if not row.faces:
+        return True
+    return row.pasted and all(path.exists() for path in pasted_paths(out, photo.relative, options.labels))

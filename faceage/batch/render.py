@@ -1,4 +1,4 @@
-"""Drawing again from stored latents: no photo, detector or optimiser is needed."""
+"""Drawing again from stored latents: no detector or optimiser is needed, and no photo but to paste into."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ import numpy as np
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES, age_weights, one_hot
-from faceage.batch.plan import face_path
+from faceage.batch.paste import paste_stored
+from faceage.batch.plan import result_path
 from faceage.errors import UsageError
 from faceage.images import save_animation, save_png, save_webp
-from faceage.latents.draw import draw_people
-from faceage.latents.optimise import Latents
-from faceage.latents.store import FaceRow, read_settings, row_blocks
+from faceage.latents.draw import draw_rows
+from faceage.latents.store import FaceRow, count_rows, read_settings, row_blocks
 from faceage.outputs.grid import person_grid
+from faceage.photos.find import FoundPhoto
 from faceage.weights import Model
 
 KINDS = {"grids": ("png", "webp"), "faces": ("png", "webp"), "animations": ("gif", "webp")}
@@ -62,14 +63,10 @@ def render(
 
     Raises UsageError where the file is none, or was made with other weights than `model`'s.
     """
-    weights, _ = read_settings(latents)
-    if weights != model.fingerprint:
-        raise UsageError(f"{latents} was made with other weights than {model.folder}", "name those with --weights DIR")
+    _check_weights(latents, model)
     count = 0
     for rows in row_blocks(latents, _AT_ONCE):
-        drawn = draw_people(
-            model.person_generator, _latents(rows), [age.weights for age in options.ages], options.strength
-        )
+        drawn = draw_rows(model.person_generator, rows, [age.weights for age in options.ages], options.strength)
         for row, faces in zip(rows, drawn, strict=True):
             _save(row, faces, out, options)
         count += len(rows)
@@ -77,9 +74,34 @@ def render(
     return count
 
 
-def _latents(rows: Sequence[FaceRow]) -> Latents:
-    names = ("age", "latent_initial", "latent", "offset", "identity_distance")
-    return Latents(*(np.stack([getattr(row, name) for row in rows]) for name in names))
+def render_photos(
+    latents: Path,
+    model: Model,
+    photos: Sequence[FoundPhoto],
+    out: Path,
+    ages: Sequence[Age],
+    strength: float,
+    progress: Callable[[int], Any] = lambda faces: None,
+) -> dict[str, str]:
+    """Write each photo of the file `latents` into `out`, once at each of `ages`, with all of its faces aged.
+
+    `photos` are where they are looked for, by name. The answer has every photo, and "" or why it could not be done.
+    Raises UsageError where the file is none, or was made with other weights than `model`'s.
+    """
+    _check_weights(latents, model)
+    said = dict.fromkeys(count_rows(latents), "there is no photo of that name")
+    weights = {age.label: age.weights for age in ages}
+    known = {photo.name: (photo, "") for photo in photos if photo.name in said}
+    for name, faces, problem in paste_stored(latents, model, known, out, weights, strength):
+        said[name] = problem
+        progress(faces)
+    return said
+
+
+def _check_weights(latents: Path, model: Model) -> None:
+    weights, _ = read_settings(latents)
+    if weights != model.fingerprint:
+        raise UsageError(f"{latents} was made with other weights than {model.folder}", "name those with --weights DIR")
 
 
 def _save(row: FaceRow, drawn: np.ndarray, out: Path, options: RenderOptions) -> None:
@@ -87,7 +109,7 @@ def _save(row: FaceRow, drawn: np.ndarray, out: Path, options: RenderOptions) ->
     if relative.is_absolute() or ".." in relative.parts or "\0" in row.source:
         # A stranger's file must not choose where on this machine something is written.
         raise UsageError(f"the source {row.source!r} is no path below a folder")
-    path = face_path(out / options.kind, relative, int(row.face), f".{options.file}")
+    path = result_path(out / options.kind, relative, str(row.face), f".{options.file}")
     path.parent.mkdir(parents=True, exist_ok=True)
     save = save_webp if options.file == "webp" else save_png
     labels = [age.label for age in options.ages]

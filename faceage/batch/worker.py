@@ -7,14 +7,17 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, one_hot
+from faceage.ages import one_hot
 from faceage.batch.manifest import FAILED, NO_FACE, OK, UNREADABLE, PhotoOutcome
-from faceage.batch.plan import LATENTS, Task, grid_path
+from faceage.batch.paste import Paster
+from faceage.batch.plan import LATENTS, Task, grid_path, pasted_paths
+from faceage.errors import PhotoError
 from faceage.images import save_png
 from faceage.latents.draw import draw_people
 from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
@@ -39,6 +42,9 @@ _SECONDS_UNRECORDED = 30.0
 
 _GRIDS_WAITING = 128
 """Faces whose grids may wait to be written while the next ones are worked on."""
+
+_PASTED_WAITING = 16
+"""As many faces where their photos are written too, which takes so long that a run could not be stopped soon."""
 
 
 @dataclass
@@ -67,8 +73,11 @@ class _Photo:
     readable: bool
     faces: int = 0
     waiting: int = 0
+    found_faces: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     rows: list[FaceRow] = field(default_factory=list)
+    drawn: list[tuple[FaceRow, np.ndarray]] = field(default_factory=list)
+    """To be pasted when all of its faces are there."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +106,10 @@ class Worker:
         self._optimiser = LatentOptimiser(
             model.fast, OptimiserOptions(**options.optimiser), age_class=options.age_class
         )
-        self._latents = LatentWriter(task.out / LATENTS, writer, model.fingerprint, asdict(options))
+        self._latents = LatentWriter(task.out / LATENTS, writer, model.fingerprint, options.to_json())
         self._latents.go_on(parts)
+        self._paster = Paster()
+        self._waiting = _PASTED_WAITING if options.paste else _GRIDS_WAITING
         self._finished: list[_Photo] = []
         self._seconds: dict[str, float] = defaultdict(float)
 
@@ -125,7 +136,7 @@ class Worker:
                             if full:
                                 writing += self._age(waiting[:size], writer)
                                 del waiting[:size]
-                                self._written(writing, _GRIDS_WAITING, progress)
+                                self._written(writing, self._waiting, progress)
                             if self._due(recorded):
                                 yield self.rest()
                                 recorded = time.monotonic()
@@ -134,6 +145,7 @@ class Worker:
             finally:
                 self._decoder.close()
                 self._written(writing, 0, progress)
+                self._paster.close()
         yield self.rest()
 
     def _due(self, recorded: float) -> bool:
@@ -156,16 +168,17 @@ class Worker:
             detections = self._detected([photo for photo in group if photo.pixels is not None])
             faces: list[_Face] = []
             for photo, found in detections:
-                chosen = found[:1] if self._task.options.faces == "largest" else found
-                transforms = [face_transform(detection.landmarks) for detection in chosen]
+                numbers = list(takewhile(len(found).__gt__, self._task.options.face_numbers))
+                transforms = [face_transform(found[number].landmarks) for number in numbers]
                 self._sharpen(photo, transforms)
                 if photo.pixels is None:
                     continue
                 with self._timed("align", [photo]):
-                    for number, (detection, transform) in enumerate(zip(chosen, transforms, strict=True)):
+                    for number, transform in zip(numbers, transforms, strict=True):
                         aligned = align(photo.pixels, transform * [photo.factor, photo.factor, 1])
-                        faces.append(_Face(photo, number, detection, transform, aligned))
-                photo.faces = photo.waiting = len(chosen)
+                        faces.append(_Face(photo, number, found[number], transform, aligned))
+                photo.faces = photo.waiting = len(numbers)
+                photo.found_faces = len(found)
                 # Photos are large and faces are small: only the faces wait for the optimiser.
                 photo.pixels = None
             yield group, faces
@@ -229,17 +242,27 @@ class Worker:
             latents = self._optimiser(aligned)
         with self._timed("draw", photos):
             drawn = draw_people(self._generator, latents, list(one_hot(options.targets)), options.strength)
+        rows = [_row(face, latents, i) for i, face in enumerate(faces)]
         return [
-            (writer.submit(self._save_grid, face, drawn[i]), face, _row(face, latents, i))
-            for i, face in enumerate(faces)
+            (writer.submit(self._save, face, row, drawn[i]), face, row)
+            for i, (face, row) in enumerate(zip(faces, rows, strict=True))
         ]
 
-    def _save_grid(self, face: _Face, drawn: np.ndarray) -> None:
-        with self._timed("write", [face.photo]):
-            labels = [AGE_CLASSES[target] for target in self._task.options.targets]
-            path = grid_path(self._task.out, face.photo.found.relative, face.number)
+    def _save(self, face: _Face, row: FaceRow, drawn: np.ndarray) -> None:
+        """Write a face's grid and, with the last face of a photo that is pasted, the photo."""
+        photo, options = face.photo, self._task.options
+        with self._timed("write", [photo]):
+            path = grid_path(self._task.out, photo.found.relative, face.number)
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_png(person_grid(face.aligned, drawn, labels, self._task.options.scale), path)
+            save_png(person_grid(face.aligned, drawn, options.labels, options.scale), path)
+        if options.paste:
+            photo.drawn.append((row, drawn))
+            if len(photo.drawn) == photo.faces:
+                with self._timed("paste", [photo]):
+                    paths = pasted_paths(self._task.out, photo.found.relative, options.labels)
+                    ages = list(one_hot(options.targets))
+                    self._paster.paste(photo.found, photo.read.input, photo.drawn, ages, paths)
+                photo.drawn = []
 
     def _written(
         self,
@@ -254,7 +277,9 @@ class Worker:
             try:
                 future.result()
             except OSError as error:
-                photo.error = f"its grid cannot be written: {error.strerror or error}"
+                photo.error = f"its pictures cannot be written: {error.strerror or error}"
+            except PhotoError as error:
+                photo.error = str(error)
             photo.rows.append(row)
             photo.waiting -= 1
             if not photo.waiting:
@@ -275,13 +300,19 @@ class Worker:
             path=photo.found.name,
             status=status,
             faces=photo.faces if status == OK else 0,
-            reason=photo.error or ("" if photo.faces else "no face was found"),
+            reason=photo.error or ("" if photo.faces else self._nobody(photo)),
             seconds={stage: round(seconds, 4) for stage, seconds in photo.seconds.items()},
             input=photo.read.input,
             size=photo.read.size,
             modified=photo.read.modified,
             settings=self._task.settings,
+            pasted=self._task.options.paste and status == OK,
         )
+
+    def _nobody(self, photo: _Photo) -> str:
+        if not photo.found_faces:
+            return "no face was found"
+        return f"it has no face {self._task.options.faces}: there are {photo.found_faces}, from 0"
 
     @contextmanager
     def _timed(self, stage: str, photos: Sequence[_Photo]) -> Iterator[None]:

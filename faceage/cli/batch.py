@@ -26,6 +26,9 @@ def batch(
         str | None, typer.Option("--files-from", metavar="FILE|-", help="Read more photos' names, one a line.")
     ] = None,
     faces: Annotated[Literal["all", "largest"], typer.Option(help="Which faces of a photo.")] = "all",
+    face: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Only these faces of each photo: 0 is its largest, 1 the next.")
+    ] = None,
     min_face: Annotated[
         int | None,
         typer.Option(metavar="PX", min=16, help="Narrowest face, in photo pixels [default: 1/32 of the longer side]."),
@@ -52,6 +55,9 @@ def batch(
     any_recognizer: Annotated[
         bool,
         typer.Option("--any-recognizer", help="Look through a recogniser that is not known to tell people apart, too."),
+    ] = False,
+    paste: Annotated[
+        bool, typer.Option("--paste", help="Write the whole photo too, the faces in it aged: one for each age.")
     ] = False,
     scale: Annotated[int, typer.Option(min=1, max=8, help="Enlarge the faces of a grid so many times.")] = 2,
     seed: Seed = 0,
@@ -82,6 +88,10 @@ def batch(
 
     Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 with its parts in DIR/latents, DIR/manifest.jsonl, and
     DIR/report.html, which shows it all. The same command again does only what is left, however this one ended.
+
+    faceage batch photos --out aged --ages 60+ --paste
+
+    With --paste, also DIR/pasted/<photo>_<age>: as large as the photo, in its format, and without its metadata.
     """
     from faceage.batch.age_photos import age_photos, plan_photos
     from faceage.batch.engines import RayEngine, local_engine
@@ -90,13 +100,14 @@ def batch(
 
     places = [*(photos or []), *_listed(files_from)]
     options = BatchOptions(
-        faces=faces,
+        faces=_numbers(face, faces),
         min_face=min_face,
         age_class=None if age is None else _class_of(str(age), "--age"),
         targets=tuple(_class_of(text.strip(), "--ages") for text in ages.split(",")),
         strength=strength,
         scale=scale,
         optimiser={"objective": objective, "steps": steps, "seed": seed},
+        paste=paste,
     )
     share = _share(shard)
     again = Again(overwrite, retry_failed)
@@ -115,9 +126,9 @@ def batch(
         done = {"faces": 0}
 
         def begins(plan: "Plan") -> None:
-            if plan.todo:
+            if plan.todo or plan.unpasted:
                 start_backend()
-            shown.reset(len(plan.todo))
+            shown.reset(len(plan.todo) + len(plan.unpasted))
             if plan.outdated and not quiet:
                 said = "photos were done with other options or weights, and are done again"
                 err.print(f"faceage: {plan.outdated} {said}", markup=False)
@@ -137,7 +148,7 @@ def batch(
         _print_summary(summary, to)
     if report and share == (1, 1):
         # A shard's results are on their way into others'.
-        make_report(to, folder, quiet=quiet or json)
+        make_report(to, find_model(weights), quiet=quiet or json)
     raise typer.Exit(summary.exit_code)
 
 
@@ -149,6 +160,18 @@ def _share(text: str | None) -> tuple[int, int]:
     if number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of):
         return int(number), int(of)
     raise UsageError(f"--shard {text!r} is no share", "shares are 1/16, 2/16, … 16/16")
+
+
+def _numbers(face: str | None, faces: str) -> str:
+    """ "2, 0" as "0,2", or which `faces` where none is named by its number."""
+    if face is None:
+        return faces
+    if faces != "all":
+        raise UsageError(f"--face {face} and --faces {faces} exclude each other", "--face 0 is the largest face")
+    texts = [text.strip() for text in face.split(",")]
+    if not all(text.isdecimal() and len(text) < 6 for text in texts):
+        raise UsageError(f"--face {face!r} is no list of faces", "--face 0,2 is the largest and the third")
+    return ",".join(map(str, sorted(set(map(int, texts)))))
 
 
 def _listed(files_from: str | None) -> list[Path]:
@@ -180,16 +203,18 @@ def _print_plan(plan: "Plan", folder: Path, json: bool) -> None:
         out.print_json(
             data={
                 "todo": [photo.name for photo in plan.todo],
+                "to_paste": [photo.name for photo, _ in plan.unpasted],
                 "done": len(plan.done),
                 "out": str(plan.out),
                 "weights": str(folder),
             }
         )
         return
-    for photo in plan.todo:
+    for photo in (*plan.todo, *(photo for photo, _ in plan.unpasted)):
         out.print(photo.name, markup=False)
+    pasted = f"{len(plan.unpasted)} to paste only, " if plan.unpasted else ""
     err.print(
-        f"{len(plan.todo)} photos to do ({unreadable} that cannot be read), {len(plan.done)} done before; "
+        f"{len(plan.todo)} photos to do ({unreadable} that cannot be read), {pasted}{len(plan.done)} done before; "
         f"into {plan.out}, with {folder}",
         markup=False,
     )

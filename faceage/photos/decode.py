@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +115,16 @@ def decode(content: bytes) -> np.ndarray:
 
 def decode_reduced(content: bytes, reduction: Reduction) -> tuple[np.ndarray, int]:
     """As `decode`, by a factor that `reduction` allows and the format can do smaller; answers (pixels, factor)."""
+    with opened(content, reduction) as (image, factor):
+        return np.ascontiguousarray(_to_rgb(upright(image))), factor
+
+
+@contextlib.contextmanager
+def opened(content: bytes, reduction: Reduction = NOT_REDUCED) -> Iterator[tuple[Image.Image, int]]:
+    """The loaded first frame of an image file, and how much smaller it is than that says.
+
+    Raises PhotoError for what cannot be one, or fails in the block.
+    """
     try:
         with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
             width, height = image.size
@@ -125,7 +136,7 @@ def decode_reduced(content: bytes, reduction: Reduction) -> tuple[np.ndarray, in
                 # Other formats than JPEG take no notice.
                 image.draft(None, (width // factor, height // factor))
             image.load()
-            return np.ascontiguousarray(_to_rgb(_upright(image))), width // image.width
+            yield image, width // image.width
     except PhotoError:
         raise
     except Image.DecompressionBombError as error:
@@ -143,7 +154,8 @@ def _too_large(what: str) -> str:
     return f"{what}: over the limit of {MAX_PIXELS / 1e6:.0f} megapixels"
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned by its EXIF orientation, where it has one."""
     # `ImageOps.exif_transpose` also writes the EXIF anew, and fails where any other field of it is garbage.
     try:
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -155,15 +167,20 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
-        return _deep_gray_to_rgb(np.asarray(image))
-    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        return np.repeat(deep_gray_to_8_bits(np.asarray(image))[..., None], 3, axis=2)
+    if has_alpha(image):
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return np.asarray(image.convert("RGB"))
 
 
-def _deep_gray_to_rgb(values: np.ndarray) -> np.ndarray:
-    """Grayscale of more than 8 bits, integer or float, as RGB: by its format's full range, never stretched."""
+def has_alpha(image: Image.Image) -> bool:
+    """Whether any of the image may be transparent."""
+    return "A" in image.mode or "a" in image.mode or "transparency" in image.info
+
+
+def deep_gray_to_8_bits(values: np.ndarray) -> np.ndarray:
+    """Grayscale (h, w) of more than 8 bits, integer or float, as uint8: by its format's full range, never stretched."""
     gray = np.nan_to_num(values.astype(np.float32))
     highest = gray.max(initial=0.0)
     if np.issubdtype(values.dtype, np.floating) and highest <= 1.0:
@@ -172,4 +189,4 @@ def _deep_gray_to_rgb(values: np.ndarray) -> np.ndarray:
         gray /= 257.0
     elif highest > 255.0:
         gray /= 257.0 if highest <= 65535.0 else highest / 255.0
-    return np.repeat(np.clip(np.rint(gray), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    return np.clip(np.rint(gray), 0, 255).astype(np.uint8)

@@ -1,12 +1,14 @@
 """Photos are decoded in processes of their own: one that hangs, crashes or eats memory ends there and nowhere else.
 
-`python -m faceage.photos.decoders` is such a process. It is asked for one photo after the other on stdin (the reduction
-that may be made and the length of the name, 4 bytes each, and the name) and answers on stdout: the length of a JSON
+`python -m faceage.photos.decoders` is such a process. It is asked for one photo after the other on stdin, by the
+reduction that may be made (4 bytes twice), whether it is wanted as its file holds it (1 byte), the length of its path
+(4 bytes) and the path, and answers on stdout: the length of a JSON
 header (4 bytes), the header, and the pixels.
 """
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -16,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +27,7 @@ import numpy as np
 from faceage.errors import PhotoError
 from faceage.photos.decode import NOT_REDUCED, Reduction, decode_reduced, fingerprint, read_photo
 from faceage.photos.find import FoundPhoto
+from faceage.photos.original import Encoding, decode_original
 
 SECONDS = 60.0
 """A photo that takes longer to read and decode is given up."""
@@ -37,7 +40,7 @@ PIXELS_AHEAD = 100_000_000
 
 PHOTOS_AHEAD = 64
 
-_REQUEST = struct.Struct("<III")
+_REQUEST = struct.Struct("<II?I")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class ReadPhoto:
 
     `pixels` (h, w, 3) uint8, `factor` times smaller than the photo, or None and `error` says why; `input` the SHA-256
     of its bytes, `size` how many they are and `modified` when they changed, in ns; "" and 0 where it could not be read.
+    `encoding` is there where the photo was asked for as its file holds it, and `pixels` then are (h, w, 1 to 4), as of
+    `decode_original`.
     """
 
     pixels: np.ndarray | None = None
@@ -55,6 +60,7 @@ class ReadPhoto:
     size: int = 0
     modified: int = 0
     seconds: float = 0.0
+    encoding: Encoding | None = None
 
 
 def read_ahead(
@@ -163,14 +169,15 @@ class Decoder:
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
 
-    def read(self, photo: FoundPhoto, reduction: Reduction = NOT_REDUCED) -> ReadPhoto:
-        """Read and decode one photo; what is wrong with it is in the answer."""
+    def read(self, photo: FoundPhoto, reduction: Reduction = NOT_REDUCED, original: bool = False) -> ReadPhoto:
+        """Read and decode one photo, as its file holds it if `original`; what is wrong with it is in the answer."""
         started = time.monotonic()
         if photo.problem:
             return ReadPhoto(error=photo.problem)
         process = self._process or self._start()
         try:
-            header, pixels = self._ask(process, photo.path, reduction, started + self._seconds)
+            asked = (reduction.longest, reduction.factor, original)
+            header, pixels = self._ask(process, photo.path, asked, started + self._seconds)
             return ReadPhoto(pixels, **header, seconds=time.monotonic() - started)
         except TimeoutError:
             said = f"not decoded within {self._seconds:g} seconds"
@@ -214,19 +221,20 @@ class Decoder:
         return self._process
 
     def _ask(
-        self, process: subprocess.Popen[bytes], path: Path, reduction: Reduction, until: float
+        self, process: subprocess.Popen[bytes], path: Path, asked: tuple[int, int, bool], until: float
     ) -> tuple[dict[str, Any], Any]:
         assert process.stdin
         assert process.stdout
         name = os.fsencode(os.path.abspath(path))
-        process.stdin.write(_REQUEST.pack(reduction.longest, reduction.factor, len(name)) + name)
+        process.stdin.write(_REQUEST.pack(*asked, len(name)) + name)
         (length,) = struct.unpack("<I", _receive(process.stdout, 4, until))
         header = json.loads(bytes(_receive(process.stdout, length, until)))
-        height, width = header.pop("shape")
-        if not height:
+        shape = header.pop("shape")
+        if not shape[0]:
             return header, None
-        pixels = np.frombuffer(_receive(process.stdout, 3 * height * width, until), np.uint8)
-        return header, pixels.reshape(height, width, 3)
+        if encoding := header.pop("encoding"):
+            header["encoding"] = Encoding(**encoding)
+        return header, np.frombuffer(_receive(process.stdout, math.prod(shape), until), np.uint8).reshape(shape)
 
 
 def _receive(stream: IO[bytes], count: int, until: float) -> bytearray:
@@ -268,12 +276,13 @@ def _serve() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while asked := requests.read(_REQUEST.size):
-        longest, factor, length = _REQUEST.unpack(asked)
-        read = _read(Path(os.fsdecode(requests.read(length))), Reduction(longest, factor))
+        longest, factor, original, length = _REQUEST.unpack(asked)
+        read = _read(Path(os.fsdecode(requests.read(length))), Reduction(longest, factor), original)
         pixels = read.pixels
         names = ("error", "factor", "input", "size", "modified")
         header = {name: getattr(read, name) for name in names}
-        header["shape"] = (0, 0) if pixels is None else pixels.shape[:2]
+        header["shape"] = (0, 0, 0) if pixels is None else pixels.shape
+        header["encoding"] = asdict(read.encoding) if read.encoding else None
         text = json.dumps(header).encode()
         answers.write(struct.pack("<I", len(text)) + text)
         if pixels is not None:
@@ -281,12 +290,15 @@ def _serve() -> None:
         answers.flush()
 
 
-def _read(path: Path, reduction: Reduction) -> ReadPhoto:
+def _read(path: Path, reduction: Reduction, original: bool) -> ReadPhoto:
     found: dict[str, Any] = {}
     try:
         content = read_photo(path)
         found["size"], found["modified"] = stamp(path)
         found["input"] = fingerprint(content)
+        if original:
+            pixels, encoding = decode_original(content)
+            return ReadPhoto(pixels, encoding=encoding, **found)
         pixels, factor = decode_reduced(content, reduction)
         return ReadPhoto(pixels, factor, **found)
     except PhotoError as error:
