@@ -39,12 +39,21 @@ def remove_partials(folder: Path) -> None:
                 Path(place, name).unlink()
 
 
+def remove_partials_of(path: Path) -> None:
+    """Remove what a killed process left half-written of `path`, where nobody else writes files with its ending."""
+    for partial in path.parent.glob(f".*.partial{path.suffix}"):
+        partial.unlink()
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Give the name to write to; the file takes the name `path` only if the block ends well."""
+    """Give the name to write to; the file takes the name `path` only if the block ends well, and when it is on disk."""
     partial = partial_name(path)
     try:
         yield partial
+        # Renamed before, it would be there and empty after a power cut.
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -414,11 +414,10 @@ def test_a_full_disk_leaves_the_last_files(path):
 
 def test_what_a_kill_left_behind_does_no_harm(path, face_row):
     latents = store(path, [face_row("a.jpg")])
-    for left in (path.with_name(".latents.partial"), path.parent / "latents" / ".0-0.partial"):
+    for left in (path.with_name(".7.partial.h5"), path.parent / "latents" / ".7.partial.h5"):
         left.write_bytes(b"half a file")
     latents.write([face_row("b.jpg")])
     assert count_rows(path) == {"a.jpg": 1, "b.jpg": 1}
-    (path.parent / "latents" / ".7-7.partial").write_bytes(b"half a file")
     Store(path)
     assert sorted(p.name for p in path.parent.rglob("*")) == ["0-0.h5", "latents", "latents.h5"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from faceage.errors import UsageError
-from faceage.images import written_whole
+from faceage.images import remove_partials_of, written_whole
 
 OK, NO_FACE, UNREADABLE, FAILED = "ok", "no_face", "unreadable", "failed"
 STATUSES = (OK, NO_FACE, UNREADABLE, FAILED)
@@ -54,15 +54,13 @@ class Manifest:
 
     def __init__(self, path: Path, kept: Collection[str]) -> None:
         """Begin with the last row of an earlier run for each of the `kept` paths."""
-        for partial in path.parent.glob(".*.partial.jsonl"):
-            partial.unlink()
+        remove_partials_of(path)
         last = {outcome.path: number for number, outcome in enumerate(_numbered(path)) if outcome}
         # Row by row: a manifest may be larger than memory is.
         with written_whole(path) as partial, open(partial, "wb") as file:
             for number, (line, outcome) in enumerate(zip(_lines(path), _numbered(path), strict=True)):
                 if outcome and outcome.path in kept and last[outcome.path] == number:
                     file.write(line + b"\n")
-            _sync(file)
         self._file = open(path, "ab")  # noqa: SIM115 - open for the whole run
 
     def append(self, outcomes: Iterable[PhotoOutcome]) -> None:

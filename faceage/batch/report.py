@@ -21,7 +21,7 @@ from faceage.ages import AGE_CLASSES
 from faceage.batch.manifest import OK, STATUSES, PhotoOutcome, read_manifest
 from faceage.batch.plan import LATENTS, MANIFEST, grid_path
 from faceage.errors import UsageError
-from faceage.images import remove_partials, write_text
+from faceage.images import remove_partials, remove_partials_of, write_text
 from faceage.latents.store import FaceRow, read_settings, row_blocks
 from faceage.outputs.grid import cut_person
 from faceage.outputs.report import (
@@ -105,8 +105,7 @@ def write_report(
 def _remove_partials(out: Path) -> None:
     """Remove what a report that was killed left half-written."""
     remove_partials(out / PICTURES)
-    for partial in out.glob(".*.partial.html"):
-        partial.unlink()
+    remove_partials_of(out / REPORT)
 
 
 def _finished(out: Path, photos: Mapping[str, PhotoOutcome]) -> Iterator[FaceRow]:

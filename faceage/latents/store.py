@@ -22,7 +22,7 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES
 from faceage.errors import UsageError
-from faceage.images import FACE_SIZE
+from faceage.images import FACE_SIZE, remove_partials_of, written_whole
 from faceage.networks import LATENT_SIZE, OFFSET_SIZE
 
 FORMAT = "faceage-latents"
@@ -132,6 +132,7 @@ class LatentIndex:
         folder = self._path.with_name(PARTS)
         before = _parts_of(self._path) if self._path.exists() else {}
         folder.mkdir(parents=True, exist_ok=True)
+        remove_partials_of(self._path)
         self.parts = {}
         for number, (name, rows) in enumerate(before.items()):
             with _opened(folder / f"{name}.h5") as file:
@@ -148,7 +149,7 @@ class LatentIndex:
         self._write()
         for path in folder.iterdir():
             # Parts of a run that was killed before the index knew them, and those that lost rows.
-            if path.suffix in (".h5", ".partial") and path.stem not in self.parts:
+            if path.suffix == ".h5" and path.stem not in self.parts:
                 path.unlink()
 
     def count(self, parts: Mapping[str, int]) -> None:
@@ -240,15 +241,9 @@ def _append(path: Path, columns: Mapping[str, Any], attributes: Mapping[str, Any
 @contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
     """Give the name to write to; if the block ends well, the file takes the name `path` and survives a power cut."""
-    partial = path.with_name(f".{path.stem}.partial")
-    try:
+    with written_whole(path) as partial:
         yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        _sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:
