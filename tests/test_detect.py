@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceage.photos.detect import CANVAS_SIDES, DEFAULT_CANVAS, Detection, Detector, Letterbox
+from faceage.photos.align import TEMPLATE
+from faceage.photos.detect import CANVAS_SIDES, DEFAULT_CANVAS, Detection, Detector, Letterbox, _from_row
 
 BLANK = np.full((512, 512, 3), 128, np.uint8)
 WIDTH = 85
@@ -180,3 +181,11 @@ def test_letterbox_leaves_a_photo_that_fits_untouched(astronaut):
     canvas = Letterbox.for_photo(512, 512).draw(astronaut)
     np.testing.assert_array_equal(canvas[:512, :512], astronaut)
     assert canvas.sum(dtype=int) == astronaut.sum(dtype=int)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_landmarks_that_no_face_has_are_no_face(mirrored):
+    """Those of a face with left and right swapped would be cut out of thousands of pixels around it."""
+    x, y = (TEMPLATE * 2 + 100).T
+    row = np.array([0, 100, 90, 228, 238, 0.99, *(328 - x if mirrored else x), *y])
+    assert (_from_row(row, 1.0, (512, 512)) is None) == mirrored

@@ -18,12 +18,12 @@ from faceage.batch.manifest import FAILED, NO_FACE, OK, UNREADABLE, PhotoOutcome
 from faceage.batch.paste import Paster
 from faceage.batch.plan import LATENTS, Task, grid_path, pasted_paths
 from faceage.errors import PhotoError
-from faceage.images import save_png
+from faceage.images import FACE_SIZE, save_png
 from faceage.latents.draw import draw_people
 from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
 from faceage.latents.store import FaceRow, LatentWriter
 from faceage.outputs.grid import person_grid
-from faceage.photos.align import align, face_transform
+from faceage.photos.align import align, face_transform, side_in_photo
 from faceage.photos.decode import Reduction
 from faceage.photos.decoders import Decoder, ReadPhoto, read_ahead, stamp
 from faceage.photos.detect import Detection, Detector, Letterbox
@@ -187,8 +187,7 @@ class Worker:
         """Read a photo again, where it was read too small for the smallest of its faces."""
         if photo.factor == 1 or not transforms:
             return
-        pixels_per_pixel = min(1 / np.hypot(*transform[:, 0]) for transform in transforms)
-        allowed = max(1, int(pixels_per_pixel / _SHARP))
+        allowed = max(1, int(min(map(side_in_photo, transforms)) / FACE_SIZE / _SHARP))
         if photo.factor <= allowed:
             return
         read = self._decoder.read(photo.found, Reduction(1, allowed))

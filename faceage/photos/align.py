@@ -41,6 +41,11 @@ def face_transform(landmarks: np.ndarray) -> np.ndarray:
     return similarity(landmarks, TEMPLATE)
 
 
+def side_in_photo(transform: np.ndarray) -> float:
+    """Side of the aligned face in photo pixels, for the (2, 3) `transform` from these to its own."""
+    return FACE_SIZE / float(np.hypot(*transform[:, 0]))
+
+
 def align(photo: np.ndarray, transform: np.ndarray) -> np.ndarray:
     """Cut the aligned face out of a photo.
 

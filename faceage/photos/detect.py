@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from faceage.photos.align import face_transform, side_in_photo
 from faceage.photos.decode import Reduction
 
 SMALLEST_FACE_ON_CANVAS = 20
@@ -18,6 +19,10 @@ DEFAULT_CANVAS = 640
 """Longest side a photo is searched at when no smallest face is asked for: it finds faces of 1/32 of that side."""
 
 _CANVAS_PIXELS_PER_BATCH = 64 * 256 * 256
+
+
+_LARGEST_SIDE = 3.0
+"""An aligned face is some 1.2 times as wide as its box is long; what would be so many times is none."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,9 @@ def _from_row(row: np.ndarray, scale: float, shape: tuple[int, int]) -> Detectio
         return None
     if np.ptp(landmarks, axis=0).max() < 1:
         # Landmarks in one point say nothing about the face's place.
+        return None
+    if side_in_photo(face_transform(landmarks)) > _LARGEST_SIDE * max(x2 - x1, y2 - y1):
+        # Swapped left and right, say: they fit a face best that is as large as a country, and would be cut out so.
         return None
     x1, y1, x2, y2 = max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))
     if x2 <= x1 or y2 <= y1:

@@ -14,7 +14,7 @@ import atheris
 with atheris.instrument_imports(include=["PIL", "faceage"]):
     from faceage.errors import PhotoError
     from faceage.photos import decode as module
-    from faceage.photos.align import align, face_transform
+    from faceage.photos.align import align, face_transform, side_in_photo
     from faceage.photos.decode import MIN_SIDE, Reduction, decode, decode_reduced
 
 import numpy as np
@@ -41,7 +41,9 @@ def one_input(content: bytes) -> None:
     # Landmarks of a face of any size and place, and on the photo, as the detector has them.
     random = np.random.default_rng(len(content))
     landmarks = random.random((5, 2)) * random.uniform(1, 200) + random.random(2) * (width, height)
-    assert align(photo, face_transform(landmarks)).shape == (64, 64, 3)
+    transform = face_transform(landmarks)
+    if side_in_photo(transform) < 6 * np.ptp(landmarks, axis=0).max():
+        assert align(photo, transform).shape == (64, 64, 3)
 
 
 def main() -> None:
