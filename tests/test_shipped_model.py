@@ -30,7 +30,7 @@ def test_the_card_gives_data_licence_steps_and_scores():
         assert entry["steps"] > 0, name
         assert entry["data_sha256"], name
     # G as the GAN stage left it, and the identity stage after that.
-    assert card["networks"]["generator"]["before"]["steps"] >= 8000
+    assert card["networks"]["generator"]["before"][0]["steps"] >= 8000
     assert (folder / "README.md").exists()
 
 

@@ -51,7 +51,14 @@ def batch(
             help="What is optimised: the person ('paper': by z and one distance alone), or pixels; 'none' keeps z."
         ),
     ] = "identity",
-    steps: Annotated[int, typer.Option(min=1, max=10_000, help="Optimiser steps per face.")] = 60,
+    quality: Annotated[
+        Literal["fast", "best"],
+        typer.Option(help="How long each face is optimised: QUALITYHELP"),
+    ] = "best",
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Optimiser steps per face [default: 60, with --quality fast 20]."),
+    ] = None,
     any_recognizer: Annotated[
         bool,
         typer.Option("--any-recognizer", help="Look through a recogniser that is not known to tell people apart, too."),
@@ -95,7 +102,7 @@ def batch(
     """
     from faceage.batch.age_photos import age_photos, plan_photos
     from faceage.batch.engines import RayEngine, local_engine
-    from faceage.batch.plan import Again, BatchOptions, shard_folder
+    from faceage.batch.plan import STEPS, Again, BatchOptions, shard_folder
     from faceage.weights import find_model
 
     places = [*(photos or []), *_listed(files_from)]
@@ -106,7 +113,7 @@ def batch(
         targets=tuple(_class_of(text.strip(), "--ages") for text in ages.split(",")),
         strength=strength,
         scale=scale,
-        optimiser={"objective": objective, "steps": steps, "seed": seed},
+        optimiser={"objective": objective, "steps": steps or STEPS[quality], "seed": seed},
         paste=paste,
     )
     share = _share(shard)

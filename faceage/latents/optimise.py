@@ -35,8 +35,8 @@ class OptimiserOptions:
     """What decides a face's latent, apart from the face and the weights.
 
     `objective` is one of `OBJECTIVES`. Beside the identity distance, `pixel` weighs the mean absolute pixel difference
-    (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `age` the
-    estimator's cross-entropy at another age, drawn by `strength`; `prior` the mean squares of z, which moves at
+    (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `other` weighs the
+    identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`; `prior` the mean squares of z, which moves at
     `learning_rate`, and of the offset, which moves at `offset_rate`. `noise` is the standard deviation of what is added
     to each view and `shift` its largest displacement in pixels. The objectives "paper" and "pixel" know z, their one
     distance and `prior` only.
@@ -48,7 +48,8 @@ class OptimiserOptions:
     offset_rate: float = 0.03
     pixel: float = 0.3
     perceptual: float = 0.5
-    age: float = 0.15
+    other: float = 0.3
+    age: float = 0.6
     strength: float = STRENGTH
     prior: float = 0.02
     shift: int = 2
@@ -244,7 +245,7 @@ class LatentOptimiser:
             distance = identity_distance(self._model.recognizer(viewed, training=False), target)
             guess = self._model.age_estimator(viewed, training=False)
             dated = -ops.sum(other * ops.log(guess + 1e-7), axis=-1)
-            return ops.sum(distance + options.age * dated + prior), ()
+            return ops.sum(options.other * distance + options.age * dated + prior), ()
 
         self._descend(loss)
 
