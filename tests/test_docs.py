@@ -5,31 +5,17 @@ import shutil
 import subprocess
 
 import pytest
-import typer
+from command_reference import BEGIN, commands, written
 from conftest import REPOSITORY
-
-from faceage.cli.app import app
 
 README = (REPOSITORY / "README.md").read_text()
 
 
-def commands() -> dict[str, typer.main.TyperCommand]:
-    """Every command by its words: "batch", "train gan", …"""
-
-    def walk(command, words):
-        if hasattr(command, "commands"):
-            for name, child in command.commands.items():
-                yield from walk(child, [*words, name])
-        else:
-            yield " ".join(words), command
-
-    return dict(walk(typer.main.get_command(app), []))
-
-
 @pytest.mark.parametrize("name", sorted(commands()))
 def test_every_command_has_help_and_is_in_the_readme(name):
-    assert commands()[name].help
-    assert re.search(rf"faceage {name}\b", README), f"README does not mention 'faceage {name}'"
+    assert re.search(rf"faceage {name}\b", commands()[name].help), "there is no example in its help"
+    written_by_hand, _, _ = README.partition(BEGIN)
+    assert re.search(rf"faceage {name}\b", written_by_hand), f"README does not mention 'faceage {name}'"
 
 
 def test_every_option_in_the_readme_exists():
@@ -48,3 +34,12 @@ def test_make_alone_lists_the_targets():
     listed = subprocess.run(["make", "-C", REPOSITORY], capture_output=True, text=True, check=True).stdout
     for target in ("demo", "test", "test-all", "lint", "bench"):
         assert re.search(rf"^{target}\s+\S", listed, re.MULTILINE)
+
+
+def test_the_command_reference_is_what_the_commands_say():
+    assert written() == README, "make reference"
+
+
+def test_the_pictures_in_the_readme_are_there():
+    for name in re.findall(r"!\[[^]]+\]\(([^)]+)\)", README):
+        assert (REPOSITORY / name).stat().st_size < 1_000_000

@@ -66,6 +66,21 @@ def test_faces_one_by_one_at_any_age(aged, tmp_path):
     assert (shown["25"] != shown["60+"]).any()
 
 
+def test_a_sheet_holds_everybodys_grid(aged, tmp_path):
+    assert faceage("render", aged / "latents.h5", "--out", tmp_path, "--as", "sheets", "-q").returncode == 0
+    (sheet,) = pictures(tmp_path / "sheets").values()
+    drawn = np.asarray(Image.open(sheet))
+    with h5py.File(aged / "latents.h5") as file:
+        names = [f"{s}_{n}.png" for s, n in zip(file["source"].asstr()[:], file["face"][:], strict=True)]
+    grids = pictures(aged / "grids")
+    height = np.asarray(Image.open(grids[names[0]])).shape[0]
+    label = height - (64 * 3 + 2 * 2)
+    for row, name in enumerate(names):
+        people = np.asarray(Image.open(grids[name]))[label:]
+        top = label + row * (64 * 3 + 2)
+        np.testing.assert_array_equal(drawn[top : top + len(people)], people)
+
+
 def test_animations_go_from_young_to_old(aged, tmp_path):
     for file in ("gif", "webp"):
         result = faceage("render", aged / "latents.h5", "--out", tmp_path, "--as", "animations", "--file", file)

@@ -15,13 +15,14 @@ from faceage.errors import UsageError
 from faceage.images import save_animation, save_png, save_webp
 from faceage.latents.draw import draw_rows
 from faceage.latents.store import FaceRow, count_rows, read_settings, row_blocks
-from faceage.outputs.grid import person_grid
+from faceage.outputs.grid import draw_grid, person_grid
 from faceage.photos.find import FoundPhoto
 from faceage.weights import Model
 
-KINDS = {"grids": ("png", "webp"), "faces": ("png", "webp"), "animations": ("gif", "webp")}
+KINDS = {"grids": ("png", "webp"), "faces": ("png", "webp"), "sheets": ("png", "webp"), "animations": ("gif", "webp")}
 """What can be drawn, and the types of file that it can be written as."""
 _AT_ONCE = 32
+_ON_A_SHEET = 16
 MILLISECONDS = 80
 """Of a frame of an animation."""
 
@@ -65,10 +66,13 @@ def render(
     """
     _check_weights(latents, model)
     count = 0
-    for rows in row_blocks(latents, _AT_ONCE):
+    for number, rows in enumerate(row_blocks(latents, _ON_A_SHEET if options.kind == "sheets" else _AT_ONCE), start=1):
         drawn = draw_rows(model.person_generator, rows, [age.weights for age in options.ages], options.strength)
-        for row, faces in zip(rows, drawn, strict=True):
-            _save(row, faces, out, options)
+        if options.kind == "sheets":
+            _save_sheet(rows, drawn, out / options.kind / f"{number:04}.{options.file}", options)
+        else:
+            for row, faces in zip(rows, drawn, strict=True):
+                _save(row, faces, out, options)
         count += len(rows)
         progress(len(rows))
     return count
@@ -123,6 +127,14 @@ def _save(row: FaceRow, drawn: np.ndarray, out: Path, options: RenderOptions) ->
     path.with_suffix("").mkdir(exist_ok=True)
     for label, picture in zip(labels, pictures, strict=True):
         save(picture, path.with_suffix("") / f"{label}{path.suffix}")
+
+
+def _save_sheet(rows: Sequence[FaceRow], drawn: np.ndarray, path: Path, options: RenderOptions) -> None:
+    """One picture of several people, each a row as of their grid."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    people = np.concatenate([np.stack([row.aligned for row in rows])[:, None], drawn], axis=1)
+    picture = draw_grid(people, ("photo", "rebuilt", *(age.label for age in options.ages)), options.scale)
+    (save_webp if options.file == "webp" else save_png)(picture, path)
 
 
 def _enlarged(face: np.ndarray, scale: int) -> Image.Image:

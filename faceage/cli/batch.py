@@ -53,7 +53,7 @@ def batch(
     ] = "identity",
     quality: Annotated[
         Literal["fast", "best"],
-        typer.Option(help="How long each face is optimised: QUALITYHELP"),
+        typer.Option(help="How long each face is optimised: best, or fast with a third of the steps."),
     ] = "best",
     steps: Annotated[
         int | None,

@@ -37,6 +37,8 @@ def prepare(
 ) -> None:
     """Detect and align every labelled face and store it with its age, in splits of 90/5/5 that share nobody.
 
+    faceage data prepare faces/ --out faces.h5
+
     The same command goes on where it was interrupted.
     """
     from faceage.errors import UsageError
@@ -73,7 +75,10 @@ def info(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Count the faces of a prepared data set by age class and split, and the rows that were dropped by reason."""
+    """Count the faces of a prepared data set by age class and split, and the rows that were dropped by reason.
+
+    faceage data info faces.h5 --sheet faces.png
+    """
     from dataclasses import asdict
 
     from faceage.data.info import PAPER_FACES, contact_sheet, read_info

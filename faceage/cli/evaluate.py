@@ -52,7 +52,10 @@ def identity(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Who is taken for the same person: reconstructions of three kinds of latents, and faces at six ages."""
+    """Who is taken for the same person: reconstructions of three kinds of latents, and faces at six ages.
+
+    faceage evaluate identity --data faces.h5 --judge arcface.onnx --out identity
+    """
     _check(report)
     start_backend()
     from dataclasses import asdict
@@ -93,7 +96,10 @@ def age(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Whether drawn faces look their age to an estimator, against real ones."""
+    """Whether drawn faces look their age to an estimator, against real ones.
+
+    faceage evaluate age --data faces.h5 --estimator other/model --out age
+    """
     _check(report)
     start_backend()
     from dataclasses import asdict
@@ -122,7 +128,10 @@ def realism(
     weights: Weights = None,
     json: Json = False,
 ) -> None:
-    """A Fréchet distance on the recogniser's features of real and drawn faces, and how varied the drawn ones are."""
+    """A Fréchet distance on the recogniser's features of real and drawn faces, and how varied the drawn ones are.
+
+    faceage evaluate realism --data faces.h5
+    """
     start_backend()
     from dataclasses import asdict
 
@@ -163,6 +172,8 @@ def everything(
     quiet: Quiet = False,
 ) -> None:
     """All of them, and how identity and age pull against each other, on one page: DIR/README.md.
+
+    faceage evaluate all --data faces.h5 --judge arcface.onnx --estimator other/model --out page
 
     Beside it evaluation.json, identity.png, age.png, trade-off.png, and people.png with the first 12 people.
     """

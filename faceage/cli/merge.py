@@ -19,6 +19,8 @@ def merge(
 ) -> None:
     """Put the results of 'faceage batch … --out DIR --shard K/N' together, as if one run had done it all.
 
+    faceage merge aged
+
     It may be stopped and done again. Afterwards 'faceage batch … --out DIR' does what no shard has done.
     """
     from faceage.batch.manifest import OK, STATUSES

@@ -19,11 +19,11 @@ def render(
     ],
     to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the pictures go.", show_default=False)],
     kind: Annotated[
-        Literal["grids", "faces", "animations", "photos"],
+        Literal["grids", "sheets", "faces", "animations", "photos"],
         typer.Option(
             "--as",
-            help="One grid a person, one picture an age, one animation from young to old, or the whole photo at each "
-            "age, which takes --photos.",
+            help="One grid a person, sheets of 16 people, one picture an age, one animation from young to old, or the "
+            "whole photo at each age, which takes --photos.",
         ),
     ] = "grids",
     photos: Annotated[
@@ -56,8 +56,8 @@ def render(
     faceage render aged/latents.h5 --out again --ages 25,40,70
     faceage render aged/latents.h5 --out again --ages 70 --as photos --photos ./photos
 
-    Writes DIR/grids, DIR/faces, DIR/animations or DIR/pasted. With the batch's own options, its grids come out bit for
-    bit, and its photos with aged faces.
+    Writes DIR/grids, DIR/sheets, DIR/faces, DIR/animations or DIR/pasted. With the batch's own options, its grids come
+    out bit for bit, and its photos with aged faces.
     """
     from faceage.ages import AGE_CLASSES
     from faceage.batch.plan import PASTED, check_out, open_out

@@ -73,6 +73,8 @@ def train_everything(
 ) -> None:
     """recogniser → age → GAN → encoder → identity → evaluation; what has ended is skipped.
 
+    faceage train all --data faces/ --run runs/first
+
     RUN/model is then what 'faceage batch --weights' loads.
     """
     _check(data, people, start)
@@ -133,7 +135,8 @@ for _name, _help in {
     "encoder": "Train the encoder on faces that the generator draws.",
     "identity": "Refine encoder and generator through the recogniser, on photos.",
 }.items():
-    app.command(_name, help=_help)(_stage(_name))
+    _example = f"faceage train {_name} --data faces.h5 --run runs/first"
+    app.command(_name, help=f"{_help}\n\n{_example}")(_stage(_name))
 
 
 def _check(data: Path, people: Path | None, start: Path | None) -> None:

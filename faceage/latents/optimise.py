@@ -36,10 +36,10 @@ class OptimiserOptions:
 
     `objective` is one of `OBJECTIVES`. Beside the identity distance, `pixel` weighs the mean absolute pixel difference
     (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `other` weighs the
-    identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`; `prior` the mean squares of z, which moves at
-    `learning_rate`, and of the offset, which moves at `offset_rate`. `noise` is the standard deviation of what is added
-    to each view and `shift` its largest displacement in pixels. The objectives "paper" and "pixel" know z, their one
-    distance and `prior` only.
+    identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`; `prior` the mean
+    squares of z, which moves at `learning_rate`, and of the offset, which moves at `offset_rate`. `noise` is the
+    standard deviation of what is added to each view and `shift` its largest displacement in pixels. The objectives
+    "paper" and "pixel" know z, their one distance and `prior` only.
     """
 
     objective: str = "identity"
