@@ -103,7 +103,7 @@ def _folds(own: np.ndarray, asked: np.ndarray) -> float:
     they are. What it draws of a younger one is no finer than that.
     """
     classes = float((asked - own) @ np.arange(len(own)))
-    return 1.0 + min(max(classes, 0.0), 1.0)
+    return 1.0 + 0.5 * min(max(classes, 0.0), 1.0)
 
 
 def _groups(latents: Path, photos: Mapping[str, object]) -> Iterator[list[list[FaceRow]]]:

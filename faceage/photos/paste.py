@@ -18,7 +18,7 @@ _SIDE = FACE_SIZE * _FINE
 
 _SHADING, _COLOUR = 0.4, 0.2
 """How much is taken of what changes slowly over the face, and of colour: much of it has nothing to do with age."""
-_LIGHTER, _DARKER = 30.0, 40.0
+_LIGHTER, _DARKER = 22.0, 40.0
 """Grey levels that no change goes beyond: much lighter skin looks like plaster, much darker like a hole."""
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
