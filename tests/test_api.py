@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,11 +49,19 @@ def test_every_name_is_there_and_no_other():
         api.utils  # noqa: B018
 
 
+def copy_photos(folder: Path) -> Path:
+    """The people of examples/, without the pictures of them that lie there too."""
+    folder.mkdir()
+    for path in (REPOSITORY / "examples").glob("*.jpg"):
+        shutil.copy(path, folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def from_the_readme(tmp_path_factory):
     """The folder in which the example of the README ran, and what it printed."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "photos").symlink_to(REPOSITORY / "examples")
+    copy_photos(folder / "photos")
     section = README.split("## From Python", 1)[1].split("\n## ", 1)[0]
     code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    ") or not line)
     done = python(code, cwd=folder, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
@@ -63,8 +72,7 @@ def from_the_readme(tmp_path_factory):
 def test_the_example_of_the_readme_runs(from_the_readme):
     folder, printed = from_the_readme
     rows = rows_of(folder / "aged")
-    photos = [path for path in (REPOSITORY / "examples").iterdir() if path.suffix == ".jpg"]
-    assert len(rows) == len(photos)
+    assert len(rows) == len(list((folder / "photos").iterdir()))
     assert {row["status"] for row in rows.values()} == {"ok"}
     assert len(list((folder / "aged" / "grids").iterdir())) == sum(row["faces"] for row in rows.values())
     assert str(sum(row["faces"] for row in rows.values())) in printed
@@ -111,10 +119,9 @@ def test_no_photos_are_refused(tmp_path):
 
 
 def test_a_plan_is_what_would_be_done(tmp_path):
-    examples = REPOSITORY / "examples"
+    examples = copy_photos(tmp_path / "photos")
     plan = api.plan_photos(str(examples), str(tmp_path / "out"))
-    assert [Path(photo.name).suffix for photo in plan.todo] == [".jpg"] * len(plan.todo)
-    assert len(plan.todo) > 1
+    assert [photo.name for photo in plan.todo] == sorted(path.name for path in examples.iterdir())
     first, second = (api.plan_photos(examples, tmp_path / "out", shard=(k, 2)).todo for k in (1, 2))
     assert sorted(photo.name for photo in first + second) == sorted(photo.name for photo in plan.todo)
     assert not (tmp_path / "out").exists()

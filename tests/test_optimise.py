@@ -54,7 +54,9 @@ def optimisers(model):
     def get(batch_size: int = COUNT, objective: str = "identity") -> LatentOptimiser:
         key = batch_size, objective
         if key not in made:
-            made[key] = LatentOptimiser(model, OptimiserOptions(objective=objective, steps=STEPS), batch_size)
+            # An estimator of random weights has next to no gradient: weighed as usual, its last bits would decide.
+            options = OptimiserOptions(objective=objective, steps=STEPS, other=1.0, age=0.15)
+            made[key] = LatentOptimiser(model, options, batch_size)
         return made[key]
 
     return get

@@ -534,7 +534,7 @@ def test_list_says_what_the_cards_say(model, cache):
     assert shipped["name"] == "utkface-64"
     assert shipped["bytes"] == sum(path.stat().st_size for path in Path(shipped["folder"]).glob("*.h5"))
     assert "non-commercial" in shipped["licence"]
-    assert shipped["scores"]["taken for the person, rebuilt"] == 0.942
+    assert shipped["scores"]["taken for the person, rebuilt"] >= 0.92
     assert set(shipped["trained"]) == {"recognizer", "age", "identity"}
     assert (noise["from"], noise["bytes"], noise["scores"]) == ("the user's cache", 5 * SIZE, {})
     assert "no faceage model" in spoilt["problem"]

@@ -12,7 +12,6 @@ import numpy as np
 from faceage.ages import one_hot
 from faceage.batch.engines import Engine, local_engine
 from faceage.batch.manifest import OK, STATUSES, Manifest, PhotoOutcome
-from faceage.batch.paste import paste_stored
 from faceage.batch.plan import (
     GRIDS,
     LATENTS,
@@ -147,6 +146,9 @@ def _paste_standing(
     """Paste what an earlier run drew and did not paste, from its latents; the rows of those that went well."""
     rows = {row.path: row for _, row in plan.unpasted}
     photos = {photo.name: (photo, row.input) for photo, row in plan.unpasted}
+    # Keras with it, which a run that has nothing to do need not wait for.
+    from faceage.batch.paste import paste_stored
+
     ages = dict(zip(plan.options.labels, one_hot(plan.options.targets), strict=True))
     pasted = []
     # A second row of a path takes the place of the first, and a manifest that is opened again has only that one.
