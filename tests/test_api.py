@@ -100,7 +100,8 @@ def test_options_left_out_are_those_of_the_command_and_the_optimiser():
         ({"targets": ()}, "no age classes"),
         ({"targets": (0, 6)}, "no age classes"),
         ({"age_class": -1}, "no age classes"),
-        ({"faces": "biggest"}, "'all' or 'largest'"),
+        ({"faces": "biggest"}, "'all', 'largest' or numbers"),
+        ({"faces": "0,"}, "'all', 'largest' or numbers"),
     ],
 )
 def test_wrong_options_are_refused_before_any_work(tmp_path, options, said):

