@@ -1,6 +1,7 @@
 """Pixels: the one conversion between uint8 and the networks' range, and writing a picture whole or not at all."""
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +27,9 @@ def to_uint8(values: np.ndarray) -> np.ndarray:
 def partial_name(path: Path) -> Path:
     """Where `path` is written before it is renamed: the same folder, so that the rename is atomic.
 
-    The name is short and fixed in length, since `path` may already have the longest name the file system takes.
+    The name is short, since `path` may already have the longest name the file system takes, and no other thread's.
     """
-    return path.with_name(f".{os.getpid()}.partial{path.suffix}")
+    return path.with_name(f".{os.getpid()}-{threading.get_native_id()}.partial{path.suffix}")
 
 
 def remove_partials(folder: Path) -> None:
@@ -68,7 +69,8 @@ def write_text(path: Path, text: str) -> None:
 def save_png(image: Image.Image, path: Path) -> None:
     """Write `image` as a PNG without any metadata, under a temporary name first: a file that exists is complete."""
     with written_whole(path) as partial:
-        _clean(image).save(partial, format="PNG")
+        # The usual level takes five times as long for files smaller by a tenth.
+        _clean(image).save(partial, format="PNG", compress_level=2)
 
 
 def save_webp(image: Image.Image, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Drawing again from stored latents: no detector or optimiser is needed, and no photo but to paste into."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -66,15 +67,16 @@ def render(
     """
     _check_weights(latents, model)
     count = 0
-    for number, rows in enumerate(row_blocks(latents, _ON_A_SHEET if options.kind == "sheets" else _AT_ONCE), start=1):
-        drawn = draw_rows(model.person_generator, rows, [age.weights for age in options.ages], options.strength)
-        if options.kind == "sheets":
-            _save_sheet(rows, drawn, out / options.kind / f"{number:04}.{options.file}", options)
-        else:
-            for row, faces in zip(rows, drawn, strict=True):
-                _save(row, faces, out, options)
-        count += len(rows)
-        progress(len(rows))
+    blocks = row_blocks(latents, _ON_A_SHEET if options.kind == "sheets" else _AT_ONCE)
+    with ThreadPoolExecutor() as writers:
+        for number, rows in enumerate(blocks, start=1):
+            drawn = draw_rows(model.person_generator, rows, [age.weights for age in options.ages], options.strength)
+            if options.kind == "sheets":
+                _save_sheet(rows, drawn, out / options.kind / f"{number:04}.{options.file}", options)
+            else:
+                list(writers.map(lambda row, faces: _save(row, faces, out, options), rows, drawn))
+            count += len(rows)
+            progress(len(rows))
     return count
 
 
