@@ -37,6 +37,7 @@ def main() -> None:
         started = time.perf_counter()
         summary = run_batch(weights, found, Path(folder, "out"), BatchOptions())
         whole = time.perf_counter() - started
+        again = time_render(model, Path(folder, "out"), Path(folder, "again"))
 
     print(f"faceage batch: {sum(summary.photos.values())} photos, {summary.faces} faces, {steps} steps each")
     print(f"{'stage':<24}{'seconds':>10}{'faces/s':>10}")
@@ -47,9 +48,27 @@ def main() -> None:
     print(f"\n{'':<24}{'faces/s':>10}{'ratio':>8}")
     print(f"{'published, plainly':<24}{reference:>10.4f}{1:>8}")
     print(f"{'faceage batch':<24}{rate:>10.4f}{rate / reference:>8.1f}")
+    print(f"{'faceage render':<24}{summary.faces / again:>10.4f}{summary.faces / again / reference:>8.1f}")
+    drawn = sum(summary.seconds[stage] for stage in ("optimise", "draw"))
+    print(f"(render is {drawn / again:.0f} times as fast as batch, start and compilation left out of both)")
     share_of_peak(model)
     compare_generators(model.generator)
     compare_gan_steps()
+
+
+def time_render(model, aged: Path, out: Path) -> float:
+    """Seconds for drawing the faces of a batch again, as it drew them."""
+    from faceage.ages import AGE_CLASSES
+    from faceage.batch.render import Age, RenderOptions, render
+    from faceage.latents.store import read_settings
+
+    _, stored = read_settings(aged / "latents.h5")
+    ages = [Age.of(AGE_CLASSES[target]) for target in stored["targets"]]
+    options = RenderOptions("grids", ages, stored["strength"], stored["scale"], "png")
+    render(aged / "latents.h5", model, out / "warm", options)
+    started = time.perf_counter()
+    render(aged / "latents.h5", model, out / "timed", options)
+    return time.perf_counter() - started
 
 
 def time_reference(model, steps: int, photos: list[Path], folder: Path) -> float:
