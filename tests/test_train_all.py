@@ -16,13 +16,13 @@ from commands import faceage
 from conftest import DATA
 from imdb_wiki_tree import utkface_photos, write_tree
 from PIL import Image
-from tiny_training import TinySplits
+from tiny_training import TinySplits, face_set
 
 from faceage.errors import UsageError
 from faceage.training.everything import all_options, make_plan, train_all
 from faceage.training.presets import JOBS
 from faceage.training.run import Run
-from faceage.weights import load_model, read_card
+from faceage.weights import check_files, find_model, load_model, read_card
 
 NARROW = {"generator": 8, "discriminator": 8, "encoder": 4, "age_estimator": 8}
 BUILT_IN = {
@@ -225,3 +225,18 @@ def kill_when(command: list, log: Path, line: str) -> None:
         time.sleep(0.05)
     process.kill()
     assert process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", JOBS)
+def test_each_stage_is_a_command_of_its_own(tmp_path, write_faces, stage):
+    data = write_faces(tmp_path / "faces.h5", [face_set(24, seed) for seed in range(3)])
+    run = tmp_path / "run"
+    small = ("--epochs", 1, "--set", "steps_per_epoch=1", "--set", "batch_size=4", "--start", find_model())
+    result = faceage("train", stage, "--data", data, "--run", run, *small)
+    assert result.returncode == 0, result.stderr
+    assert f" {stage}: ended after 1 steps" in (run / "log.txt").read_text()
+    card = read_card(run / "model")
+    for name in JOBS[stage].MAKES:
+        assert card["networks"][name]["steps"] == 1
+        check_files(run / "model", card, [name])
