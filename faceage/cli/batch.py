@@ -53,7 +53,10 @@ def batch(
     ] = "identity",
     quality: Annotated[
         Literal["fast", "best"],
-        typer.Option(help="How long each face is optimised: best, or fast with a third of the steps."),
+        typer.Option(
+            help="'fast' takes a third of the steps; an independent recogniser then takes 78% of aged faces for the "
+            "person instead of 87% (96 faces)."
+        ),
     ] = "best",
     steps: Annotated[
         int | None,
