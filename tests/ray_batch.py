@@ -28,6 +28,7 @@ def progress(photos: int, faces: int) -> None:
 
 engine = local_engine
 if how != "local":
+    import ray
     from ray.cluster_utils import Cluster
 
     cluster = Cluster()
@@ -38,4 +39,8 @@ summary = run_batch(
     find_model(), choose_photos([photos], out), out, BatchOptions(targets=(5,)), engine=engine, progress=progress
 )
 assert (how == "killed") == bool(killed)
+if how != "local":
+    # In this order: a process that is still connected when its node goes ends with 1.
+    ray.shutdown()
+    cluster.shutdown()
 sys.exit(summary.exit_code)
