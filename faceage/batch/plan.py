@@ -210,6 +210,11 @@ def open_out(out: Path) -> None:
         ) from error
 
 
+def lies_below(relative: PurePath) -> bool:
+    """Whether a source that a stranger's file names is a path below a folder, and no other place of this machine."""
+    return not (relative.is_absolute() or ".." in relative.parts or "\0" in str(relative))
+
+
 def grid_path(out: Path, relative: PurePath, face: int) -> Path:
     """Where a face's grid goes."""
     return result_path(out / GRIDS, relative, str(face), ".png")

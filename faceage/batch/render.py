@@ -11,7 +11,7 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES, age_weights, one_hot
 from faceage.batch.paste import paste_stored
-from faceage.batch.plan import result_path
+from faceage.batch.plan import lies_below, result_path
 from faceage.errors import UsageError
 from faceage.images import save_animation, save_png, save_webp
 from faceage.latents.draw import draw_rows
@@ -112,7 +112,7 @@ def _check_weights(latents: Path, model: Model) -> None:
 
 def _save(row: FaceRow, drawn: np.ndarray, out: Path, options: RenderOptions) -> None:
     relative = PurePosixPath(row.source)
-    if relative.is_absolute() or ".." in relative.parts or "\0" in row.source:
+    if not lies_below(relative):
         # A stranger's file must not choose where on this machine something is written.
         raise UsageError(f"the source {row.source!r} is no path below a folder")
     path = result_path(out / options.kind, relative, str(row.face), f".{options.file}")

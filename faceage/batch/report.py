@@ -19,7 +19,7 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES
 from faceage.batch.manifest import OK, STATUSES, PhotoOutcome, read_manifest
-from faceage.batch.plan import LATENTS, MANIFEST, grid_path
+from faceage.batch.plan import LATENTS, MANIFEST, grid_path, lies_below
 from faceage.errors import UsageError
 from faceage.images import remove_partials, remove_partials_of, write_text
 from faceage.latents.store import FaceRow, read_settings, row_blocks
@@ -165,7 +165,7 @@ def _find_grid(out: Path, row: FaceRow) -> Path | None:
     """The grid of a face, or None where it is gone."""
     for relative in (PurePosixPath(row.source), PurePosixPath(_unescaped(row.source))):
         # A stranger's latents must not choose what of this machine is shown.
-        if relative.is_absolute() or ".." in relative.parts or "\0" in row.source:
+        if not lies_below(relative):
             continue
         path = grid_path(out, relative, int(row.face))
         if path.is_file():

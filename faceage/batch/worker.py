@@ -219,18 +219,17 @@ class Worker:
             yield group
 
     def _detected(self, photos: list[_Photo]) -> list[tuple[_Photo, list[Detection]]]:
-        try:
-            with self._timed("detect", photos):
-                pixels = [photo.pixels for photo in photos if photo.pixels is not None]
-                factors = [photo.factor for photo in photos if photo.pixels is not None]
-                found = self._detector.detect(pixels, self._task.options.min_face, factors)
-                return list(zip(photos, found, strict=True))
-        except Exception as error:
-            if len(photos) > 1:
-                return [found for photo in photos for found in self._detected([photo])]
-            photos[0].error = f"the detector failed on it: {' '.join(str(error).split()) or type(error).__name__}"
-            photos[0].pixels = None
-            return []
+        pixels = [photo.pixels for photo in photos if photo.pixels is not None]
+        factors = [photo.factor for photo in photos]
+        detections = []
+        with self._timed("detect", photos):
+            answers = self._detector.detect_each(pixels, self._task.options.min_face, factors)
+        for photo, found in zip(photos, answers, strict=True):
+            if isinstance(found, str):
+                photo.error, photo.pixels = found, None
+            else:
+                detections.append((photo, found))
+        return detections
 
     def _age(self, faces: list[_Face], writer: ThreadPoolExecutor) -> list[tuple[Future[None], _Face, FaceRow]]:
         """Optimise and draw a batch of faces, and have their grids written."""

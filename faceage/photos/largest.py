@@ -8,7 +8,7 @@ import numpy as np
 
 from faceage.photos.align import align, face_transform
 from faceage.photos.decoders import read_ahead
-from faceage.photos.detect import Detection, Detector
+from faceage.photos.detect import Detector
 from faceage.photos.find import FoundPhoto, printable
 
 _PHOTOS_AT_ONCE = 32
@@ -42,7 +42,7 @@ def largest_faces(photos: Sequence[Path]) -> Iterator[LargestFace]:
 
 
 def _largest(detector: Detector, photos: Sequence[np.ndarray | str]) -> Iterator[LargestFace]:
-    found = iter(_detected(detector, [photo for photo in photos if not isinstance(photo, str)]))
+    found = iter(detector.detect_each([photo for photo in photos if not isinstance(photo, str)]))
     for photo in photos:
         if isinstance(photo, str):
             yield LargestFace(reason=photo)
@@ -52,12 +52,3 @@ def _largest(detector: Detector, photos: Sequence[np.ndarray | str]) -> Iterator
             yield LargestFace(reason="no face was found")
         else:
             yield LargestFace(align(photo, face_transform(faces[0].landmarks)), len(faces))
-
-
-def _detected(detector: Detector, photos: Sequence[np.ndarray]) -> list[list[Detection] | str]:
-    try:
-        return [*detector.detect(photos)]
-    except Exception as error:
-        if len(photos) == 1:
-            return [f"the detector failed on it: {' '.join(str(error).split()) or type(error).__name__}"]
-        return [found for photo in photos for found in _detected(detector, [photo])]
