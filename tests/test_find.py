@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from faceage.errors import UsageError
-from faceage.photos.find import find_photos, printable
+from faceage.photos.find import find_photos, printable, unescaped
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -147,8 +147,9 @@ def test_names_that_are_no_utf8(tmp_path):
 @pytest.mark.parametrize(
     ("name", "expected"), [(b"\xff/\xfe", r"\xff/\xfe"), ("ü/日本".encode(), "ü/日本"), (b"a b", "a b")]
 )
-def test_printable(name, expected):
+def test_printable_and_back(name, expected):
     assert printable(PurePath(os.fsdecode(name))) == expected
+    assert unescaped(expected) == os.fsdecode(name)
 
 
 def test_a_folder_that_cannot_be_reached_is_listed_with_its_problem(tmp_path):

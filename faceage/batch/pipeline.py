@@ -13,11 +13,10 @@ from faceage.ages import one_hot
 from faceage.batch.engines import Engine, local_engine
 from faceage.batch.manifest import OK, STATUSES, Manifest, PhotoOutcome
 from faceage.batch.plan import (
-    GRIDS,
     LATENTS,
     MANIFEST,
     NOTHING_AGAIN,
-    PASTED,
+    PICTURES,
     Again,
     BatchOptions,
     Plan,
@@ -113,7 +112,7 @@ def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], 
         summary.faces += row.faces
     standing = {row.path for row in (*plan.others, *plan.done)}
     todo = list(plan.todo)
-    for pictures in (GRIDS, PASTED):
+    for pictures in PICTURES:
         remove_partials(plan.out / pictures)
     if plan.unpasted:
         pasted = _paste_standing(plan, task, standing, progress)

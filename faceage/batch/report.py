@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,7 +33,7 @@ from faceage.outputs.report import (
     face_sheet,
     render_report,
 )
-from faceage.photos.find import printable
+from faceage.photos.find import printable, unescaped
 
 REPORT, PICTURES = "report.html", "report"
 _MOST_FAILURES = 10_000
@@ -163,7 +162,7 @@ class _Pictures:
 
 def _find_grid(out: Path, row: FaceRow) -> Path | None:
     """The grid of a face, or None where it is gone."""
-    for relative in (PurePosixPath(row.source), PurePosixPath(_unescaped(row.source))):
+    for relative in (PurePosixPath(row.source), PurePosixPath(unescaped(row.source))):
         # A stranger's latents must not choose what of this machine is shown.
         if not lies_below(relative):
             continue
@@ -171,11 +170,6 @@ def _find_grid(out: Path, row: FaceRow) -> Path | None:
         if path.is_file():
             return path
     return None
-
-
-def _unescaped(name: str) -> str:
-    r"""The path that `printable` wrote with escapes such as \xff."""
-    return os.fsdecode(re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes([int(found[1], 16)]), name.encode()))
 
 
 def _shown(row: FaceRow, grid: str, faces: int) -> ShownFace:
