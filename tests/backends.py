@@ -96,7 +96,7 @@ def identity():
 
 
 STAGES = {
-    "age": lambda: supervised(AgeTraining(drawn(age_estimator(width=8)), 0)),
+    "age": lambda: supervised(AgeTraining(drawn(age_estimator(width=8)), 0, attack=1.0)),
     "recognizer": lambda: supervised(Distillation(drawn(recognizer()), 0)),
     "gan": lambda: gan(0),
     "gan-between-penalties": lambda: gan(1),

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from faceage.backend import gradients
-from faceage.networks.augment import brightness_and_contrast, shift_and_flip, view
+from faceage.networks.augment import brightness_and_contrast, erase, shift_and_flip, view
 
 SIZE = 64
 
@@ -85,9 +85,23 @@ def test_brightness_and_contrast_stay_within_their_bounds(amount):
         assert drawn.max() >= 0.8 * amount
 
 
+def test_a_square_of_each_face_is_erased_and_nothing_else():
+    faces = random_faces(200)
+    out = ops.convert_to_numpy(erase(faces, seed(), size=10))
+    gone = (out == 0).all(axis=-1)
+    np.testing.assert_array_equal(out[~gone], faces[~gone])
+    heights, widths = (gone.any(axis=axis).sum(axis=1) for axis in (2, 1))
+    np.testing.assert_array_equal(gone.sum(axis=(1, 2)), heights * widths)
+    # Whole squares mostly, cut off at the edges otherwise: the corners of a face are as likely to go as its middle.
+    assert heights.max() == widths.max() == 10
+    assert min(heights.min(), widths.min()) >= 1
+    shares = gone.mean(axis=0)
+    assert shares[:8, :8].mean() == pytest.approx(shares[28:36, 28:36].mean(), abs=0.03)
+
+
 def test_each_face_gets_its_own_view():
     same = np.repeat(random_faces(1), 16, axis=0)
-    for augment in (shift_and_flip, brightness_and_contrast, view):
+    for augment in (shift_and_flip, brightness_and_contrast, view, erase):
         out = ops.convert_to_numpy(augment(same, seed()))
         assert len({face.tobytes() for face in out}) > 12, augment.__name__
 

@@ -261,11 +261,31 @@ def test_take_keeps_rows_together():
 
 def test_weights_go_with_one_over_the_root_of_a_classes_size():
     classes = np.repeat([0, 1, 5], [100, 25, 4])
-    weights = sampling_weights(classes)
+    weights = sampling_weights(face_set(classes))
     assert weights.sum() == pytest.approx(1)
     np.testing.assert_allclose(weights[[0, 100, 125]] / weights[0], [1, 2, 5])
     # Each class's share goes with √size: 10 : 5 : 2.
     np.testing.assert_allclose([weights[classes == c].sum() for c in (0, 1, 5)], np.array([10, 5, 2]) / 17)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_women_and_men_of_an_age_are_drawn_equally_often(balanced):
+    genders = np.array(["male"] * 60 + ["female"] * 40 + ["male"] * 30 + ["female"] * 20 + [""] * 10 + ["male"] * 5)
+    classes = np.repeat([0, 3, 4], [100, 60, 5])
+    weights = sampling_weights(face_set(classes, genders=tuple(genders)), balanced)
+    for found in (0, 3):
+        men, women = (weights[(classes == found) & (genders == gender)].sum() for gender in ("male", "female"))
+        assert men == pytest.approx(women)
+    # Nothing is known of some: they are drawn as they come, and so is a class without any women.
+    assert weights[classes == 3][-10:].sum() == pytest.approx(weights[classes == 3].sum() / 6)
+    sizes = np.array([100, 60, 5])
+    shares = np.sqrt(sizes) if balanced else sizes
+    np.testing.assert_allclose([weights[classes == c].sum() for c in (0, 3, 4)], shares / shares.sum())
+
+
+def test_one_face_of_a_gender_is_not_drawn_all_the_time():
+    weights = sampling_weights(face_set(np.zeros(101, int), genders=("female",) + ("male",) * 100), balanced=False)
+    assert weights[0] == pytest.approx(4 / (4 + 50.5))
 
 
 @pytest.mark.parametrize("balanced", [True, False])

@@ -13,6 +13,7 @@ from tiny_training import TinySplits, face_set
 from faceage.ages import age_class, one_hot
 from faceage.backend import compile_step
 from faceage.data.dataset import FaceBatches, PeopleBatches
+from faceage.errors import UsageError
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator
 from faceage.networks.encoder import encoder
@@ -20,7 +21,7 @@ from faceage.networks.generator import generator
 from faceage.networks.predict import draw, predict
 from faceage.networks.recognizer import identity_distance, recognizer
 from faceage.outputs.samples import aged_grid
-from faceage.training.age import AgeTraining, age_scores, soft_classes, start_from_trunk
+from faceage.training.age import AgeJob, AgeOptions, AgeTraining, age_scores, soft_classes, start_from_trunk
 from faceage.training.encoder import EncoderTraining, z_error
 from faceage.training.gan import GAN, GANJob, GANOptions
 from faceage.training.identity import (
@@ -245,6 +246,13 @@ def test_baselines_are_what_a_discriminator_scores_that_cannot_tell(tmp_path, wr
     assert float(loss) == pytest.approx(baselines["d_loss"].value)
 
 
+def test_the_discriminator_learns_at_its_multiple_of_the_rate():
+    stage = judged_by(linear_discriminator()[0], GANOptions(learning_rate=1e-4, discriminator_rate=4))
+    stage.compile()
+    rates = [float(optimizer.learning_rate) for optimizer in (stage.trained_optimizer, stage.discriminator_optimizer)]
+    assert rates == pytest.approx([1e-4, 4e-4])
+
+
 def test_gan_reports_means_of_losses_and_shares(gan):
     report = step(gan)
     assert set(report) == set(GAN.LOSSES)
@@ -272,7 +280,7 @@ def test_random_states_depend_on_the_epoch_alone_dropout_too(gan):
 
 
 SUPERVISED = {
-    "age": (lambda: AgeTraining(age_estimator(width=8), 0), soft_classes(FACES.ages[::3])),
+    "age": (lambda: AgeTraining(age_estimator(width=8), 0, attack=1.0), soft_classes(FACES.ages[::3])),
     "encoder": (lambda: EncoderTraining(encoder(width=4), generator(width=8), 0), CLASSES),
 }
 
@@ -301,6 +309,42 @@ def test_supervised_stage_moves_its_network_alone_and_learns_a_fixed_batch(name)
     assert moving(stage, learn) == {"network", "network statistics"}
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:2])
     assert all((old != new).any() for old, new in zip(before, values(kernels(stage.network)), strict=True))
+
+
+def test_attacked_faces_are_near_and_look_less_like_their_age():
+    stage = AgeTraining(age_estimator(width=8), 0, attack=1.5)
+    faces = ops.concatenate([unit_faces(PIXELS)] * 4, axis=0)
+    targets = np.tile(soft_classes(FACES.ages[::3]), (4, 1))
+    moved = stage._attacked(faces, ops.convert_to_tensor(targets))
+    lengths = np.linalg.norm(ops.convert_to_numpy(moved - faces).reshape(len(faces), -1), axis=1)
+    assert 0 < lengths.min() < 0.5 < 1 < lengths.max() <= 1.5 + 1e-4
+
+    def losses(shown):
+        guess = ops.convert_to_numpy(stage.network(shown, training=False))
+        return -(targets * np.log(guess)).sum(1)
+
+    rise = losses(moved) - losses(faces)
+    assert (rise > 0).mean() > 0.9
+    # Anywhere else, as far away, is not nearly as bad.
+    noise = np.random.default_rng(0).standard_normal(faces.shape).astype(np.float32)
+    noise *= (lengths / np.linalg.norm(noise.reshape(len(noise), -1), axis=1))[:, None, None, None]
+    assert rise.mean() > 3 * abs(losses(faces + noise) - losses(faces)).mean()
+
+
+def test_what_is_kept_of_an_age_estimator_lies_between_its_beginning_and_its_end(tmp_path):
+    network = age_estimator()
+    start = values(network.weights)
+    given = Inputs(TinySplits(), tmp_path, {"age_estimator": network})
+    job = AgeJob(AgeOptions(steps_per_epoch=2, dtype="float32", start_share=0.25), given)
+    job.prepare()
+    stage = job.stage()
+    for weight in stage.network.weights:
+        weight.assign_add(ops.ones_like(weight))
+    kept = job.results(stage)["age_estimator"]
+    for old, new in zip(start, values(kept.weights), strict=True):
+        np.testing.assert_allclose(new, old + 0.75, atol=1e-5)
+    with pytest.raises(UsageError, match="to begin with"):
+        AgeJob(AgeOptions(start_share=0.25), Inputs(TinySplits(), tmp_path)).prepare()
 
 
 def test_encoder_sees_other_latents_in_each_step_and_zero_scores_one():

@@ -38,6 +38,18 @@ def brightness_and_contrast(faces, seed: keras.random.SeedGenerator, amount: flo
     return (faces - mean) * (1 + factor) + mean + offset
 
 
+def erase(faces, seed: keras.random.SeedGenerator, size: int = 24):
+    """Each face without one random square of `size` pixels, which becomes grey (DeVries & Taylor 2017)."""
+    batch = ops.shape(faces)[0]
+    pixels = ops.arange(FACE_SIZE)
+    rows, columns = (
+        ops.logical_and(pixels[None] >= first, pixels[None] < first + size)
+        for first in (keras.random.randint((batch, 1), 1 - size, FACE_SIZE, seed=seed) for _ in range(2))
+    )
+    erased = ops.logical_and(rows[:, :, None], columns[:, None, :])
+    return faces * ops.cast(ops.logical_not(erased), faces.dtype)[..., None]
+
+
 def view(faces, seed: keras.random.SeedGenerator, shift: int = 4):
     """The augmentation of everything that a network in training sees (Zhao et al. 2020, small amplitudes)."""
     return brightness_and_contrast(shift_and_flip(faces, seed, shift), seed)

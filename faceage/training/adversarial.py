@@ -21,13 +21,15 @@ AVERAGE_EVERY = 4
 class AdversarialOptions(StageOptions):
     """How D is trained and how the networks that are kept follow the trained ones.
 
-    `beta_1` and `beta_2` are Adam's; `wrong_age` weighs real faces shown with a wrong age, which count as fake (Reed et
+    `beta_1` and `beta_2` are Adam's; `discriminator_rate` is D's learning rate as a multiple of the others' (Heusel et
+    al. 2017); `wrong_age` weighs real faces shown with a wrong age, which count as fake (Reed et
     al. 2016); `r1` the gradient penalty on real faces (Mescheder et al. 2018); `augment` shows D everything shifted,
     mirrored, lighter or darker (Zhao et al. 2020); `average_decay` is that of the moving average per step, 0 for none.
     """
 
     beta_1: float = 0.0
     beta_2: float = 0.99
+    discriminator_rate: float = 1.0
     wrong_age: float = 0.3
     r1: float = 1.0
     augment: bool = True
@@ -61,9 +63,9 @@ class AdversarialStage(Stage):
     def compile(self, **kwargs: Any) -> None:
         # None of Keras's own making, which it would save too.
         super().compile(optimizer=None, **kwargs)
-        adam = self.options.learning_rate, self.options.beta_1, self.options.beta_2
-        self.trained_optimizer = keras.optimizers.Adam(*adam)
-        self.discriminator_optimizer = keras.optimizers.Adam(*adam)
+        rate, betas = self.options.learning_rate, (self.options.beta_1, self.options.beta_2)
+        self.trained_optimizer = keras.optimizers.Adam(rate, *betas)
+        self.discriminator_optimizer = keras.optimizers.Adam(rate * self.options.discriminator_rate, *betas)
         # Unbuilt optimisers would be restored from a checkpoint empty, with no more than a warning.
         self.trained_optimizer.build(self.trained_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)

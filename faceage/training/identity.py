@@ -16,7 +16,7 @@ from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
 from faceage.backend import gradients
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.verification import pair_distances
-from faceage.networks.augment import brightness_and_contrast, shift_and_flip
+from faceage.networks.augment import brightness_and_contrast, erase, shift_and_flip
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.predict import draw, predict
@@ -169,8 +169,8 @@ class IdentityTraining(AdversarialStage):
 
     `recognizer` and `age_estimator` are frozen, and see the photo and what is drawn through the same random shift,
     mirroring and noise: networks that look through one fixed view learn to fool it. The estimator sees them lighter or
-    darker besides. E and G run as they will be used, with their batch norm's kept statistics. `encoding` and `drawing`
-    are the moving averages of E and G that are kept.
+    darker besides, and each without one square, so that no single place decides. E and G run as they will be used, with
+    their batch norm's kept statistics. `encoding` and `drawing` are the moving averages of E and G that are kept.
     """
 
     LOSSES = (
@@ -245,6 +245,7 @@ class IdentityTraining(AdversarialStage):
         perceptual = ops.mean(feature_difference([ops.stop_gradient(part) for part in wanted], drawn_maps))
         same_age, other_age = (ops.mean(identity_distance(target, embedding)) for embedding in embeddings)
         dated = brightness_and_contrast(ops.concatenate([aged_view, sampled_view]), self.random, self.LIGHT)
+        dated = erase(dated, self.random)
         aged_guess, sampled_guess = ops.split(self.age_estimator(dated, training=False), 2)
         aged_age, sampled_age = cross_entropy(other_ages, aged_guess), cross_entropy(ages, sampled_guess)
         pixel = ops.mean(ops.abs(faces - same))
