@@ -44,14 +44,14 @@ class OptimiserOptions:
 
     objective: str = "identity"
     steps: int = 60
-    learning_rate: float = 0.08
-    offset_rate: float = 0.03
+    learning_rate: float = 0.05
+    offset_rate: float = 0.01
     pixel: float = 0.3
     perceptual: float = 0.5
     other: float = 0.3
     age: float = 0.6
     strength: float = STRENGTH
-    prior: float = 0.02
+    prior: float = 0.05
     shift: int = 2
     noise: float = 0.05
     seed: int = 0

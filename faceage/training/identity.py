@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
+from faceage.ages import AGE_CLASSES, one_hot
 from faceage.backend import gradients
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.verification import pair_distances
@@ -34,7 +34,7 @@ HELD_OUT = 512
 
 @dataclass(frozen=True)
 class IdentityOptions(AdversarialOptions):
-    """8 epochs of 250 steps take an hour on two fast CPU cores; the shipped weights had 1,000 steps.
+    """8 epochs of 250 steps take an hour on two fast CPU cores; the shipped weights had 5,600 steps, by and by.
 
     The distances are ‖FR(x) − FR(G(E(x), y))‖₂, 0..2. `same_age` and `other_age` weigh the identity of the face drawn
     at the photo's age and at a random other one; `pixel` the mean absolute difference (in -1..1) to the photo
@@ -50,16 +50,18 @@ class IdentityOptions(AdversarialOptions):
 
     epochs: int = 8
     learning_rate: float = 1e-4
+    discriminator_rate: float = 4.0
+    wrong_age: float = 0.4
     same_age: float = 1.0
-    other_age: float = 0.4
-    pixel: float = 2.0
-    perceptual: float = 1.0
-    adversarial: float = 0.75
+    other_age: float = 0.5
+    pixel: float = 1.0
+    perceptual: float = 0.7
+    adversarial: float = 1.5
     latent: float = 1.0
-    aged_age: float = 0.15
+    aged_age: float = 0.7
     sampled_age: float = 0.1
     tone: float = 1.0
-    strength: float = STRENGTH
+    strength: float = 1.5
     min_accuracy: float = MIN_ACCURACY
 
 
