@@ -30,7 +30,7 @@ class AgeOptions(StageOptions):
     learns from it (adversarial training, Madry et al. 2018), 0 for not at all. What such a network's gradient adds to a
     face looks like age (Tsipras et al. 2019); what another's adds are specks that nobody else takes for it. G and
     the optimiser follow that gradient. Such a network guesses ages less well: of what is kept, `start_share` is the
-    network that the stage began with (Wortsman et al. 2022), and half of each does both nearly as well as either.
+    network that the stage began with (Wortsman et al. 2022), and between the two lie some that do both.
     """
 
     epochs: int = 12
