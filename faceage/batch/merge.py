@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from faceage.batch.manifest import Manifest, PhotoOutcome, read_manifest
-from faceage.batch.plan import LATENTS, MANIFEST, PICTURES, SHARDS, open_out
+from faceage.batch.plan import DRAWN, LATENTS, MANIFEST, SHARDS, open_out
 from faceage.errors import UsageError
 from faceage.images import remove_partials, written_whole
 from faceage.latents.store import PARTS, LatentIndex, read_settings
@@ -41,13 +41,13 @@ def merge(out: Path) -> list[PhotoOutcome]:
         index = LatentIndex(out / LATENTS, *read_settings(shards[0] / LATENTS))
         index.begin(keep=standing.__contains__)
         manifest = Manifest(out / MANIFEST, standing)
-        for pictures in PICTURES:
+        for pictures in DRAWN:
             remove_partials(out / pictures)
         try:
             for shard, rows in came.items():
                 with only_one(shard, "aging photos"):
                     index.count(_link_parts(shard, rows, out))
-                    for pictures in PICTURES:
+                    for pictures in DRAWN:
                         _link_pictures(shard / pictures, out / pictures)
                     manifest.append(rows)
                     _remove(shard)

@@ -13,10 +13,10 @@ from faceage.ages import one_hot
 from faceage.batch.engines import Engine, local_engine
 from faceage.batch.manifest import OK, STATUSES, Manifest, PhotoOutcome
 from faceage.batch.plan import (
+    DRAWN,
     LATENTS,
     MANIFEST,
     NOTHING_AGAIN,
-    PICTURES,
     Again,
     BatchOptions,
     Plan,
@@ -112,7 +112,7 @@ def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], 
         summary.faces += row.faces
     standing = {row.path for row in (*plan.others, *plan.done)}
     todo = list(plan.todo)
-    for pictures in PICTURES:
+    for pictures in DRAWN:
         remove_partials(plan.out / pictures)
     if plan.unpasted:
         pasted = _paste_standing(plan, task, standing, progress)

@@ -21,7 +21,7 @@ from faceage.photos.find import EXTENSIONS, FoundPhoto, find_photos
 from faceage.photos.original import ending_for
 
 MANIFEST, LATENTS, GRIDS, PASTED, SHARDS = "manifest.jsonl", "latents.h5", "grids", "pasted", "shards"
-PICTURES = GRIDS, PASTED
+DRAWN = GRIDS, PASTED
 """Folders of what is drawn."""
 
 STEPS = {"fast": 20, "best": 60}
@@ -185,7 +185,7 @@ def check_out(places: Sequence[Path], out: Path) -> None:
     if os.path.exists(out) and not os.path.isdir(out):
         raise UsageError(f"--out {out} is a file", "name a folder; it is made if need be")
     where = Path(os.path.realpath(out))
-    results = [Path(os.path.realpath(out / name)) for name in PICTURES]
+    results = [Path(os.path.realpath(out / name)) for name in DRAWN]
     hint = "a next run would take results for photos: choose another"
     for place in places:
         inside = Path(os.path.realpath(place))

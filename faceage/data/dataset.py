@@ -9,7 +9,7 @@ import h5py
 import keras
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, one_hot
+from faceage.ages import one_hot
 from faceage.data.store import SPLITS, opened
 from faceage.errors import DataError
 
@@ -116,12 +116,12 @@ def sampling_weights(faces: FaceSet, balanced: bool = True) -> np.ndarray:
     """
     genders = np.asarray(faces.genders, dtype=object)
     weights = np.ones(len(faces))
-    for of in (faces.classes == found for found in range(len(AGE_CLASSES))):
+    for found in np.unique(faces.classes):
+        of = faces.classes == found
         known = [of & (genders == gender) for gender in sorted(set(genders[of]) - {""})]
         for group in known:
-            mean = sum(other.sum() for other in known) / len(known)
-            weights[group] = min(mean / group.sum(), MAX_OVERSAMPLED)
-        weights[of] *= (np.sqrt(of.sum()) if balanced else of.sum()) / max(1e-9, weights[of].sum())
+            weights[group] = min(np.sum(known) / len(known) / group.sum(), MAX_OVERSAMPLED)
+        weights[of] *= (np.sqrt(of.sum()) if balanced else of.sum()) / weights[of].sum()
     return weights / weights.sum()
 
 

@@ -22,9 +22,9 @@ class AdversarialOptions(StageOptions):
     """How D is trained and how the networks that are kept follow the trained ones.
 
     `beta_1` and `beta_2` are Adam's; `discriminator_rate` is D's learning rate as a multiple of the others' (Heusel et
-    al. 2017); `wrong_age` weighs real faces shown with a wrong age, which count as fake (Reed et
-    al. 2016); `r1` the gradient penalty on real faces (Mescheder et al. 2018); `augment` shows D everything shifted,
-    mirrored, lighter or darker (Zhao et al. 2020); `average_decay` is that of the moving average per step, 0 for none.
+    al. 2017); `wrong_age` weighs real faces shown with a wrong age, which count as fake (Reed et al. 2016); `r1` the
+    gradient penalty on real faces (Mescheder et al. 2018); `augment` shows D everything shifted, mirrored, lighter or
+    darker (Zhao et al. 2020); `average_decay` is that of the moving average per step, 0 for none.
     """
 
     beta_1: float = 0.0

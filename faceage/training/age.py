@@ -71,7 +71,7 @@ class AgeJob(Job):
         return network
 
     def batches(self, epoch: int, first_step: int = 0) -> FaceBatches:
-        # Drawn as they come: the score is that of the data's own mix of ages.
+        # Ages as they come: the score is that of the data's own mix of them.
         faces = self.inputs.data.train
         return FaceBatches(faces, balanced=False, targets=soft_classes(faces.ages), **self.sizes(epoch, first_step))
 
