@@ -173,6 +173,14 @@ def test_the_person_is_looked_for_at_other_ages_too(model, optimisers, faces, fo
     assert at_all_ages(found) < at_all_ages(paper)
 
 
+def test_prior_holds_the_latent_to_the_encoders(model, faces):
+    held = LatentOptimiser(model, OptimiserOptions(steps=STEPS, prior=1e4), COUNT)
+    initial = held(faces).initial
+    # Where the search ended, not the best on its way: drawn to the origin, it would have gone ten times as far.
+    moved = np.abs(ops.convert_to_numpy(held._latent.value) - initial).mean()
+    assert moved < 2 * OptimiserOptions().learning_rate
+
+
 def test_unknown_objective_names_the_known(model):
     with pytest.raises(ValueError, match="objective 'beauty' is none of identity, paper, pixel, none"):
         LatentOptimiser(model, OptimiserOptions(objective="beauty"))

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from faceage.ages import AGE_CLASSES, STRENGTH, one_hot, towards
+from faceage.ages import AGE_CLASSES, one_hot, towards
 from faceage.backend import compile_step, gradients
 from faceage.images import FACE_SIZE, to_float
 from faceage.networks import LATENT_SIZE
@@ -36,22 +36,23 @@ class OptimiserOptions:
 
     `objective` is one of `OBJECTIVES`. Beside the identity distance, `pixel` weighs the mean absolute pixel difference
     (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `other` weighs the
-    identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`; `prior` the mean
-    squares of z, which moves at `learning_rate`, and of the offset, which moves at `offset_rate`. `noise` is the
-    standard deviation of what is added to each view and `shift` its largest displacement in pixels. The objectives
-    "paper" and "pixel" know z, their one distance and `prior` only.
+    identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`, which is more than
+    people will be aged by: what holds there holds before. `prior` weighs the mean squares of how far z has moved from
+    the encoder's, at `learning_rate`, and of the offset, which moves at `offset_rate`: the further they go, the more
+    the person smears at other ages. `noise` is the standard deviation of what is added to each view and `shift` its
+    largest displacement in pixels. The objectives "paper" and "pixel" know z, their one distance and `prior` only.
     """
 
     objective: str = "identity"
     steps: int = 60
-    learning_rate: float = 0.05
-    offset_rate: float = 0.01
-    pixel: float = 0.3
-    perceptual: float = 0.5
-    other: float = 0.3
+    learning_rate: float = 0.02
+    offset_rate: float = 0.003
+    pixel: float = 0.6
+    perceptual: float = 1.0
+    other: float = 0.8
     age: float = 0.6
-    strength: float = STRENGTH
-    prior: float = 0.05
+    strength: float = 1.5
+    prior: float = 0.1
     shift: int = 2
     noise: float = 0.05
     seed: int = 0
@@ -102,6 +103,7 @@ class LatentOptimiser:
         self._generator = model.person_generator
         self._features = with_features(model.recognizer)
         self._latent = keras.Variable(np.zeros((batch_size, LATENT_SIZE), np.float32), name="latent")
+        self._initial = keras.Variable(np.zeros((batch_size, LATENT_SIZE), np.float32), name="initial")
         width = self._generator.inputs[2].shape[1]
         self._offset = keras.Variable(np.zeros((batch_size, width), np.float32), name="offset")
         self._optimizers = [
@@ -176,6 +178,7 @@ class LatentOptimiser:
 
     def _restart(self, initial) -> None:
         self._latent.assign(initial)
+        self._initial.assign(initial)
         self._offset.assign(ops.zeros_like(self._offset))
         for optimizer in self._optimizers:
             for variable in optimizer.variables:
@@ -252,7 +255,8 @@ class LatentOptimiser:
     def _drawn(self, age):
         """The people at these ages, and what their latents cost."""
         latent, offset = ops.convert_to_tensor(self._latent), ops.convert_to_tensor(self._offset)
-        prior = ops.mean(ops.square(latent), axis=-1) + ops.mean(ops.square(offset), axis=-1)
+        moved = latent - ops.convert_to_tensor(self._initial)
+        prior = ops.mean(ops.square(moved), axis=-1) + ops.mean(ops.square(offset), axis=-1)
         return self._generator([latent, age, offset], training=False), self.options.prior * prior
 
     def _descend(self, loss: Callable[[], tuple[Any, Any]]) -> None:
