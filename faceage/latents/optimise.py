@@ -8,6 +8,7 @@ What is added to that here:
   view learns to fool FR instead of drawing the person.
 - Every other step draws the person at another age, so that who it is holds for all of them.
 - Besides z, an offset of G's first layer is found, where a person is more than 100 numbers.
+- z is held to the encoder's: the further it goes, the more the person smears at other ages.
 - The pixels and FR's inner layers are to be the photo's too, which leaves less room to look alike to FR alone.
 """
 
@@ -36,11 +37,11 @@ class OptimiserOptions:
 
     `objective` is one of `OBJECTIVES`. Beside the identity distance, `pixel` weighs the mean absolute pixel difference
     (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `other` weighs the
-    identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`, which is more than
-    people will be aged by: what holds there holds before. `prior` weighs the mean squares of how far z has moved from
-    the encoder's, at `learning_rate`, and of the offset, which moves at `offset_rate`: the further they go, the more
-    the person smears at other ages. `noise` is the standard deviation of what is added to each view and `shift` its
-    largest displacement in pixels. The objectives "paper" and "pixel" know z, their one distance and `prior` only.
+    identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`, whose default is more
+    than that of ageing (`ages.STRENGTH`): what holds there holds before. `prior` weighs the mean squares of how far z
+    has moved from the encoder's, at `learning_rate`, and of the offset, which moves at `offset_rate`. `noise` is the
+    standard deviation of what is added to each view and `shift` its largest displacement in pixels. The objectives
+    "paper" and "pixel" know z, their one distance and `prior` only.
     """
 
     objective: str = "identity"
