@@ -9,7 +9,8 @@ from keras import ops
 
 from faceage.ages import one_hot
 from faceage.images import to_float, to_uint8
-from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
+from faceage.latents.optimise import LatentOptimiser, Latents
+from faceage.latents.options import OptimiserOptions
 from faceage.networks import LATENT_SIZE
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.encoder import encoder

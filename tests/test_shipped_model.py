@@ -107,7 +107,8 @@ def test_the_scores_in_the_card_are_what_the_shipped_files_score(lfw10, scores):
 @pytest.mark.slow
 def test_lfw10_bfloat16_finds_people_as_well_as_float32(lfw10_run):
     """What `Model.fast` takes on machines that are made for it, judged in float32."""
-    from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
+    from faceage.latents.optimise import LatentOptimiser
+    from faceage.latents.options import OptimiserOptions
     from faceage.networks.predict import draw, predict
     from faceage.weights import load_model
 

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from faceage.ages import AGE_CLASSES
 from faceage.batch.engines import Engine, local_engine
 from faceage.batch.pipeline import RunSummary, run_batch
 from faceage.batch.plan import (
-    DEFAULT_OPTIMISER,
     NOTHING_AGAIN,
     Again,
     BatchOptions,
@@ -22,6 +20,7 @@ from faceage.batch.plan import (
     shard_folder,
 )
 from faceage.errors import UsageError
+from faceage.latents.options import OBJECTIVES
 from faceage.photos.find import FoundPhoto
 from faceage.weights import MIN_ACCURACY, check_files, check_recognizer, find_model, fingerprint, read_card
 
@@ -55,7 +54,7 @@ def age_photos(
     A photo that cannot be used is a row in the manifest and a count in the summary. Raises UsageError or WeightsError,
     both a FaceageError, for what would make the whole run fail, before any work; UsageError where writing fails later.
     """
-    folder, found, to, options = _checked(photos, out, weights, options, shard, any_recognizer)
+    folder, found, to = _checked(photos, out, weights, options, shard, any_recognizer)
     return run_batch(folder, found, to, options, again, engine, begins, progress)
 
 
@@ -70,7 +69,7 @@ def plan_photos(
     any_recognizer: bool = False,
 ) -> Plan:
     """What `age_photos` would do. Writes nothing, and raises what it raises before any work."""
-    folder, found, to, options = _checked(photos, out, weights, options, shard, any_recognizer)
+    folder, found, to = _checked(photos, out, weights, options, shard, any_recognizer)
     return left_of(found, to, options, fingerprint(read_card(folder)), again)
 
 
@@ -81,8 +80,8 @@ def _checked(
     options: BatchOptions,
     shard: tuple[int, int],
     any_recognizer: bool,
-) -> tuple[Path, list[FoundPhoto], Path, BatchOptions]:
-    """The model's folder, the photos, the folder for their results, and the options in full."""
+) -> tuple[Path, list[FoundPhoto], Path]:
+    """The model's folder, the photos, and the folder for their results."""
     places = [Path(photos)] if isinstance(photos, str | os.PathLike) else [Path(place) for place in photos]
     if not places:
         raise UsageError("no photos named", "faceage batch PHOTOS --out DIR")
@@ -94,14 +93,14 @@ def _checked(
         raise UsageError(
             f"{classes} are no age classes to draw", f"they are numbered 0 to {known[-1]}: {', '.join(AGE_CLASSES)}"
         )
-    # Said or left out, the same options have the same fingerprint.
-    options = replace(options, optimiser={**DEFAULT_OPTIMISER, **options.optimiser})
+    if options.optimiser.objective not in OBJECTIVES:
+        raise UsageError(f"objective {options.optimiser.objective!r} is none of {', '.join(OBJECTIVES)}")
     to = shard_folder(Path(out), shard)
     check_out(places, to)
     folder = find_model(None if weights is None else Path(weights))
     card = read_card(folder)
     check_files(folder, card)
-    if options.optimiser["objective"] in ("identity", "paper") and not any_recognizer:
+    if options.optimiser.objective in ("identity", "paper") and not any_recognizer:
         hint = "use it all the same with --any-recognizer, or choose --objective pixel"
         check_recognizer(card["scores"], MIN_ACCURACY, hint)
-    return folder, choose_photos(places, to, shard), to, options
+    return folder, choose_photos(places, to, shard), to

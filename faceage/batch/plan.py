@@ -14,6 +14,7 @@ from faceage.ages import AGE_CLASSES, STRENGTH
 from faceage.batch.manifest import FAILED, UNREADABLE, PhotoOutcome, read_manifest
 from faceage.errors import PhotoError, UsageError
 from faceage.images import FACE_SIZE
+from faceage.latents.options import OptimiserOptions
 from faceage.latents.store import count_rows
 from faceage.photos.decode import fingerprint, read_photo
 from faceage.photos.decoders import stamp
@@ -23,12 +24,6 @@ from faceage.photos.original import ending_for
 MANIFEST, LATENTS, GRIDS, PASTED, SHARDS = "manifest.jsonl", "latents.h5", "grids", "pasted", "shards"
 DRAWN = GRIDS, PASTED
 """Folders of what is drawn."""
-
-STEPS = {"fast": 20, "best": 60}
-"""Of the optimiser, by quality."""
-
-DEFAULT_OPTIMISER: dict[str, Any] = {"objective": "identity", "steps": STEPS["best"], "seed": 0}
-"""What `faceage batch` optimises by unless told otherwise."""
 
 _LONGEST_NAME = 255
 """Bytes in a file name, on every common file system."""
@@ -40,8 +35,8 @@ class BatchOptions:
 
     `faces` is "all", "largest" or numbers, "0,2", of which 0 is the largest; `min_face` a width in photo pixels or
     None; `age_class` the class that every face is taken to have, or None to estimate it; `targets` the classes to draw
-    and `strength` how far towards them (`ages.towards`); `optimiser` the fields of `OptimiserOptions`; `scale` enlarges
-    the grid. `paste` asks for the whole photo too, and changes nothing else.
+    and `strength` how far towards them (`ages.towards`); `scale` enlarges the grid. `paste` asks for the whole photo
+    too, and changes nothing else.
     """
 
     faces: str = "all"
@@ -50,7 +45,7 @@ class BatchOptions:
     targets: tuple[int, ...] = tuple(range(len(AGE_CLASSES)))
     strength: float = STRENGTH
     scale: int = 2
-    optimiser: dict[str, Any] = field(default_factory=dict)
+    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     paste: bool = False
 
     def fingerprint(self, weights: str) -> str:

@@ -202,15 +202,15 @@ def _describe(options: Mapping[str, Any], weights: str, model: tuple[str, str]) 
     fingerprint, name = model
     said = {"model": name} if fingerprint == weights else {}
     said["weights"] = weights
-    flat = {**options, **options["optimiser"]}
-    del flat["optimiser"]
-    for option, value in flat.items():
+    for option, value in options.items():
         if option == "targets":
             said["ages"] = ", ".join(AGE_CLASSES[target] for target in value)
         elif option == "age_class":
             said["people's age"] = "estimated" if value is None else AGE_CLASSES[value]
         elif option == "min_face":
             said["narrowest face"] = "1/32 of the photo's longer side" if value is None else f"{value} pixels"
+        elif option == "optimiser":
+            said[option] = ", ".join(f"{name} {number}".replace("_", " ") for name, number in value.items())
         else:
             said[option.replace("_", " ")] = str(value)
     return said

@@ -20,7 +20,7 @@ from faceage.batch.plan import LATENTS, Task, grid_path, pasted_paths
 from faceage.errors import PhotoError
 from faceage.images import FACE_SIZE, save_png
 from faceage.latents.draw import draw_people
-from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
+from faceage.latents.optimise import LatentOptimiser, Latents
 from faceage.latents.store import FaceRow, LatentWriter
 from faceage.outputs.grid import person_grid
 from faceage.photos.align import align, face_transform, side_in_photo
@@ -103,9 +103,7 @@ class Worker:
         self._generator = model.person_generator
         self._detector = Detector()
         self._decoder = Decoder()
-        self._optimiser = LatentOptimiser(
-            model.fast, OptimiserOptions(**options.optimiser), age_class=options.age_class
-        )
+        self._optimiser = LatentOptimiser(model.fast, options.optimiser, age_class=options.age_class)
         self._latents = LatentWriter(task.out / LATENTS, writer, model.fingerprint, options.to_json())
         self._latents.go_on(parts)
         self._paster = Paster()

@@ -105,7 +105,8 @@ def batch(
     """
     from faceage.batch.age_photos import age_photos, plan_photos
     from faceage.batch.engines import RayEngine, local_engine
-    from faceage.batch.plan import STEPS, Again, BatchOptions, shard_folder
+    from faceage.batch.plan import Again, BatchOptions, shard_folder
+    from faceage.latents.options import STEPS, OptimiserOptions
     from faceage.weights import find_model
 
     places = [*(photos or []), *_listed(files_from)]
@@ -116,7 +117,7 @@ def batch(
         targets=tuple(_class_of(text.strip(), "--ages") for text in ages.split(",")),
         strength=strength,
         scale=scale,
-        optimiser={"objective": objective, "steps": steps or STEPS[quality], "seed": seed},
+        optimiser=OptimiserOptions(objective, steps or STEPS[quality], seed=seed),
         paste=paste,
     )
     share = _share(shard)

@@ -7,7 +7,8 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
 from faceage.latents.draw import draw_people
-from faceage.latents.optimise import LatentOptimiser, Latents, OptimiserOptions
+from faceage.latents.optimise import LatentOptimiser, Latents
+from faceage.latents.options import OptimiserOptions
 from faceage.weights import Model
 
 LATENTS = {"initial": "none", "pixel-wise": "pixel", "identity-preserving": "identity"}

@@ -13,7 +13,8 @@ from faceage.evaluation.interval import Share, share
 from faceage.evaluation.pairs import Pair
 from faceage.evaluation.people import aged
 from faceage.evaluation.verification import best_threshold, embed
-from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
+from faceage.latents.optimise import LatentOptimiser
+from faceage.latents.options import OptimiserOptions
 from faceage.photos.largest import largest_faces
 from faceage.weights import Model, fingerprint
 
@@ -68,8 +69,8 @@ class Rule:
         """What a model's card says; its recogniser must have been measured (`weights.check_recognizer`)."""
         direct = float(card["scores"]["recognizer"]["same_different"]["threshold"])
         found = card["scores"].get("verification")
-        # Other networks draw other faces, which lie at other distances.
-        if not isinstance(found, dict) or (found.get("model"), found.get("weight")) != (fingerprint(card), WEIGHT):
+        drawn_by = _drawn_by(card)
+        if not isinstance(found, dict) or {name: found.get(name) for name in drawn_by} != drawn_by:
             return cls(direct, None, "")
         measured = (
             f"{found['false_matches']:.1%} of {found['different_pairs']} pairs of different people in {found['data']}"
@@ -268,14 +269,18 @@ def score_for_card(
     false_matches = float((direct < Rule.of(card).direct).mean())
     gain = measure_gain(pairs, comparisons)
     return {
-        "model": fingerprint(card),
-        "weight": WEIGHT,
+        **_drawn_by(card),
         "threshold": round(match_threshold(fused, false_matches), 4),
         "false_matches": round(false_matches, 4),
         "different_pairs": len(strangers),
         "data": data,
         **({"gain": asdict(gain)} if gain else {}),
     }
+
+
+def _drawn_by(card: dict[str, Any]) -> dict[str, Any]:
+    """What fused distances depend on: other networks or another optimiser draw other faces, at other distances."""
+    return {"model": fingerprint(card), "weight": WEIGHT, "optimiser": asdict(OptimiserOptions())}
 
 
 _FEWEST_STRANGERS = 300

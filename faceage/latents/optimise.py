@@ -23,40 +23,10 @@ from keras import ops
 from faceage.ages import AGE_CLASSES, one_hot, towards
 from faceage.backend import compile_step, gradients
 from faceage.images import FACE_SIZE, to_float
+from faceage.latents.options import OBJECTIVES, OptimiserOptions
 from faceage.networks import LATENT_SIZE
 from faceage.networks.recognizer import feature_difference, identity_distance, with_features
 from faceage.weights import Model
-
-OBJECTIVES = ("identity", "paper", "pixel", "none")
-"""`paper` is the formula above and nothing else."""
-
-
-@dataclass(frozen=True)
-class OptimiserOptions:
-    """What decides a face's latent, apart from the face and the weights.
-
-    `objective` is one of `OBJECTIVES`. Beside the identity distance, `pixel` weighs the mean absolute pixel difference
-    (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `other` weighs the
-    identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`, whose default is more
-    than that of ageing (`ages.STRENGTH`): what holds there holds before. `prior` weighs the mean squares of how far z
-    has moved from the encoder's, at `learning_rate`, and of the offset, which moves at `offset_rate`. `noise` is the
-    standard deviation of what is added to each view and `shift` its largest displacement in pixels. The objectives
-    "paper" and "pixel" know z, their one distance and `prior` only.
-    """
-
-    objective: str = "identity"
-    steps: int = 60
-    learning_rate: float = 0.02
-    offset_rate: float = 0.003
-    pixel: float = 0.6
-    perceptual: float = 1.0
-    other: float = 0.8
-    age: float = 0.6
-    strength: float = 1.5
-    prior: float = 0.1
-    shift: int = 2
-    noise: float = 0.05
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import numpy as np
 from faceage.backend import is_chief
 from faceage.errors import UsageError
 from faceage.images import save_png
-from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
+from faceage.latents.optimise import LatentOptimiser
+from faceage.latents.options import OptimiserOptions
 from faceage.outputs.samples import aged_grid, sample_grid
 from faceage.training.job import Inputs, Splits
 from faceage.training.presets import JOBS, preset_options

@@ -24,7 +24,7 @@ REPEATS = 7
 def main() -> None:
     from faceage.batch.pipeline import run_batch
     from faceage.batch.plan import BatchOptions, choose_photos
-    from faceage.latents.optimise import OptimiserOptions
+    from faceage.latents.options import OptimiserOptions
     from faceage.weights import find_model, load_model
 
     weights = find_model()
@@ -90,7 +90,8 @@ def share_of_peak(model) -> None:
     import keras
 
     from faceage.backend import compile_step, fastest_dtype
-    from faceage.latents.optimise import LatentOptimiser, OptimiserOptions
+    from faceage.latents.optimise import LatentOptimiser
+    from faceage.latents.options import OptimiserOptions
 
     matrix = keras.ops.convert_to_tensor(np.random.default_rng(0).standard_normal((4096, 4096), np.float32))
     dtype = keras.DTypePolicy(fastest_dtype()).compute_dtype

@@ -1,0 +1,38 @@
+"""What the optimiser can be told; without Keras, so that a run is planned before it is imported."""
+
+from dataclasses import dataclass
+
+OBJECTIVES = ("identity", "paper", "pixel", "none")
+"""`paper` is the published formula (`optimise`) and nothing else."""
+
+
+STEPS = {"fast": 20, "best": 60}
+"""By quality."""
+
+
+@dataclass(frozen=True)
+class OptimiserOptions:
+    """What decides a face's latent, apart from the face and the weights.
+
+    `objective` is one of `OBJECTIVES`. Beside the identity distance, `pixel` weighs the mean absolute pixel difference
+    (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `other` weighs the
+    identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`, whose default is more
+    than that of ageing (`ages.STRENGTH`): what holds there holds before. `prior` weighs the mean squares of how far z
+    has moved from the encoder's, at `learning_rate`, and of the offset, which moves at `offset_rate`. `noise` is the
+    standard deviation of what is added to each view and `shift` its largest displacement in pixels. The objectives
+    "paper" and "pixel" know z, their one distance and `prior` only.
+    """
+
+    objective: str = "identity"
+    steps: int = STEPS["best"]
+    learning_rate: float = 0.02
+    offset_rate: float = 0.003
+    pixel: float = 0.6
+    perceptual: float = 1.0
+    other: float = 0.8
+    age: float = 0.6
+    strength: float = 1.5
+    prior: float = 0.1
+    shift: int = 2
+    noise: float = 0.05
+    seed: int = 0
