@@ -17,7 +17,7 @@ from keras import ops
 from plain_stage import BATCH, Batches, outcome, train
 
 from faceage.networks.age_estimator import age_estimator
-from faceage.networks.discriminator import discriminator
+from faceage.networks.discriminator import discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.recognizer import recognizer
@@ -83,13 +83,14 @@ def gan(steps: int):
 
 def identity():
     drawing, average = generators()
+    eyes = drawn(recognizer()), drawn(age_estimator(width=8))
     return adversarial(
         IdentityTraining,
         encoder=drawn(encoder(width=4)),
         generator=drawing,
-        discriminator=drawn(discriminator(width=8)),
-        recognizer=drawn(recognizer()),
-        age_estimator=drawn(age_estimator(width=8)),
+        discriminator=drawn(projected_discriminator(eyes, width=8)),
+        recognizer=eyes[0],
+        age_estimator=eyes[1],
         encoding=encoder(width=4),
         drawing=average,
     )

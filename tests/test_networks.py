@@ -10,7 +10,7 @@ from faceage.backend import gradients
 from faceage.images import to_float, to_uint8
 from faceage.networks import LATENT_SIZE, OFFSET_SIZE
 from faceage.networks.age_estimator import age_estimator
-from faceage.networks.discriminator import discriminator
+from faceage.networks.discriminator import discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator, with_offset
 from faceage.networks.layers import LabelPlanes, UnitLength, UpsampleConv
@@ -22,6 +22,7 @@ DTYPES = ("float32", "mixed_bfloat16")
 SMALL = {
     "generator": lambda dtype="float32": generator(dtype, width=8),
     "discriminator": lambda dtype="float32": discriminator(dtype, width=8),
+    "projected": lambda dtype="float32": projected_discriminator([age_estimator(dtype, width=8)], dtype, width=8),
     "encoder": lambda dtype="float32": encoder(dtype, width=4),
     "age_estimator": lambda dtype="float32": age_estimator(dtype, width=8),
     "recognizer": lambda dtype="float32": recognizer("compact", dtype),
@@ -29,6 +30,7 @@ SMALL = {
 OUTPUTS = {
     "generator": (64, 64, 3),
     "discriminator": (1,),
+    "projected": (5 * 16,),
     "encoder": (LATENT_SIZE,),
     "age_estimator": (6,),
     "recognizer": (EMBEDDING_SIZE,),
@@ -130,7 +132,7 @@ def test_age_estimator_gives_probabilities(dtype):
     assert np.ptp(age, axis=0).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["generator", "discriminator"])
+@pytest.mark.parametrize("name", ["generator", "discriminator", "projected"])
 def test_both_inputs_reach_the_output(name):
     network = randomise(SMALL[name]())
     inputs = random_inputs(network)

@@ -48,7 +48,7 @@ def narrow():
 
 
 def options(*settings: str):
-    return all_options("best", [*FEW, "identity.min_accuracy=0", *settings])
+    return all_options("best", [*FEW, "identity.head_start=2", "identity.min_accuracy=0", *settings])
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_a_wrong_command_is_told_before_anything_is_read(tmp_path, arguments, sa
 
 SMALL = [
     *(item for stage in JOBS for item in ("--set", f"{stage}.steps_per_epoch=3", "--set", f"{stage}.batch_size=16")),
-    *("--epochs", "2", "--set", "identity.min_accuracy=0"),
+    *("--epochs", "2", "--set", "identity.min_accuracy=0", "--set", "identity.head_start=3"),
 ]
 
 
@@ -233,7 +233,8 @@ def test_each_stage_is_a_command_of_its_own(tmp_path, write_faces, stage):
     data = write_faces(tmp_path / "faces.h5", [face_set(24, seed) for seed in range(3)])
     run = tmp_path / "run"
     small = ("--epochs", 1, "--set", "steps_per_epoch=1", "--set", "batch_size=4", "--start", find_model())
-    result = faceage("train", stage, "--data", data, "--run", run, *small)
+    alone = ("--set", "head_start=1") if stage == "identity" else ()
+    result = faceage("train", stage, "--data", data, "--run", run, *small, *alone)
     assert result.returncode == 0, result.stderr
     assert f" {stage}: ended after 1 steps" in (run / "log.txt").read_text()
     card = read_card(run / "model")

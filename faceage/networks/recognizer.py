@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from faceage.images import FACE_SIZE
 from faceage.networks.layers import UnitLength
-from faceage.networks.residual import residual_trunk
+from faceage.networks.residual import feature_maps, residual_trunk
 
 EMBEDDING_SIZE = 128
 
@@ -44,12 +44,8 @@ def identity_distance(a, b):
 
 
 def with_features(network: keras.Model) -> keras.Model:
-    """A recogniser that answers, before its embedding, the last feature map (b, h, w, c) of each size it goes through.
-
-    The maps are those of its own layers: of `inception-resnet-v2`, whose trunk is one layer, the enlarged face only.
-    """
-    maps = {layer.output.shape[1]: layer.output for layer in network.layers[1:] if len(layer.output.shape) == 4}
-    return keras.Model(network.input, [*maps.values(), network.output])
+    """A recogniser that answers, before its embedding, its `feature_maps`."""
+    return keras.Model(network.input, [*feature_maps(network).outputs, network.output])
 
 
 def feature_difference(one, other):

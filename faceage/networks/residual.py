@@ -21,6 +21,15 @@ def residual_trunk(face: keras.KerasTensor, width: int, blocks: tuple[int, ...],
     return x
 
 
+def feature_maps(network: keras.Model) -> keras.Model:
+    """The same network, which answers the last feature map (b, h, w, c) of each size that it goes through.
+
+    The maps are those of its own layers: of `inception-resnet-v2`, whose trunk is one layer, the enlarged face only.
+    """
+    maps = {layer.output.shape[1]: layer.output for layer in network.layers[1:] if len(layer.output.shape) == 4}
+    return keras.Model(network.input, list(maps.values()))
+
+
 def _block(x: keras.KerasTensor, channels: int, stride: int, dtype: str) -> keras.KerasTensor:
     shortcut = x
     if stride > 1 or x.shape[-1] != channels:

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from faceage.ages import AGE_CLASSES
-from faceage.backend import fuse, input_gradient
+from faceage.backend import fuse, gradients, input_gradient
 from faceage.networks.augment import view
 from faceage.training.stage import Stage, StageOptions
 
@@ -79,6 +79,11 @@ class AdversarialStage(Stage):
     def fooling(self, faces: Any, ages: Any) -> Any:
         """What (b, 64, 64, 3) drawn `faces` of one-hot `ages` lose where D does not take them for real."""
         return ops.mean(ops.softplus(-self.discriminator([self.seen(faces), ages], training=True)))
+
+    def discriminating(self, faces: Any, ages: Any, drawn: list[tuple[Any, Any]]) -> tuple[Any, Any, list]:
+        """What `telling_apart` answers, and the gradients of D's loss."""
+        variables = self.discriminator.trainable_variables
+        return gradients(lambda: self.telling_apart(faces, ages, drawn), variables)
 
     def telling_apart(self, faces: Any, ages: Any, drawn: list[tuple[Any, Any]]) -> tuple[Any, tuple[Any, dict]]:
         """D's loss on real `faces`, on each of `drawn` (faces, ages), and on real faces of a wrong age.

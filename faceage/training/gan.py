@@ -101,8 +101,6 @@ class GAN(AdversarialStage):
 
         g_loss, drawn, g_gradients = gradients(generator_loss, self.trained_variables)
         drawn = ops.stop_gradient(drawn)
-        _, (d_loss, shares), d_gradients = gradients(
-            lambda: self.telling_apart(faces, ages, [(drawn, ages)]), self.discriminator.trainable_variables
-        )
+        _, (d_loss, shares), d_gradients = self.discriminating(faces, ages, [(drawn, ages)])
         self.update(g_gradients, d_gradients)
         return self.report(g_loss=g_loss, d_loss=d_loss, **shares)

@@ -56,7 +56,7 @@ class Paper:
         dtype="float32",
     )
     encoder = EncoderOptions(epochs=20, steps_per_epoch=1563, learning_rate=2e-4, dtype="float32")
-    identity = IdentityOptions(epochs=0, min_accuracy=0.0)
+    identity = IdentityOptions(epochs=0, head_start=0, min_accuracy=0.0)
 
 
 PRESETS: Mapping[str, type] = {"best": Best, "paper": Paper}
