@@ -9,6 +9,7 @@ from faceage.ages import AGE_CLASSES
 from faceage.batch.manifest import OK, Manifest, PhotoOutcome
 from faceage.batch.plan import LATENTS, MANIFEST, BatchOptions, grid_path
 from faceage.images import save_png
+from faceage.latents.options import OptimiserOptions
 from faceage.latents.store import LatentIndex, LatentWriter
 from faceage.outputs.grid import person_grid
 
@@ -46,7 +47,7 @@ class Batch:
 
     def __init__(self, out: Path, face_row, targets: tuple[int, ...] = (0, 1, 2, 3, 4, 5), scale: int = 2) -> None:
         self.out, self._face_row = out, face_row
-        self._options = BatchOptions(targets=targets, scale=scale, optimiser={"objective": "identity", "steps": 60})
+        self._options = BatchOptions(targets=targets, scale=scale, optimiser=OptimiserOptions(steps=60))
         self._rows: list = []
         self._outcomes: list[PhotoOutcome] = []
 

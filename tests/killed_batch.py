@@ -14,6 +14,7 @@ import faceage.batch.worker as worker
 from faceage.batch.pipeline import run_batch
 from faceage.batch.plan import BatchOptions, choose_photos
 from faceage.latents import store
+from faceage.latents.options import OptimiserOptions
 from faceage.weights import find_model
 
 worker.LatentOptimiser = partial(worker.LatentOptimiser, batch_size=2)
@@ -47,7 +48,7 @@ photos, out = Path(sys.argv[1]), Path(sys.argv[2])
 last = int(sys.argv[3]) if len(sys.argv) > 3 else 0
 for name in ("replace", "fsync", "unlink", "posix_fallocate"):
     setattr(os, name, counted(getattr(os, name)))
-options = BatchOptions(targets=(5,), optimiser={"steps": 4}, paste=True)
+options = BatchOptions(targets=(5,), optimiser=OptimiserOptions(steps=4), paste=True)
 summary = run_batch(find_model(), choose_photos([photos], out), out, options)
 print(writes, flush=True)
 sys.exit(summary.exit_code)

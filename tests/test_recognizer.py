@@ -329,7 +329,7 @@ def test_a_good_recogniser_may_be_looked_through():
 
 def test_identity_begins_with_a_recogniser_that_knows_people_only(tmp_path):
     def prepare(scores: dict, **options) -> None:
-        IdentityJob(IdentityOptions(**options), Inputs(TinySplits(), tmp_path, scores=scores)).prepare()
+        IdentityJob(IdentityOptions(head_start=0, **options), Inputs(TinySplits(), tmp_path, scores=scores)).prepare()
 
     for scores in ({}, scored(MIN_ACCURACY - 0.01)):
         with pytest.raises(UsageError, match="the recogniser") as error:

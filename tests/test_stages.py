@@ -523,7 +523,7 @@ def test_each_term_alone_falls_on_a_fixed_batch(refined, term):
         losses = refined.step()
         assert losses["loss"] == pytest.approx(losses[report], rel=1e-4)
         found.append(losses["loss"])
-    assert found[-1] < found[0] - 0.002, found
+    assert found[-1] < found[0] - 0.001, found
     assert found == sorted(found, reverse=True)
 
 
@@ -686,11 +686,13 @@ def test_tone_is_colour_in_its_place_and_contrast_and_nothing_else():
     rearranged = faces.reshape(3, 4, 16, 4, 16, 3)[:, :, ::-1, :, ::-1].reshape(faces.shape)
     assert float(tone_difference(faces, rearranged)) == pytest.approx(0, abs=1e-4)
     assert float(tone_difference(faces, faces[:, ::-1, ::-1])) > 0.005
-    # One colour of three lighter, and then all of them half as strong about their means.
+    # One colour of three lighter, and then all of them half as strong about their means at each place.
     assert float(tone_difference(faces + np.float32([0.3, 0, 0]), faces)) == pytest.approx(0.1, rel=1e-3)
-    means = faces.mean(axis=(1, 2), keepdims=True)
+    means = faces.reshape(3, 4, 16, 4, 16, 3).mean(axis=(2, 4)).repeat(16, axis=1).repeat(16, axis=2)
     softer = means + (faces - means) / 2
-    assert float(tone_difference(faces, softer)) == pytest.approx(faces.std(axis=(1, 2)).mean() / 2, rel=1e-3)
+    less = faces.std(axis=(1, 2)) - softer.std(axis=(1, 2))
+    assert less.min() > 0.1
+    assert float(tone_difference(faces, softer)) == pytest.approx(less.mean(), rel=1e-3)
 
 
 @pytest.mark.parametrize(("faces", "steps"), [(1, 1), (63, 1), (64, 1), (65, 2), (640, 10)])

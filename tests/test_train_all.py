@@ -21,7 +21,7 @@ from tiny_training import TinySplits, face_set
 from faceage.errors import UsageError
 from faceage.training.everything import all_options, make_plan, train_all
 from faceage.training.presets import JOBS
-from faceage.training.run import Run
+from faceage.training.run import PRODUCERS, Run
 from faceage.weights import check_files, find_model, load_model, read_card
 
 NARROW = {"generator": 8, "discriminator": 8, "encoder": 4, "age_estimator": 8}
@@ -70,7 +70,7 @@ def test_all_stages_make_one_model(trained):
     for name, entry in networks.items():
         assert entry["data"] == "noise"
         assert entry["faces"] == 24
-        assert entry["stage"] == {"recognizer": "recognizer", "age_estimator": "age"}.get(name, "identity")
+        assert entry["stage"] == {"encoder": "identity", "generator": "identity"}.get(name, PRODUCERS[name])
     stages = {stage: read_card(trained.folder / stage / "model")["networks"] for stage in JOBS}
     # Each stage says which networks it was made with.
     gan, encoder, identity = (stages[stage] for stage in ("gan", "encoder", "identity"))

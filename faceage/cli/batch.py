@@ -54,7 +54,7 @@ def batch(
     quality: Annotated[
         Literal["fast", "best"],
         typer.Option(
-            help="'fast' takes a third of the steps; an independent recogniser then takes 81% of aged faces for the "
+            help="'fast' takes a third of the steps; an independent recogniser then takes 83% of aged faces for the "
             "person instead of 89% (96 faces)."
         ),
     ] = "best",
