@@ -73,5 +73,8 @@ def give_head_start(
     told = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: progress(batch + 1))
     stage.fit(batches, shuffle=False, verbose=0, callbacks=[told])
     partial = path.with_name(f".{path.name}.partial.weights.h5")
-    stage.discriminator.save_weights(partial)
-    os.replace(partial, path)
+    try:
+        stage.discriminator.save_weights(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
