@@ -29,7 +29,9 @@ def partial_name(path: Path) -> Path:
 
     The name is short, since `path` may already have the longest name the file system takes, and no other thread's.
     """
-    return path.with_name(f".{os.getpid()}-{threading.get_native_id()}.partial{path.suffix}")
+    # Keras writes weights under no other ending.
+    ending = ".weights.h5" if path.name.endswith(".weights.h5") else path.suffix
+    return path.with_name(f".{os.getpid()}-{threading.get_native_id()}.partial{ending}")
 
 
 def remove_partials(folder: Path) -> None:

@@ -290,15 +290,10 @@ def save_network(folder: Path, name: str, network: "keras.Model", provenance: di
     `provenance` may hold "kind" (which builder) besides whatever explains the training: data, seed, steps, options.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.weights.h5"
-    partial = folder / f".{name}.partial.weights.h5"
-    try:
+    with written_whole(folder / f"{name}.weights.h5") as partial:
         network.save_weights(partial)
         _halve(partial)
         entry = {"sha256": _sha256(partial), "bytes": partial.stat().st_size, "parameters": network.count_params()}
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
     def enter(card: dict[str, Any]) -> None:
         card["networks"][name] = {**entry, **provenance}

@@ -16,6 +16,8 @@ import numpy as np
 from keras import ops
 from plain_stage import BATCH, Batches, outcome, train
 
+from faceage.ages import AGE_CLASSES
+from faceage.data.dataset import GENDERS
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
@@ -88,7 +90,7 @@ def identity():
         IdentityTraining,
         encoder=drawn(encoder(width=4)),
         generator=drawing,
-        discriminator=drawn(projected_discriminator(eyes, width=8)),
+        discriminator=drawn(projected_discriminator(eyes, len(AGE_CLASSES) + len(GENDERS), width=8)),
         recognizer=eyes[0],
         age_estimator=eyes[1],
         encoding=encoder(width=4),
@@ -122,6 +124,8 @@ def first_step(name: str) -> dict[str, np.ndarray]:
     if name == "recognizer":
         targets = random.standard_normal((BATCH, 128)).astype(np.float32)
         targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    if name == "identity":
+        targets = np.concatenate([targets, np.eye(len(GENDERS))[random.integers(len(GENDERS), size=BATCH)]], axis=1)
     losses = stage.train_step((ops.convert_to_tensor(faces), ops.convert_to_tensor(targets)))
     found = {f"{name}_loss_{key}": ops.convert_to_numpy(value) for key, value in losses.items()}
     return {**found, f"{name}_gradients": gradients_of(stage)}

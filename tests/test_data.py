@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from faceage.ages import age_class, one_hot
-from faceage.data.dataset import FaceBatches, FaceSet, load_faces, sampling_weights
+from faceage.data.dataset import FaceBatches, FaceSet, load_faces, one_hot_people, sampling_weights
 from faceage.data.prepare import prepare, split_of
 from faceage.data.rows import Filters, Row, Rows
 from faceage.data.sources import read_rows
@@ -257,6 +257,15 @@ def test_take_keeps_rows_together():
     np.testing.assert_array_equal(part.faces[:, 0, 0, 0], [2, 0])
     np.testing.assert_array_equal(part.ages, [70, 3])
     np.testing.assert_array_equal(part.classes, [5, 0])
+
+
+def test_people_are_labelled_by_age_class_and_by_gender_where_it_is_known():
+    labels = one_hot_people(face_set(np.array([0, 5, 2]), genders=("male", "", "female")))
+    assert labels.dtype == np.float32
+    np.testing.assert_array_equal(
+        labels, [[1, 0, 0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0, 1, 0]]
+    )
+    assert one_hot_people(face_set(np.array([], int))).shape == (0, 8)
 
 
 def test_weights_go_with_one_over_the_root_of_a_classes_size():

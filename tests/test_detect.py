@@ -189,3 +189,45 @@ def test_landmarks_that_no_face_has_are_no_face(mirrored):
     x, y = (TEMPLATE * 2 + 100).T
     row = np.array([0, 100, 90, 228, 238, 0.99, *(328 - x if mirrored else x), *y])
     assert (_from_row(row, 1.0, (512, 512)) is None) == mirrored
+
+
+@pytest.fixture(scope="module")
+def in_the_distance(astronaut) -> list[np.ndarray]:
+    """The astronaut in photos of 2,560×1,920, each time somewhere else: some 21 pixels of her face on the canvas."""
+    photos = [np.full((1920, 2560, 3), 110, np.uint8) for _ in range(5)]
+    for i, photo in enumerate(photos):
+        photo[700 : 700 + 512, 1000 + 37 * i : 1512 + 37 * i] = astronaut
+    return photos
+
+
+def errors(found: list[list[Detection]], face: Detection) -> np.ndarray:
+    """How far each one's landmarks are from where they are in the photo of 512, in shares of the face's width."""
+    places = [faces[0].landmarks - [1000 + 37 * i, 700] for i, faces in enumerate(found)]
+    return np.linalg.norm(places - face.landmarks, axis=2).mean(1) / WIDTH
+
+
+def test_landmarks_of_a_small_face_are_those_of_the_photo_not_of_its_canvas(detector, in_the_distance, face):
+    reduced = [resized(photo, 640, 480) for photo in in_the_distance]
+    by_canvas = detector.detect(reduced, factors=[4] * len(reduced))
+    found = detector.detect(in_the_distance)
+    refined = [detector.refine(photo, faces) for photo, faces in zip(in_the_distance, by_canvas, strict=True)]
+    assert errors(found, face).mean() < 0.75 * errors(by_canvas, face).mean()
+    assert errors(refined, face).mean() < 0.75 * errors(by_canvas, face).mean()
+    for faces, before in zip(refined, by_canvas, strict=True):
+        np.testing.assert_array_equal(faces[0].box, before[0].box)
+
+
+def test_refining_leaves_what_the_photo_shows_no_better(detector, astronaut, face):
+    assert detector.refine(astronaut, [face]) == [face]
+    half = resized(astronaut, 256, 256)
+    assert detector.refine(half, [face], factor=2) == [face]
+    assert detector.refine(astronaut, []) == []
+
+
+@pytest.mark.parametrize(
+    "answer", [np.full(10, np.nan), np.zeros(10), np.r_[0.8, 0.2, 0.5, 0.7, 0.3, 0.3, 0.3, 0.5, 0.7, 0.7]]
+)
+def test_refining_keeps_landmarks_where_the_new_ones_are_no_faces(detector, in_the_distance, monkeypatch, answer):
+    ((there,),) = detector.detect(in_the_distance[:1])
+    monkeypatch.setattr(detector._mtcnn.stages[-1], "_model", lambda patches: (None, answer[None], None))
+    assert detector.refine(in_the_distance[0], [there]) == [there]

@@ -99,7 +99,7 @@ def test_a_png_that_cannot_be_encoded_leaves_the_old_one(tmp_path, astronaut):
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-@pytest.mark.parametrize("name", ["a.png", "ä" * 125 + ".png", "x" * 251 + ".png"])
+@pytest.mark.parametrize("name", ["a.png", "ä" * 125 + ".png", "x" * 251 + ".png", "last.weights.h5"])
 def test_partial_name_fits_beside_its_file(tmp_path, name):
     partial = partial_name(tmp_path / name)
     partial.touch()

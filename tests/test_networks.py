@@ -22,7 +22,7 @@ DTYPES = ("float32", "mixed_bfloat16")
 SMALL = {
     "generator": lambda dtype="float32": generator(dtype, width=8),
     "discriminator": lambda dtype="float32": discriminator(dtype, width=8),
-    "projected": lambda dtype="float32": projected_discriminator([age_estimator(dtype, width=8)], dtype, width=8),
+    "projected": lambda dtype="float32": projected_discriminator([age_estimator(dtype, width=8)], 8, dtype, width=8),
     "encoder": lambda dtype="float32": encoder(dtype, width=4),
     "age_estimator": lambda dtype="float32": age_estimator(dtype, width=8),
     "recognizer": lambda dtype="float32": recognizer("compact", dtype),

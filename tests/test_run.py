@@ -272,6 +272,36 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
     assert not list(path.parent.glob(".*partial*"))
 
 
+@pytest.mark.parametrize(
+    ("changes", "restart", "kept"),
+    [({}, False, True), ({"learning_rate": 0.5}, False, False), ({}, True, False)],
+)
+def test_what_was_prepared_is_of_the_same_options(tmp_path, changes, restart, kept):
+    """A run that is killed before its first checkpoint leaves what its preparation trained."""
+    seen = []
+
+    class Prepared(BrightnessJob):
+        def prepare(self):
+            path = self.inputs.folder / "prepared.weights.h5"
+            seen.append(path.exists())
+            path.touch()
+            if len(seen) == 1:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, job=Prepared)
+    train(tmp_path, job=Prepared, restart=restart, **changes)
+    assert seen == [False, kept]
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+    left = tmp_path / "brightness" / ".77-77.partial.weights.h5"
+    left.parent.mkdir()
+    left.touch()
+    train(tmp_path)
+    assert not left.exists()
+
+
 @pytest.mark.filterwarnings("ignore:Skipping variable loading")
 def test_a_foreign_checkpoint_is_refused(tmp_path):
     stage = BrightnessJob(BrightnessOptions(), None).stage()

@@ -12,7 +12,7 @@ from tiny_training import TinySplits, face_set
 
 from faceage.ages import age_class, one_hot
 from faceage.backend import compile_step
-from faceage.data.dataset import FaceBatches, PeopleBatches
+from faceage.data.dataset import FaceBatches, PeopleBatches, one_hot_people
 from faceage.errors import UsageError
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, projected_discriminator
@@ -417,6 +417,8 @@ def test_another_kind_of_recognizer_is_not_started_from():
 TERMS = ("same_age", "other_age", "pixel", "perceptual", "adversarial", "latent", "aged_age", "sampled_age", "tone")
 PEOPLE = 6
 AGES = one_hot([1] * PEOPLE)
+LABELS = np.concatenate([AGES, np.eye(2, dtype=np.float32)[[1] * PEOPLE]], axis=1)
+"""All are of one gender too: nothing but who they are tells them apart."""
 
 
 class Refined:
@@ -438,7 +440,7 @@ class Refined:
         self.stage = IdentityTraining(
             encoder(width=4),
             generator(width=16),
-            projected_discriminator([recogniser, ages], width=8),
+            projected_discriminator([recogniser, ages], LABELS.shape[1], width=8),
             recogniser,
             ages,
             encoder(width=4),
@@ -446,7 +448,7 @@ class Refined:
             IdentityOptions(learning_rate=2e-3, strength=1.5, **self.weights),
         )
         self.stage.compile()
-        self._step = compile_step(lambda faces, ages: self.stage.train_step((faces, ages)))
+        self._step = compile_step(lambda faces, labels: self.stage.train_step((faces, labels)))
         self._variables = [*everything(self.stage), *self.weights.values()]
         self._start = values(self._variables)
 
@@ -458,7 +460,7 @@ class Refined:
     def step(self) -> dict[str, float]:
         """The losses of one step."""
         self.stage.reset_metrics()
-        report = self._step(ops.convert_to_tensor(self.faces), ops.convert_to_tensor(AGES))
+        report = self._step(ops.convert_to_tensor(self.faces), ops.convert_to_tensor(LABELS))
         return {name: float(value) for name, value in report.items()}
 
     def rebuilt(self, faces: np.ndarray) -> np.ndarray:
@@ -547,29 +549,64 @@ def test_photo_and_drawn_faces_are_seen_through_the_same_view(refined):
 
 
 def test_aged_faces_are_never_of_the_photos_age_and_shown_with_the_one_asked_for(refined, monkeypatch):
-    stage, asked, shown = refined.stage, [], []
-    loss_of, telling_apart = stage.loss_of, stage.telling_apart
+    stage, asked, shown, fooled = refined.stage, [], [], []
+    loss_of, telling_apart, fooling = stage.loss_of, stage.telling_apart, stage.fooling
 
-    def note_ages(faces, ages, other_ages):
-        asked.append((ages, other_ages))
-        return loss_of(faces, ages, other_ages)
+    def note_ages(faces, labels, other_ages):
+        asked.append((labels, other_ages))
+        return loss_of(faces, labels, other_ages)
 
-    def note_drawn(faces, ages, drawn):
+    def note_drawn(faces, labels, drawn):
         shown.extend(drawn)
-        return telling_apart(faces, ages, drawn)
+        return telling_apart(faces, labels, drawn)
+
+    def note_fooling(faces, labels):
+        fooled.append(labels)
+        return fooling(faces, labels)
 
     monkeypatch.setattr(stage, "loss_of", note_ages)
     monkeypatch.setattr(stage, "telling_apart", note_drawn)
-    stage.train_step((ops.convert_to_tensor(refined.faces), ops.convert_to_tensor(AGES)))
-    ((ages, other_ages),) = asked
-    np.testing.assert_array_equal(ops.convert_to_numpy(ages), AGES)
+    monkeypatch.setattr(stage, "fooling", note_fooling)
+    stage.train_step((ops.convert_to_tensor(refined.faces), ops.convert_to_tensor(LABELS)))
+    ((labels, other_ages),) = asked
+    np.testing.assert_array_equal(ops.convert_to_numpy(labels), LABELS)
     wrong = ops.convert_to_numpy(other_ages)
     assert (wrong.argmax(1) != AGES.argmax(1)).all()
     np.testing.assert_array_equal(wrong.sum(1), 1)
     (aged, of_aged), (sampled, of_sampled) = shown
-    np.testing.assert_array_equal(ops.convert_to_numpy(of_aged), wrong)
-    np.testing.assert_array_equal(ops.convert_to_numpy(of_sampled), AGES)
+    # Aged people keep their gender; of those drawn from random latents there is none to tell.
+    np.testing.assert_array_equal(ops.convert_to_numpy(of_aged), np.c_[wrong, LABELS[:, 6:]])
+    np.testing.assert_array_equal(ops.convert_to_numpy(of_sampled), np.c_[AGES, np.zeros((PEOPLE, 2))])
+    for judged, learnt in zip(fooled, (of_aged, of_sampled), strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(judged), ops.convert_to_numpy(learnt))
     assert aged.shape == sampled.shape == refined.faces.shape
+
+
+def test_wrong_labels_are_of_another_gender_or_of_another_age(refined):
+    labels = np.repeat(np.eye(6, 8, dtype=np.float32), 300, axis=0)
+    labels[::3, 6], labels[1::3, 7] = 1, 1
+    wrong = ops.convert_to_numpy(refined.stage.wrong_labels(labels))
+    assert set(np.unique(wrong)) == {0, 1}
+    np.testing.assert_array_equal(wrong[:, :6].sum(1), 1)
+    np.testing.assert_array_equal(wrong[:, 6:].sum(1), labels[:, 6:].sum(1))
+    other_age = (wrong[:, :6] != labels[:, :6]).any(1)
+    other_gender = (wrong[:, 6:] != labels[:, 6:]).any(1)
+    np.testing.assert_array_equal(other_age, ~other_gender)
+    # 1,200 of known gender, each equally likely: 600, with a deviation of 17.
+    assert 500 < other_gender.sum() < 700
+
+
+def test_the_discriminator_is_told_the_gender_of_half_of_the_photos(refined, monkeypatch):
+    stage, told, alike = refined.stage, [], np.repeat(LABELS[:1], 400, axis=0)
+    monkeypatch.setattr(stage, "discriminating", lambda faces, labels, drawn: told.append(ops.convert_to_numpy(labels)))
+    faces = np.zeros((400, 1, 1, 3), np.float32)
+    stage.discriminating_people(faces, ops.convert_to_tensor(alike), alike[:, :6], faces, faces)
+    (labels,) = told
+    np.testing.assert_array_equal(labels[:, :6], alike[:, :6])
+    known = labels[:, 6:].any(1)
+    np.testing.assert_array_equal(labels[known], alike[known])
+    # 200, with a deviation of 10.
+    assert 150 < known.sum() < 250
 
 
 def apart(faces: np.ndarray) -> float:
@@ -614,14 +651,15 @@ def test_without_the_terms_for_the_person_they_do(refined):
 def head_start(refined: Refined) -> HeadStart:
     stage = refined.stage
     eyes = [stage.recognizer, stage.age_estimator]
-    alone = HeadStart(projected_discriminator(eyes, width=8), stage.encoder, stage.generator, 1.5, IdentityOptions())
+    discriminator = projected_discriminator(eyes, LABELS.shape[1], width=8)
+    alone = HeadStart(discriminator, stage.encoder, stage.generator, 1.5, IdentityOptions())
     alone.compile()
     return alone
 
 
 def test_a_head_start_moves_the_discriminator_alone_until_it_tells_drawn_from_real(refined):
     stage = head_start(refined)
-    data = (refined.faces, AGES)
+    data = (refined.faces, LABELS)
     assert moving(stage, lambda: step(stage, data)) == {"discriminator", "steps"}
     assert step(stage, data)["d_real"] < 0.9
     for _ in range(80):
@@ -633,7 +671,7 @@ def test_a_head_start_moves_the_discriminator_alone_until_it_tells_drawn_from_re
 
 def test_a_head_start_is_given_once(refined, tmp_path):
     path, told = tmp_path / "discriminator.weights.h5", []
-    batches = FaceBatches(FACES, batch_size=BATCH, steps=3)
+    batches = FaceBatches(FACES, batch_size=BATCH, steps=3, targets=one_hot_people(FACES))
     first, second = head_start(refined), head_start(refined)
     assert any((a != b).any() for a, b in zip(*map(heads, (first, second)), strict=True))
     give_head_start(first, batches, path, told.append)

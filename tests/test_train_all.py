@@ -16,13 +16,15 @@ from commands import faceage
 from conftest import DATA
 from imdb_wiki_tree import utkface_photos, write_tree
 from PIL import Image
-from tiny_training import TinySplits, face_set
+from tiny_training import BrightnessJob, BrightnessOptions, TinySplits, face_set
 
 from faceage.errors import UsageError
-from faceage.training.everything import all_options, make_plan, train_all
+from faceage.training.checkpoint import Position
+from faceage.training.everything import all_options, make_plan, measure, train_all
+from faceage.training.job import Inputs
 from faceage.training.presets import JOBS
 from faceage.training.run import PRODUCERS, Run
-from faceage.weights import check_files, find_model, load_model, read_card
+from faceage.weights import build_network, check_files, find_model, load_model, read_card
 
 NARROW = {"generator": 8, "discriminator": 8, "encoder": 4, "age_estimator": 8}
 BUILT_IN = {
@@ -148,6 +150,29 @@ def test_a_plan_says_what_is_left(trained, tmp_path):
     assert [stage.seconds > 0 for stage in plan] == [False] * 4 + [True]
     one_pass = make_plan(options("gan.steps_per_epoch=0"), Run(tmp_path), TinySplits(), faces=1001)[2]
     assert one_pass.steps == 2 * 126
+
+
+@pytest.mark.parametrize(("begun", "counted"), [(False, True), (True, False)])
+def test_a_plan_counts_what_comes_before_the_first_step(tmp_path, monkeypatch, begun, counted):
+    class Prepared(BrightnessJob):
+        def preparation(self):
+            return self.stage(), 2000
+
+    monkeypatch.setitem(JOBS, "prepared", Prepared)
+    monkeypatch.setattr("faceage.training.everything.stage_position", lambda run, name: Position(0, int(begun)))
+    seconds = measure("prepared", BrightnessOptions(), 4, Run(tmp_path), TinySplits())
+    # 4 steps, and 2,000 like them before the first.
+    alone = measure("prepared", BrightnessOptions(), 2004, Run(tmp_path), TinySplits())
+    assert (seconds > alone / 20) == counted
+
+
+def test_a_head_start_that_is_given_is_counted_no_more(trained):
+    splits = TinySplits()
+    needed = {name: build_network(name, "float32") for name in JOBS["identity"].NEEDS}
+    job = JOBS["identity"](options("identity.head_start=3")["identity"], Inputs(splits, trained.folder, needed))
+    assert job.preparation()[1] == 3
+    given = JOBS["identity"](job.options, Inputs(splits, trained.folder / "identity", needed))
+    assert given.preparation() is None
 
 
 @pytest.mark.parametrize(

@@ -167,33 +167,38 @@ class Worker:
             faces: list[_Face] = []
             for photo, found in detections:
                 numbers = list(takewhile(len(found).__gt__, self._task.options.face_numbers))
-                transforms = [face_transform(found[number].landmarks) for number in numbers]
-                self._sharpen(photo, transforms)
+                chosen = self._sharpen(photo, [found[number] for number in numbers])
                 if photo.pixels is None:
                     continue
                 with self._timed("align", [photo]):
-                    for number, transform in zip(numbers, transforms, strict=True):
+                    for number, face in zip(numbers, chosen, strict=True):
+                        transform = face_transform(face.landmarks)
                         aligned = align(photo.pixels, transform * [photo.factor, photo.factor, 1])
-                        faces.append(_Face(photo, number, found[number], transform, aligned))
+                        faces.append(_Face(photo, number, face, transform, aligned))
                 photo.faces = photo.waiting = len(numbers)
                 photo.found_faces = len(found)
                 # Photos are large and faces are small: only the faces wait for the optimiser.
                 photo.pixels = None
             yield group, faces
 
-    def _sharpen(self, photo: _Photo, transforms: Sequence[np.ndarray]) -> None:
-        """Read a photo again, where it was read too small for the smallest of its faces."""
-        if photo.factor == 1 or not transforms:
-            return
-        allowed = max(1, int(min(map(side_in_photo, transforms)) / FACE_SIZE / _SHARP))
+    def _sharpen(self, photo: _Photo, faces: list[Detection]) -> list[Detection]:
+        """Read a photo again, where it was read too small for the smallest of `faces`; these as they then are."""
+        if photo.factor == 1 or not faces:
+            return faces
+        smallest = min(side_in_photo(face_transform(face.landmarks)) for face in faces)
+        allowed = max(1, int(smallest / FACE_SIZE / _SHARP))
         if photo.factor <= allowed:
-            return
+            return faces
         read = self._decoder.read(photo.found, Reduction(1, allowed))
         photo.seconds["decode"] += read.seconds
         self._seconds["decode"] += read.seconds
         photo.pixels, photo.factor, photo.error = read.pixels, read.factor, read.error
         if not read.error and read.input != photo.read.input:
             photo.pixels, photo.error = None, "the photo changed while it was worked on"
+        if photo.pixels is None:
+            return faces
+        with self._timed("detect", [photo]):
+            return self._detector.refine(photo.pixels, faces, self._task.options.min_face, photo.factor)
 
     def _groups(self, photos: Sequence[FoundPhoto]) -> Iterator[list[_Photo]]:
         group: list[_Photo] = []

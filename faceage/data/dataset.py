@@ -15,6 +15,9 @@ from faceage.errors import DataError
 
 _ROWS_AT_ONCE = 4096
 
+GENDERS = ("female", "male")
+"""What a label can say of a gender, in the order of one-hot genders."""
+
 MAX_OVERSAMPLED = 4.0
 """How much more often than by chance a face is drawn, at most, for being of a gender that is rare at its age."""
 
@@ -105,6 +108,12 @@ def data_fingerprint(path: Path) -> str:
         for source, age in zip(file["source"].asstr()[:], file["age"][:], strict=True):
             digest.update(f"{source}\n{age}\n".encode())
     return digest.hexdigest()
+
+
+def one_hot_people(faces: FaceSet) -> np.ndarray:
+    """(n, 8) float32: each of `faces`'s one-hot age class, then its one-hot gender, zeros where that is unknown."""
+    genders = np.array([[gender == known for known in GENDERS] for gender in faces.genders], np.float32)
+    return np.concatenate([one_hot(faces.classes), genders.reshape(len(faces), len(GENDERS))], axis=1)
 
 
 def sampling_weights(faces: FaceSet, balanced: bool = True) -> np.ndarray:

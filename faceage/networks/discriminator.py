@@ -33,16 +33,18 @@ def discriminator(dtype: str = "float32", width: int = 64) -> keras.Model:
     return keras.Model([face, age], logit, name="discriminator")
 
 
-def projected_discriminator(eyes: Sequence[keras.Model], dtype: str = "float32", width: int = 64) -> keras.Model:
-    """Faces (b, 64, 64, 3) in -1..1 and one-hot ages (b, 6) → logits (b, 16·heads), float32; positive means real.
+def projected_discriminator(
+    eyes: Sequence[keras.Model], labels: int, dtype: str = "float32", width: int = 64
+) -> keras.Model:
+    """Faces (b, 64, 64, 3) in -1..1 and (b, labels) → logits (b, 16·heads), float32; positive means real.
 
     It sees the pixels and what the frozen networks `eyes` make of them at each size, and learns from far fewer steps
     than one that begins with pixels alone (Sauer et al. 2021). Each has a head of `width` filters that judges every one
-    of 4×4 places; the age enters as a product with what a place shows (Miyato & Koyama 2018). There is no batch norm:
+    of 4×4 places; labels enter as a product with what a place shows (Miyato & Koyama 2018). There is no batch norm:
     it would tell a batch of drawn faces by its statistics, and say nothing of any one face.
     """
     face = keras.Input((FACE_SIZE, FACE_SIZE, 3), name="face")
-    age = keras.Input((len(AGE_CLASSES),), name="age")
+    label = keras.Input((labels,), name="label")
     seen = [face]
     for eye in eyes:
         maps = feature_maps(eye)
@@ -57,6 +59,6 @@ def projected_discriminator(eyes: Sequence[keras.Model], dtype: str = "float32",
         x = leaky_relu(dtype)(x)
         x = layers.Reshape((_PLACES**2, width), dtype="float32")(x)
         looks_real = layers.Flatten(dtype="float32")(layers.Dense(1, dtype="float32")(x))
-        looks_the_age = layers.Dot((2, 1), dtype="float32")([x, layers.Dense(width, dtype="float32")(age)])
-        logits.append(layers.Add(dtype="float32")([looks_real, looks_the_age]))  # (b, 16)
-    return keras.Model([face, age], layers.Concatenate(dtype="float32")(logits), name="projected_discriminator")
+        looks_right = layers.Dot((2, 1), dtype="float32")([x, layers.Dense(width, dtype="float32")(label)])
+        logits.append(layers.Add(dtype="float32")([looks_real, looks_right]))  # (b, 16)
+    return keras.Model([face, label], layers.Concatenate(dtype="float32")(logits), name="projected_discriminator")

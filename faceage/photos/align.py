@@ -46,15 +46,15 @@ def side_in_photo(transform: np.ndarray) -> float:
     return FACE_SIZE / float(np.hypot(*transform[:, 0]))
 
 
-def align(photo: np.ndarray, transform: np.ndarray) -> np.ndarray:
+def align(photo: np.ndarray, transform: np.ndarray, side: int = FACE_SIZE) -> np.ndarray:
     """Cut the aligned face out of a photo.
 
-    `photo` is (h, w, 3) uint8, `transform` (2, 3) from photo to aligned pixels; the answer is (64, 64, 3) uint8. Faces
-    larger than 64 pixels are averaged down, not point-sampled; what lies outside the photo is its mirror image.
+    `photo` is (h, w, 3) uint8, `transform` (2, 3) from photo to aligned pixels; the answer is (side, side, 3) uint8.
+    Faces larger than that are averaged down, not point-sampled; what lies outside the photo is its mirror image.
     """
     height, width = photo.shape[:2]
     inverse = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))
-    corners = inverse @ np.array([[0, FACE_SIZE, 0, FACE_SIZE], [0, 0, FACE_SIZE, FACE_SIZE], [1, 1, 1, 1]])
+    corners = inverse @ np.array([[0, side, 0, side], [0, 0, side, side], [1, 1, 1, 1]])
     left, top = np.floor(corners[:2].min(1)).astype(int) - 2
     right, bottom = np.ceil(corners[:2].max(1)).astype(int) + 2
 
@@ -66,8 +66,8 @@ def align(photo: np.ndarray, transform: np.ndarray) -> np.ndarray:
     oversampling = max(1, math.ceil(np.hypot(inverse[0, 0], inverse[1, 0])))
     a, b, c, d, e, f = inverse[:2].ravel()
     coefficients = (a / oversampling, b / oversampling, c - left, d / oversampling, e / oversampling, f - top)
-    side = FACE_SIZE * oversampling
-    warped = region.transform((side, side), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC)
+    size = (side * oversampling, side * oversampling)
+    warped = region.transform(size, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC)
     return np.asarray(warped.reduce(oversampling) if oversampling > 1 else warped)
 
 

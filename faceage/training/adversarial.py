@@ -76,26 +76,26 @@ class AdversarialStage(Stage):
     def trained_variables(self) -> list[keras.Variable]:
         return [variable for network in self.trained for variable in network.trainable_variables]
 
-    def fooling(self, faces: Any, ages: Any) -> Any:
-        """What (b, 64, 64, 3) drawn `faces` of one-hot `ages` lose where D does not take them for real."""
-        return ops.mean(ops.softplus(-self.discriminator([self.seen(faces), ages], training=True)))
+    def fooling(self, faces: Any, labels: Any) -> Any:
+        """What (b, 64, 64, 3) drawn `faces` of one-hot `labels` lose where D does not take them for real."""
+        return ops.mean(ops.softplus(-self.discriminator([self.seen(faces), labels], training=True)))
 
-    def discriminating(self, faces: Any, ages: Any, drawn: list[tuple[Any, Any]]) -> tuple[Any, Any, list]:
+    def discriminating(self, faces: Any, labels: Any, drawn: list[tuple[Any, Any]]) -> tuple[Any, Any, list]:
         """What `telling_apart` answers, and the gradients of D's loss."""
         variables = self.discriminator.trainable_variables
-        return gradients(lambda: self.telling_apart(faces, ages, drawn), variables)
+        return gradients(lambda: self.telling_apart(faces, labels, drawn), variables)
 
-    def telling_apart(self, faces: Any, ages: Any, drawn: list[tuple[Any, Any]]) -> tuple[Any, tuple[Any, dict]]:
-        """D's loss on real `faces`, on each of `drawn` (faces, ages), and on real faces of a wrong age.
+    def telling_apart(self, faces: Any, labels: Any, drawn: list[tuple[Any, Any]]) -> tuple[Any, tuple[Any, dict]]:
+        """D's loss on real `faces`, on each of `drawn` (faces, labels), and on real faces of a wrong label.
 
         Answers (loss with the gradient penalty, (loss without it, the shares that D judges rightly)).
         """
-        real = self.discriminator([self.seen(faces), ages], training=True)
-        fakes = [self.discriminator([self.seen(f), a], training=True) for f, a in drawn]
+        real = self.discriminator([self.seen(faces), labels], training=True)
+        fakes = [self.discriminator([self.seen(f), of], training=True) for f, of in drawn]
         loss = ops.mean(ops.softplus(-real)) + sum(ops.mean(ops.softplus(fake)) for fake in fakes) / len(fakes)
         shares = {"d_real": _share(real > 0), "d_fake": sum(_share(fake < 0) for fake in fakes) / len(fakes)}
         if self.options.wrong_age:
-            wrong = self.discriminator([self.seen(faces), self.wrong_ages(ages)], training=True)
+            wrong = self.discriminator([self.seen(faces), self.wrong_labels(labels)], training=True)
             loss = loss + self.options.wrong_age * ops.mean(ops.softplus(wrong))
             shares["d_wrong_age"] = _share(wrong < 0)
         else:
@@ -104,7 +104,7 @@ class AdversarialStage(Stage):
             return loss, (loss, shares)
         penalty = ops.cond(
             ops.equal(self.steps % R1_EVERY, 0),
-            lambda: self._gradient_penalty(self.seen(faces), ages),
+            lambda: self._gradient_penalty(self.seen(faces), labels),
             lambda: ops.zeros(()),
         )
         return loss + 0.5 * self.options.r1 * R1_EVERY * penalty, (loss, shares)
@@ -124,14 +124,18 @@ class AdversarialStage(Stage):
     def _average_every(self) -> int:
         return AVERAGE_EVERY if self.options.average_decay else 1
 
+    def wrong_labels(self, labels: Any) -> Any:
+        """What D is shown real faces with besides: here labels are one-hot ages, and these `wrong_ages`."""
+        return self.wrong_ages(labels)
+
     def wrong_ages(self, ages: Any) -> Any:
         """A class other than the true one for each row, all others equally likely."""
         classes = len(AGE_CLASSES)
         step = keras.random.randint((ops.shape(ages)[0],), 1, classes, seed=self.random)
         return ops.one_hot((ops.argmax(ages, axis=-1) + ops.cast(step, "int32")) % classes, classes)
 
-    def _gradient_penalty(self, faces: Any, ages: Any) -> Any:
-        gradient = input_gradient(lambda x: self.discriminator([x, ages], training=True), faces)
+    def _gradient_penalty(self, faces: Any, labels: Any) -> Any:
+        gradient = input_gradient(lambda x: self.discriminator([x, labels], training=True), faces)
         return ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
 
     def _apply_gradients(self, gradients: Any, discriminator_gradients: Any) -> None:

@@ -10,6 +10,7 @@ import keras
 
 from faceage.backend import assign_random
 from faceage.errors import TrainingError
+from faceage.images import written_whole
 from faceage.training.stage import Stage
 
 _GROUP = "faceage"
@@ -29,25 +30,22 @@ def save_checkpoint(path: Path, stage: Stage, position: Position, score: float |
     Random states and running means are in no Keras checkpoint; without them an epoch that was stopped half way would
     not end as the unbroken one.
     """
-    partial = path.with_name(f".{path.name.removesuffix('.weights.h5')}.partial.weights.h5")
     try:
-        _find_room(partial, stage)
-        stage.save_weights(partial)
-        with h5py.File(partial, "a") as file:
-            group = file.create_group(_GROUP)
-            group.attrs.update(epoch=position.epoch, step=position.step)
-            if score is not None:
-                group.attrs["score"] = score
-            for i, variable in enumerate(_passing(stage)):
-                group[str(i)] = keras.ops.convert_to_numpy(variable)
-        os.replace(partial, path)
+        with written_whole(path) as partial:
+            _find_room(partial, stage)
+            stage.save_weights(partial)
+            with h5py.File(partial, "a") as file:
+                group = file.create_group(_GROUP)
+                group.attrs.update(epoch=position.epoch, step=position.step)
+                if score is not None:
+                    group.attrs["score"] = score
+                for i, variable in enumerate(_passing(stage)):
+                    group[str(i)] = keras.ops.convert_to_numpy(variable)
     except (OSError, RuntimeError) as error:
         raise TrainingError(
             f"the checkpoint {path} cannot be written: {error}",
             f"training goes on from {path}, as it was before" if path.exists() else "",
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, stage: Stage) -> Position:

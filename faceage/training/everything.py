@@ -14,11 +14,12 @@ from faceage.images import save_png
 from faceage.latents.optimise import LatentOptimiser
 from faceage.latents.options import OptimiserOptions
 from faceage.outputs.samples import aged_grid, sample_grid
+from faceage.training.checkpoint import Position
 from faceage.training.job import Inputs, Splits
 from faceage.training.presets import JOBS, preset_options
 from faceage.training.run import Run, is_done, stage_position, stage_state, train_stage
 from faceage.training.settings import changed
-from faceage.training.stage import StageOptions
+from faceage.training.stage import Stage, StageOptions
 from faceage.weights import build_network, load_model, update_card
 
 MEASURED_STEPS = 10
@@ -66,7 +67,7 @@ def make_plan(options: Mapping[str, StageOptions], run: Run, sample: Splits, fac
         position = stage_position(run, name)
         left = 0 if done else steps - min(steps, position.epoch * per_epoch + position.step)
         fresh = fresh or not done
-        seconds = left * measure_step(name, chosen, run, sample) if left else 0.0
+        seconds = measure(name, chosen, left, run, sample) if left else 0.0
         plan.append(Planned(name, chosen, steps, left, seconds))
     return plan
 
@@ -79,14 +80,20 @@ def _done(name: str, options: StageOptions, run: Run, data: Splits) -> bool:
         return False
 
 
-def measure_step(name: str, options: StageOptions, run: Run, sample: Splits) -> float:
-    """Seconds of one step, from `MEASURED_STEPS` after the compilation."""
+def measure(name: str, options: StageOptions, left: int, run: Run, sample: Splits) -> float:
+    """Seconds of the `left` steps of a stage and of those before its first, from `MEASURED_STEPS` of each."""
     job_type = JOBS[name]
     networks = {needed: build_network(needed, options.dtype) for needed in job_type.NEEDS}
     for network in networks.values():
         network.trainable = False
     job = job_type(options, Inputs(sample, run.folder / name, networks))
-    stage, batch = job.stage(), job.example()
+    before = None if stage_position(run, name) > Position() else job.preparation()
+    stages = [(job.stage(), left), *([before] if before else [])]
+    return sum(steps * _step_seconds(stage, job.example()) for stage, steps in stages)
+
+
+def _step_seconds(stage: Stage, batch: tuple[np.ndarray, np.ndarray]) -> float:
+    """Of a step after the compilation."""
     stage.train_on_batch(*batch)
     started = time.perf_counter()
     for _ in range(MEASURED_STEPS):

@@ -3,7 +3,6 @@
 A discriminator that knows nothing yet pushes them anywhere.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +11,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from faceage.training.adversarial import AdversarialOptions, AdversarialStage
+from faceage.images import written_whole
+from faceage.training.adversarial import AdversarialOptions
+from faceage.training.people import PeopleStage, split_labels
 from faceage.training.stage import unit_faces
 
 RATE = 10.0
 """Of D alone, as a multiple of the options' learning rate: nobody moves against it yet."""
 
 
-class HeadStart(AdversarialStage):
-    """Trains `discriminator` alone, on (faces uint8 (b, 64, 64, 3), one-hot ages (b, 6)).
+class HeadStart(PeopleStage):
+    """Trains `discriminator` alone, on (faces uint8 (b, 64, 64, 3), `one_hot_people` (b, 8)).
 
     It sees the photos, the people in them at random other ages, and people drawn from random latents.
     """
@@ -41,23 +42,17 @@ class HeadStart(AdversarialStage):
         self.strength = strength
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        pixels, ages, _ = keras.utils.unpack_x_y_sample_weight(data)
-        faces, ages = unit_faces(pixels), ops.cast(ages, "float32")
+        pixels, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        faces, labels = unit_faces(pixels), ops.cast(labels, "float32")
+        ages, _ = split_labels(labels)
         other_ages = self.wrong_ages(ages)
         latents = self.encoder(faces, training=False)
-        asked = random_strength(ages, other_ages, self.strength, self.random)
+        asked = self.random_strength(ages, other_ages, self.strength)
         random = keras.random.normal(ops.shape(latents), seed=self.random)
         drawn = self.generator([ops.concatenate([latents, random]), ops.concatenate([asked, ages])], training=False)
-        aged, sampled = ops.split(ops.stop_gradient(drawn), 2)
-        _, (d_loss, shares), found = self.discriminating(faces, ages, [(aged, other_ages), (sampled, ages)])
+        _, (d_loss, shares), found = self.discriminating_people(faces, labels, other_ages, *ops.split(drawn, 2))
         self.update([], found)
         return self.report(d_loss=d_loss, **shares)
-
-
-def random_strength(ages: Any, other_ages: Any, most: float, random: keras.random.SeedGenerator) -> Any:
-    """Each of (b, 6) `ages` moved towards the other by a strength (`ages.towards`) from 1 to `most`."""
-    strength = keras.random.uniform((ops.shape(ages)[0], 1), 1.0, most, seed=random)
-    return ages + strength * (other_ages - ages)
 
 
 def give_head_start(
@@ -72,9 +67,5 @@ def give_head_start(
         return
     told = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: progress(batch + 1))
     stage.fit(batches, shuffle=False, verbose=0, callbacks=[told])
-    partial = path.with_name(f".{path.name}.partial.weights.h5")
-    try:
+    with written_whole(path) as partial:
         stage.discriminator.save_weights(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ G draws from E's latent, at the photo's age and at any other; the terms besides 
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES, one_hot
 from faceage.backend import gradients
-from faceage.data.dataset import FaceBatches, FaceSet
+from faceage.data.dataset import GENDERS, FaceBatches, FaceSet, one_hot_people
 from faceage.evaluation.verification import pair_distances
 from faceage.images import FACE_SIZE
 from faceage.networks.augment import brightness_and_contrast, erase, shift_and_flip
@@ -26,9 +27,10 @@ from faceage.networks.predict import draw, predict
 from faceage.networks.recognizer import feature_difference, identity_distance, with_features
 from faceage.networks.whiten import MIN_FACES, whiten_latents
 from faceage.outputs.samples import aged_grid
-from faceage.training.adversarial import AdversarialOptions, AdversarialStage
-from faceage.training.head_start import HeadStart, give_head_start, random_strength
+from faceage.training.adversarial import AdversarialOptions
+from faceage.training.head_start import HeadStart, give_head_start
 from faceage.training.job import Baseline, Job
+from faceage.training.people import PeopleStage, split_labels
 from faceage.training.stage import cross_entropy, unit_faces
 from faceage.weights import MIN_ACCURACY, check_recognizer
 
@@ -89,24 +91,34 @@ class IdentityJob(Job):
             "(of train all: --set identity.min_accuracy=0)",
         )
         if self.options.head_start:
-            self._give_head_start()
+            options, train, steps = self.options, self.inputs.data.train, self.options.head_start
+            batches = FaceBatches(train, options.batch_size, steps, targets=one_hot_people(train), seed=options.seed)
+            give_head_start(
+                self._head_start(),
+                batches,
+                self._head_start_file,
+                lambda done: self.inputs.progress("identity: discriminator", done, steps),
+            )
 
-    def _give_head_start(self) -> None:
-        options, networks, steps = self.options, self.inputs.networks, self.options.head_start
+    def preparation(self) -> tuple[HeadStart, int] | None:
+        given = not self.options.head_start or self._head_start_file.exists()
+        return None if given else (self._head_start(), self.options.head_start)
+
+    @property
+    def _head_start_file(self) -> Path:
+        return self.inputs.folder / "discriminator.weights.h5"
+
+    def _head_start(self) -> HeadStart:
+        options, networks = self.options, self.inputs.networks
         stage = HeadStart(self._discriminator, networks["encoder"], networks["generator"], options.strength, options)
         stage.compile()
-        batches = FaceBatches(self.inputs.data.train, options.batch_size, steps, seed=options.seed)
-        give_head_start(
-            stage,
-            batches,
-            self.inputs.folder / "discriminator.weights.h5",
-            lambda done: self.inputs.progress("identity: discriminator", done, steps),
-        )
+        return stage
 
     @cached_property
     def _discriminator(self) -> keras.Model:
         networks = self.inputs.networks
-        return projected_discriminator([networks["recognizer"], networks["age_estimator"]], self.options.dtype)
+        eyes = [networks["recognizer"], networks["age_estimator"]]
+        return projected_discriminator(eyes, len(AGE_CLASSES) + len(GENDERS), self.options.dtype)
 
     def stage(self) -> "IdentityTraining":
         networks = self.inputs.networks
@@ -121,6 +133,14 @@ class IdentityJob(Job):
         )
         stage.compile()
         return stage
+
+    def batches(self, epoch: int, first_step: int = 0) -> FaceBatches:
+        train = self.inputs.data.train
+        return FaceBatches(train, targets=one_hot_people(train), **self.sizes(epoch, first_step))
+
+    def example(self) -> tuple[np.ndarray, np.ndarray]:
+        faces, ages = super().example()
+        return faces, np.concatenate([ages, np.eye(len(GENDERS), dtype=np.float32)[ages.argmax(1) % 2]], axis=1)
 
     def scores(self, stage: "IdentityTraining") -> dict[str, float]:
         found = identity_scores(
@@ -193,8 +213,8 @@ def identity_scores(
     }
 
 
-class IdentityTraining(AdversarialStage):
-    """Trains E and G, and D with them, on (faces uint8 (b, 64, 64, 3), one-hot ages (b, 6)).
+class IdentityTraining(PeopleStage):
+    """Trains E and G, and D with them, on (faces uint8 (b, 64, 64, 3), `one_hot_people` (b, 8)).
 
     `recognizer` and `age_estimator` are frozen, and see the photo and what is drawn through the same random shift,
     mirroring and noise: networks that look through one fixed view learn to fool it. The estimator sees them lighter or
@@ -242,24 +262,24 @@ class IdentityTraining(AdversarialStage):
         self.age_estimator = age_estimator
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        pixels, ages, _ = keras.utils.unpack_x_y_sample_weight(data)
+        pixels, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         # Half of them mirrored: what E and G know of one side of a face holds for the other.
-        faces, ages = shift_and_flip(unit_faces(pixels), self.random, shift=0), ops.cast(ages, "float32")
-        other_ages = self.wrong_ages(ages)
+        faces, labels = shift_and_flip(unit_faces(pixels), self.random, shift=0), ops.cast(labels, "float32")
+        other_ages = self.wrong_ages(split_labels(labels)[0])
         loss, (values, aged, sampled), found = gradients(
-            lambda: self.loss_of(faces, ages, other_ages), self.trained_variables
+            lambda: self.loss_of(faces, labels, other_ages), self.trained_variables
         )
-        drawn = [(ops.stop_gradient(aged), other_ages), (ops.stop_gradient(sampled), ages)]
-        _, (d_loss, shares), d_gradients = self.discriminating(faces, ages, drawn)
+        _, (d_loss, shares), d_gradients = self.discriminating_people(faces, labels, other_ages, aged, sampled)
         self.update(found, d_gradients)
         return self.report(loss=loss, d_loss=d_loss, **values, **shares)
 
-    def loss_of(self, faces: Any, ages: Any, other_ages: Any) -> tuple[Any, tuple[dict[str, Any], Any, Any]]:
+    def loss_of(self, faces: Any, labels: Any, other_ages: Any) -> tuple[Any, tuple[dict[str, Any], Any, Any]]:
         """The scalar to minimise, and (the values named in `LOSSES`, aged faces, sampled faces)."""
         weights: Any = self.options
+        ages, _ = split_labels(labels)
         latents = self.encoder(faces, training=False)
         random = keras.random.normal(ops.shape(latents), seed=self.random)
-        asked = random_strength(ages, other_ages, weights.strength, self.random)
+        asked = self.random_strength(ages, other_ages, weights.strength)
         drawn = self.generator(
             [ops.concatenate([latents, latents, random]), ops.concatenate([ages, asked, ages])], training=False
         )
@@ -279,7 +299,7 @@ class IdentityTraining(AdversarialStage):
         mean, variance = ops.moments(latents, axes=0)
         latent = ops.mean(ops.square(mean)) + ops.mean(ops.square(variance - 1))
         tone = tone_difference(aged, faces)
-        g_loss = self.fooling(aged, other_ages) + self.fooling(sampled, ages)
+        g_loss = self.fooling_people(labels, other_ages, aged, sampled)
         loss = (
             weights.same_age * same_age
             + weights.other_age * other_age

@@ -100,6 +100,10 @@ class Job:
     def prepare(self) -> None:
         """Whatever takes long and comes before the first step."""
 
+    def preparation(self) -> tuple[Stage, int] | None:
+        """What `prepare` trains, compiled, on batches as `example`, and its steps that are still to be done."""
+        return None
+
     def stage(self) -> Stage:
         """The compiled stage, as it begins."""
         raise NotImplementedError

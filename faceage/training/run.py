@@ -24,7 +24,7 @@ import numpy as np
 
 from faceage.backend import distribution, is_chief, own_folder
 from faceage.errors import UsageError
-from faceage.images import save_png, write_text
+from faceage.images import remove_partials, save_png, write_text
 from faceage.lock import only_one
 from faceage.outputs.grid import draw_grid
 from faceage.training.checkpoint import Position, load_checkpoint, read_position
@@ -219,9 +219,14 @@ def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
 
 def _open(folder: Path, state: dict[str, Any], run: Run, restart: bool) -> None:
     """Compare with what the stage was begun with, and note what it is trained with."""
+    remove_partials(folder)
     path = folder / "options.json"
     before = _read(path)
-    if before is not None and (folder / LAST).exists():
+    if not (folder / LAST).exists():
+        if restart or (before is not None and any(before.get(key) != value for key, value in state.items())):
+            # What was prepared for a stage that never began is of other options, data or networks.
+            _clear(folder)
+    elif before is not None:
         if restart or before.get("networks") != state["networks"]:
             run.log(f"{folder.name}: begins again" + ("" if restart else ", since the networks it takes have changed"))
             _clear(folder)
