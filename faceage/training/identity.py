@@ -43,7 +43,8 @@ class IdentityOptions(AdversarialOptions):
     """10 epochs of 250 steps take an hour and a quarter on two fast CPU cores, and the head start 10 minutes.
 
     D is not the GAN's but one that sees through the recogniser and the age estimator, made for this stage: it learns
-    alone for the first `head_start` steps, before E and G move. The distances are ‖FR(x) − FR(G(E(x), y))‖₂, 0..2.
+    alone for the first `head_start` steps, before E and G move. It is told genders beside ages, and `wrong_age` weighs
+    real faces with the wrong one of either. The distances are ‖FR(x) − FR(G(E(x), y))‖₂, 0..2.
     `same_age` and `other_age` weigh the identity of the face drawn at the photo's age and at a random other one;
     `pixel` the mean absolute difference (in -1..1) to the photo and `perceptual` that of the recogniser's inner layers,
     which leave less room than its embedding to look alike to it alone; `adversarial` D's word on aged and on sampled
