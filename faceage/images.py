@@ -29,9 +29,12 @@ def partial_name(path: Path) -> Path:
 
     The name is short, since `path` may already have the longest name the file system takes, and no other thread's.
     """
-    # Keras writes weights under no other ending.
-    ending = ".weights.h5" if path.name.endswith(".weights.h5") else path.suffix
-    return path.with_name(f".{os.getpid()}-{threading.get_native_id()}.partial{ending}")
+    return path.with_name(f".{os.getpid()}-{threading.get_native_id()}{_partial_ending(path)}")
+
+
+def _partial_ending(path: Path) -> str:
+    # Keras writes weights under no other ending than theirs.
+    return ".partial" + (".weights.h5" if path.name.endswith(".weights.h5") else path.suffix)
 
 
 def remove_partials(folder: Path) -> None:
@@ -44,7 +47,7 @@ def remove_partials(folder: Path) -> None:
 
 def remove_partials_of(path: Path) -> None:
     """Remove what a killed process left half-written of `path`, where nobody else writes files with its ending."""
-    for partial in path.parent.glob(f".*.partial{path.suffix}"):
+    for partial in path.parent.glob(f".*{_partial_ending(path)}"):
         partial.unlink()
 
 

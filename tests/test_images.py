@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from faceage.images import partial_name, save_png, to_float, to_uint8
+from faceage.images import partial_name, remove_partials_of, save_png, to_float, to_uint8
 
 EVERY_VALUE = np.arange(256, dtype=np.uint8)
 
@@ -105,3 +105,6 @@ def test_partial_name_fits_beside_its_file(tmp_path, name):
     partial.touch()
     assert partial.parent == tmp_path
     assert partial.name.startswith(".")
+    assert partial.name.endswith(".weights.h5" if "weights" in name else ".png")
+    remove_partials_of(tmp_path / name)
+    assert not partial.exists()

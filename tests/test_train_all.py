@@ -19,7 +19,6 @@ from PIL import Image
 from tiny_training import BrightnessJob, BrightnessOptions, TinySplits, face_set
 
 from faceage.errors import UsageError
-from faceage.training.checkpoint import Position
 from faceage.training.everything import all_options, make_plan, measure, train_all
 from faceage.training.job import Inputs
 from faceage.training.presets import JOBS
@@ -159,10 +158,9 @@ def test_a_plan_counts_what_comes_before_the_first_step(tmp_path, monkeypatch, b
             return self.stage(), 2000
 
     monkeypatch.setitem(JOBS, "prepared", Prepared)
-    monkeypatch.setattr("faceage.training.everything.stage_position", lambda run, name: Position(0, int(begun)))
-    seconds = measure("prepared", BrightnessOptions(), 4, Run(tmp_path), TinySplits())
+    seconds = measure("prepared", BrightnessOptions(), 4, begun, Run(tmp_path), TinySplits())
     # 4 steps, and 2,000 like them before the first.
-    alone = measure("prepared", BrightnessOptions(), 2004, Run(tmp_path), TinySplits())
+    alone = measure("prepared", BrightnessOptions(), 2004, True, Run(tmp_path), TinySplits())
     assert (seconds > alone / 20) == counted
 
 

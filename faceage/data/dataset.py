@@ -112,8 +112,8 @@ def data_fingerprint(path: Path) -> str:
 
 def one_hot_people(faces: FaceSet) -> np.ndarray:
     """(n, 8) float32: each of `faces`'s one-hot age class, then its one-hot gender, zeros where that is unknown."""
-    genders = np.array([[gender == known for known in GENDERS] for gender in faces.genders], np.float32)
-    return np.concatenate([one_hot(faces.classes), genders.reshape(len(faces), len(GENDERS))], axis=1)
+    genders = np.asarray(faces.genders, dtype=object)[:, None] == np.asarray(GENDERS, dtype=object)
+    return np.concatenate([one_hot(faces.classes), genders.astype(np.float32)], axis=1)
 
 
 def sampling_weights(faces: FaceSet, balanced: bool = True) -> np.ndarray:

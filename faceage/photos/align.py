@@ -47,10 +47,10 @@ def side_in_photo(transform: np.ndarray) -> float:
 
 
 def align(photo: np.ndarray, transform: np.ndarray, side: int = FACE_SIZE) -> np.ndarray:
-    """Cut the aligned face out of a photo.
+    """Cut the aligned face, or another square, out of a photo.
 
-    `photo` is (h, w, 3) uint8, `transform` (2, 3) from photo to aligned pixels; the answer is (side, side, 3) uint8.
-    Faces larger than that are averaged down, not point-sampled; what lies outside the photo is its mirror image.
+    `photo` is (h, w, 3) uint8, `transform` (2, 3) from photo to the square's pixels; the answer is (side, side, 3)
+    uint8. What is larger than that is averaged down, not point-sampled; outside the photo is its mirror image.
     """
     height, width = photo.shape[:2]
     inverse = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))

@@ -29,7 +29,10 @@ OPTIMISED = 64
 
 @dataclass(frozen=True)
 class Planned:
-    """One stage of a plan: `left` of its `steps` are still to do, and `seconds` is what they are expected to take."""
+    """One stage of a plan: `left` of its `steps` are still to do.
+
+    `seconds` is what they, and what has to come before the first of all, are expected to take.
+    """
 
     name: str
     options: StageOptions
@@ -67,7 +70,8 @@ def make_plan(options: Mapping[str, StageOptions], run: Run, sample: Splits, fac
         position = stage_position(run, name)
         left = 0 if done else steps - min(steps, position.epoch * per_epoch + position.step)
         fresh = fresh or not done
-        seconds = measure(name, chosen, left, run, sample) if left else 0.0
+        begun = position > Position()
+        seconds = measure(name, chosen, left, begun, run, sample) if left else 0.0
         plan.append(Planned(name, chosen, steps, left, seconds))
     return plan
 
@@ -80,16 +84,19 @@ def _done(name: str, options: StageOptions, run: Run, data: Splits) -> bool:
         return False
 
 
-def measure(name: str, options: StageOptions, left: int, run: Run, sample: Splits) -> float:
-    """Seconds of the `left` steps of a stage and of those before its first, from `MEASURED_STEPS` of each."""
+def measure(name: str, options: StageOptions, left: int, begun: bool, run: Run, sample: Splits) -> float:
+    """Seconds of the `left` steps of a stage, from `MEASURED_STEPS`, and unless it has `begun` of its preparation's."""
     job_type = JOBS[name]
     networks = {needed: build_network(needed, options.dtype) for needed in job_type.NEEDS}
     for network in networks.values():
         network.trainable = False
     job = job_type(options, Inputs(sample, run.folder / name, networks))
-    before = None if stage_position(run, name) > Position() else job.preparation()
-    stages = [(job.stage(), left), *([before] if before else [])]
-    return sum(steps * _step_seconds(stage, job.example()) for stage, steps in stages)
+    seconds = 0.0
+    # First: the stage itself would have it differentiate what is still frozen then.
+    if not begun and (preparation := job.preparation()) is not None:
+        stage, steps = preparation
+        seconds += steps * _step_seconds(stage, job.example())
+    return seconds + left * _step_seconds(job.stage(), job.example())
 
 
 def _step_seconds(stage: Stage, batch: tuple[np.ndarray, np.ndarray]) -> float:
