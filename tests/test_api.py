@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from commands import faceage, rows_of
 from conftest import REPOSITORY
+from PIL import Image
 
 import faceage as api
 from faceage.latents.options import OptimiserOptions
+from faceage.photos.detect import Detector
 
 README = (REPOSITORY / "README.md").read_text()
 
@@ -120,3 +122,27 @@ def test_a_plan_is_what_would_be_done(tmp_path):
     first, second = (api.plan_photos(examples, tmp_path / "out", shard=(k, 2)).todo for k in (1, 2))
     assert sorted(photo.name for photo in first + second) == sorted(photo.name for photo in plan.todo)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_detector_that_fails_on_a_photo_read_again_fails_that_photo_alone(tmp_path, monkeypatch, astronaut):
+    """A face in the distance is looked at twice: the photo is large, and was searched at a part of its size."""
+    (tmp_path / "photos").mkdir()
+    portrait = Image.fromarray(astronaut)
+    portrait.save(tmp_path / "photos" / "good.jpg")
+    large = Image.new("RGB", (3200, 2400), "grey")
+    large.paste(portrait.resize((480, 480)), (400, 0))
+    large.save(tmp_path / "photos" / "far.jpg")
+    refine = Detector.refine
+
+    def fails_on_the_whole(self, photo, faces, min_face=None, factor=1):
+        if photo.shape[1] == 3200:
+            raise RuntimeError("out of memory")
+        return refine(self, photo, faces, min_face, factor)
+
+    monkeypatch.setattr(Detector, "refine", fails_on_the_whole)
+    options = api.BatchOptions(targets=(5,), optimiser=OptimiserOptions(steps=1))
+    api.age_photos(tmp_path / "photos", tmp_path / "out", options=options)
+    rows = rows_of(tmp_path / "out")
+    assert (rows["far.jpg"]["status"], rows["far.jpg"]["faces"]) == ("failed", 0)
+    assert rows["far.jpg"]["reason"] == "the detector failed on it: out of memory"
+    assert rows["good.jpg"]["status"] == "ok"

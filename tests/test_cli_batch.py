@@ -17,6 +17,7 @@ from PIL import Image
 
 from faceage.photos.align import align
 from faceage.photos.decode import decode
+from faceage.photos.detect import Detection, Detector
 from faceage.weights import find_model
 
 
@@ -114,6 +115,18 @@ def test_an_aligned_face_is_as_sharp_as_the_photo_gives(bad_run, name):
         np.testing.assert_allclose(aligned, expected, atol=1)
     else:
         assert np.abs(aligned.astype(int) - expected).mean() < 2
+
+
+def test_landmarks_are_those_of_the_photo_as_large_as_it_is_cut_from(bad_run):
+    """A face of 80 pixels, of which the canvas showed 16."""
+    result, out = bad_run
+    with h5py.File(out / "latents.h5") as file:
+        row = file["source"].asstr()[:].tolist().index("far.jpg")
+        landmarks, box = file["landmarks"][row], file["box"][row]
+    photo = decode((Path(result.args[4]) / "far.jpg").read_bytes())
+    elsewhere = Detection(box, landmarks + 3, 1.0)
+    (refined,) = Detector().refine(photo, [elsewhere])
+    np.testing.assert_allclose(landmarks, refined.landmarks, atol=0.13)
 
 
 def test_it_ends_with_a_report(bad_run):

@@ -26,7 +26,7 @@ from faceage.outputs.grid import person_grid
 from faceage.photos.align import align, face_transform, side_in_photo
 from faceage.photos.decode import Reduction
 from faceage.photos.decoders import Decoder, ReadPhoto, read_ahead, stamp
-from faceage.photos.detect import Detection, Detector, Letterbox
+from faceage.photos.detect import Detection, Detector, Letterbox, failure
 from faceage.photos.find import FoundPhoto
 from faceage.weights import load_model
 
@@ -198,7 +198,11 @@ class Worker:
         if photo.pixels is None:
             return faces
         with self._timed("detect", [photo]):
-            return self._detector.refine(photo.pixels, faces, self._task.options.min_face, photo.factor)
+            try:
+                return self._detector.refine(photo.pixels, faces, self._task.options.min_face, photo.factor)
+            except Exception as error:
+                photo.pixels, photo.error = None, failure(error)
+                return faces
 
     def _groups(self, photos: Sequence[FoundPhoto]) -> Iterator[list[_Photo]]:
         group: list[_Photo] = []

@@ -163,7 +163,7 @@ class Detector:
             return [*self.detect(photos, min_face, factors)]
         except Exception as error:
             if len(photos) == 1:
-                return [f"the detector failed on it: {' '.join(str(error).split()) or type(error).__name__}"]
+                return [failure(error)]
             factors = factors or [1] * len(photos)
             each = zip(photos, factors, strict=True)
             return [found for photo, factor in each for found in self.detect_each([photo], min_face, [factor])]
@@ -182,6 +182,11 @@ class Detector:
             # What a stage says to no candidates from the one before it.
             rows = None
         return np.empty((0, 16)) if rows is None else rows
+
+
+def failure(error: Exception) -> str:
+    """Why a photo that the detector fails on has no faces."""
+    return f"the detector failed on it: {' '.join(str(error).split()) or type(error).__name__}"
 
 
 def _normalised(pictures: Sequence[np.ndarray]) -> Any:
