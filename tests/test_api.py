@@ -30,6 +30,15 @@ def test_importing_it_imports_nothing_heavy():
     assert done.stdout.strip() == "", done.stderr
 
 
+@pytest.mark.parametrize("own", [None, "0"])
+def test_onednn_is_on_unless_the_user_says_otherwise(own):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    if own is not None:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = own
+    done = python("import faceage, os; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])", env=environment)
+    assert done.stdout.strip() == (own or "1"), done.stderr
+
+
 def test_what_fails_before_any_work_needs_no_keras(tmp_path):
     code = f"""
 import sys, faceage

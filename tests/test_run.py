@@ -274,7 +274,12 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "restart", "kept"),
-    [({}, False, True), ({"learning_rate": 0.5}, False, False), ({}, True, False)],
+    [
+        ({}, False, True),
+        ({"epochs": 4}, False, True),
+        ({"learning_rate": 0.5}, False, False),
+        ({}, True, False),
+    ],
 )
 def test_what_was_prepared_is_of_the_same_options(tmp_path, changes, restart, kept):
     """A run that is killed before its first checkpoint leaves what its preparation trained."""

@@ -13,7 +13,7 @@ from tiny_training import TinySplits, face_set
 from faceage.ages import age_class, one_hot
 from faceage.backend import compile_step
 from faceage.data.dataset import FaceBatches, PeopleBatches, one_hot_people
-from faceage.errors import UsageError
+from faceage.errors import TrainingError, UsageError
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
@@ -24,7 +24,7 @@ from faceage.outputs.samples import aged_grid
 from faceage.training.age import AgeJob, AgeOptions, AgeTraining, age_scores, soft_classes, start_from_trunk
 from faceage.training.encoder import EncoderTraining, z_error
 from faceage.training.gan import GAN, GANJob, GANOptions
-from faceage.training.head_start import HeadStart, give_head_start
+from faceage.training.head_start import HeadStart, give_head_start, head_start_steps
 from faceage.training.identity import (
     IdentityOptions,
     IdentityTraining,
@@ -669,17 +669,50 @@ def test_a_head_start_moves_the_discriminator_alone_until_it_tells_drawn_from_re
     assert found["d_fake"] > 0.9
 
 
-def test_a_head_start_is_given_once(refined, tmp_path):
-    path, told = tmp_path / "discriminator.weights.h5", []
-    batches = FaceBatches(FACES, batch_size=BATCH, steps=3, targets=one_hot_people(FACES))
-    first, second = head_start(refined), head_start(refined)
-    assert any((a != b).any() for a, b in zip(*map(heads, (first, second)), strict=True))
-    give_head_start(first, batches, path, told.append)
-    assert told == [1, 2, 3]
-    give_head_start(second, batches, path, told.append)
-    assert told == [1, 2, 3]
-    assert_equal(heads(second), heads(first))
+def test_a_head_start_goes_on_where_it_was_killed(refined, tmp_path, monkeypatch):
+    path = tmp_path / "head_start.weights.h5"
+
+    def give(stage, steps=4, stop_after=None):
+        told = []
+
+        def progress(done):
+            told.append(done)
+            if done == stop_after:
+                raise KeyboardInterrupt
+
+        def batches(first_step):
+            return FaceBatches(FACES, BATCH, steps, targets=one_hot_people(FACES), first_step=first_step)
+
+        give_head_start(stage, batches, steps, path, progress)
+        return told
+
+    def begin():
+        keras.utils.set_random_seed(0)
+        return head_start(refined)
+
+    monkeypatch.setattr("faceage.training.head_start.CHECKPOINT_EVERY", 2)
+    unbroken = begin()
+    assert give(unbroken) == [1, 2, 3, 4]
+    path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        give(begin(), stop_after=3)
+    assert head_start_steps(path) == 2
+    resumed = begin()
+    assert give(resumed) == [3, 4]
+    assert_equal(heads(resumed), heads(unbroken))
+    given = begin()
+    assert give(given) == []
+    assert_equal(heads(given), heads(unbroken))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_damaged_head_start_is_told(refined, tmp_path):
+    path = tmp_path / "head_start.weights.h5"
+    path.write_bytes(b"no HDF5")
+    with pytest.raises(TrainingError, match="no checkpoint of this stage"):
+        give_head_start(head_start(refined), lambda first_step: None, 4, path)
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        head_start_steps(path)
 
 
 def heads(stage: HeadStart) -> list[np.ndarray]:

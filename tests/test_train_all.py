@@ -19,6 +19,7 @@ from PIL import Image
 from tiny_training import BrightnessJob, BrightnessOptions, TinySplits, face_set
 
 from faceage.errors import UsageError
+from faceage.training.checkpoint import Position, save_checkpoint
 from faceage.training.everything import all_options, make_plan, measure, train_all
 from faceage.training.job import Inputs
 from faceage.training.presets import JOBS
@@ -164,11 +165,21 @@ def test_a_plan_counts_what_comes_before_the_first_step(tmp_path, monkeypatch, b
     assert (seconds > alone / 20) == counted
 
 
+@pytest.mark.parametrize("name", JOBS)
+def test_a_step_is_measured_on_batches_like_those_that_it_trains_on(tmp_path, name):
+    job = JOBS[name](options()[name], Inputs(TinySplits(), tmp_path))
+    measured, trained = job.example(), job.batches(0)[0]
+    assert [(part.shape, part.dtype.kind) for part in measured] == [(part.shape, part.dtype.kind) for part in trained]
+
+
 def test_a_head_start_that_is_given_is_counted_no_more(narrow, tmp_path):
     networks = {name: build_network(name, "float32") for name in JOBS["identity"].NEEDS}
     job = JOBS["identity"](options("identity.head_start=3")["identity"], Inputs(TinySplits(), tmp_path, networks))
-    assert job.preparation()[1] == 3
-    (tmp_path / "discriminator.weights.h5").touch()
+    stage, left = job.preparation()
+    assert left == 3
+    save_checkpoint(tmp_path / "head_start.weights.h5", stage, Position(step=2))
+    assert job.preparation()[1] == 1
+    save_checkpoint(tmp_path / "head_start.weights.h5", stage, Position(step=3))
     assert job.preparation() is None
 
 

@@ -67,9 +67,12 @@ def load_checkpoint(path: Path, stage: Stage) -> Position:
 
 
 def read_position(path: Path) -> Position:
-    """Where the checkpoint stands."""
-    with h5py.File(path) as file:
-        return Position(int(file[_GROUP].attrs["epoch"]), int(file[_GROUP].attrs["step"]))
+    """Where the checkpoint stands. Raises TrainingError for a foreign file."""
+    try:
+        with h5py.File(path) as file:
+            return Position(int(file[_GROUP].attrs["epoch"]), int(file[_GROUP].attrs["step"]))
+    except (OSError, KeyError) as error:
+        raise TrainingError(f"{path} is no checkpoint", "begin again with --restart") from error
 
 
 def read_score(path: Path) -> float | None:

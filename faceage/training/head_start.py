@@ -11,13 +11,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from faceage.images import written_whole
 from faceage.training.adversarial import AdversarialOptions
+from faceage.training.checkpoint import Position, load_checkpoint, read_position, save_checkpoint
 from faceage.training.people import PeopleStage, split_labels
 from faceage.training.stage import unit_faces
 
 RATE = 10.0
 """Of D alone, as a multiple of the options' learning rate: nobody moves against it yet."""
+CHECKPOINT_EVERY = 250
+"""Steps."""
 
 
 class HeadStart(PeopleStage):
@@ -56,16 +58,30 @@ class HeadStart(PeopleStage):
 
 
 def give_head_start(
-    stage: HeadStart, batches: keras.utils.PyDataset, path: Path, progress: Callable[[int], Any] = lambda done: None
+    stage: HeadStart,
+    batches: Callable[[int], keras.utils.PyDataset],
+    steps: int,
+    path: Path,
+    progress: Callable[[int], Any] = lambda done: None,
 ) -> None:
-    """Train the compiled `stage` on `batches`, or read what came of that from `path`, where it is written.
+    """Train the compiled `stage` for `steps`, going on from the checkpoint at `path`, where it is kept.
 
-    `progress` is told the number of steps done.
+    `batches` are those from a step on; `progress` is told the number of steps done. Raises TrainingError for a foreign
+    checkpoint, and for one that cannot be written.
     """
-    if path.exists():
-        stage.discriminator.load_weights(path)
-        return
-    told = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: progress(batch + 1))
-    stage.fit(batches, shuffle=False, verbose=0, callbacks=[told])
-    with written_whole(path) as partial:
-        stage.discriminator.save_weights(partial)
+    done = load_checkpoint(path, stage).step if path.exists() else 0
+
+    def keep(batch: int, logs: Any) -> None:
+        step = done + batch + 1
+        if step % CHECKPOINT_EVERY == 0 or step == steps:
+            save_checkpoint(path, stage, Position(step=step))
+        progress(step)
+
+    if done < steps:
+        kept = keras.callbacks.LambdaCallback(on_train_batch_end=keep)
+        stage.fit(batches(done), shuffle=False, verbose=0, callbacks=[kept])
+
+
+def head_start_steps(path: Path) -> int:
+    """How many steps of it the checkpoint at `path` holds."""
+    return read_position(path).step if path.exists() else 0

@@ -28,7 +28,7 @@ from faceage.networks.recognizer import feature_difference, identity_distance, w
 from faceage.networks.whiten import MIN_FACES, whiten_latents
 from faceage.outputs.samples import aged_grid
 from faceage.training.adversarial import AdversarialOptions
-from faceage.training.head_start import HeadStart, give_head_start
+from faceage.training.head_start import HeadStart, give_head_start, head_start_steps
 from faceage.training.job import Baseline, Job
 from faceage.training.people import PeopleStage, split_labels
 from faceage.training.stage import cross_entropy, unit_faces
@@ -91,23 +91,33 @@ class IdentityJob(Job):
             "train it for longer, measure it with --people DIR, or use it all the same: --set min_accuracy=0 "
             "(of train all: --set identity.min_accuracy=0)",
         )
-        if self.options.head_start:
-            options, train, steps = self.options, self.inputs.data.train, self.options.head_start
-            batches = FaceBatches(train, options.batch_size, steps, targets=one_hot_people(train), seed=options.seed)
+        if steps := self.options.head_start:
             give_head_start(
                 self._head_start(),
-                batches,
+                self._head_start_batches,
+                steps,
                 self._head_start_file,
                 lambda done: self.inputs.progress("identity: discriminator", done, steps),
             )
 
     def preparation(self) -> tuple[HeadStart, int] | None:
-        given = not self.options.head_start or self._head_start_file.exists()
-        return None if given else (self._head_start(), self.options.head_start)
+        left = self.options.head_start - head_start_steps(self._head_start_file)
+        return (self._head_start(), left) if left > 0 else None
 
     @property
     def _head_start_file(self) -> Path:
-        return self.inputs.folder / "discriminator.weights.h5"
+        return self.inputs.folder / "head_start.weights.h5"
+
+    def _head_start_batches(self, first_step: int) -> FaceBatches:
+        options, train = self.options, self.inputs.data.train
+        return FaceBatches(
+            train,
+            options.batch_size,
+            options.head_start,
+            targets=one_hot_people(train),
+            seed=options.seed,
+            first_step=first_step,
+        )
 
     def _head_start(self) -> HeadStart:
         options, networks = self.options, self.inputs.networks

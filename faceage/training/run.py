@@ -222,29 +222,27 @@ def _open(folder: Path, state: dict[str, Any], run: Run, restart: bool) -> None:
     remove_partials(folder)
     path = folder / "options.json"
     before = _read(path)
-    if not (folder / LAST).exists():
-        if restart or (before is not None and any(before.get(key) != value for key, value in state.items())):
-            # What was prepared for a stage that never began is of other options, data or networks.
-            _clear(folder)
-    elif before is not None:
-        if restart or before.get("networks") != state["networks"]:
+    if restart or (before is not None and before.get("networks") != state["networks"]):
+        if (folder / LAST).exists():
             run.log(f"{folder.name}: begins again" + ("" if restart else ", since the networks it takes have changed"))
-            _clear(folder)
-        else:
-            _check_same(folder, before, state)
+        _clear(folder)
+    elif before is not None and (changes := _changes(before, state)):
+        if (folder / LAST).exists():
+            raise UsageError(
+                f"{folder} was begun with other options ({changes})",
+                "choose another --run folder, or --restart the stage",
+            )
+        # What was prepared for a stage that never began is of other options or data.
+        _clear(folder)
     start = run.start.resolve() if run.start else (before or {}).get("start")
     written = {**state, "start": str(start) if start else None, "code": version("faceage")}
     write_text(path, json.dumps(written, indent=2) + "\n")
 
 
-def _check_same(folder: Path, before: dict[str, Any], state: dict[str, Any]) -> None:
+def _changes(before: dict[str, Any], state: dict[str, Any]) -> str:
+    """Which options, and what of the data, are others than `before`."""
     old, new = (_flat(one) for one in (before, state))
-    changed = sorted(key for key in new if old.get(key) != new[key])
-    if changed:
-        given = ", ".join(f"{key}: {old.get(key)} → {new[key]}" for key in changed)
-        raise UsageError(
-            f"{folder} was begun with other options ({given})", "choose another --run folder, or --restart the stage"
-        )
+    return ", ".join(f"{key}: {old.get(key)} → {new[key]}" for key in sorted(new) if old.get(key) != new[key])
 
 
 def _flat(state: dict[str, Any]) -> dict[str, Any]:
