@@ -489,6 +489,17 @@ def test_averages_start_as_encoder_and_generator(refined):
     assert_equal(values(stage.drawing.weights), values(stage.generator.weights))
 
 
+def test_averages_of_what_was_trained_before_forget_slowly_from_the_first_step_on(refined):
+    stage = refined.stage
+    for _ in range(3):
+        refined.step()
+    before = values(stage.drawing.weights)
+    refined.step()
+    decay = 0.999**4
+    for found, old, new in zip(values(stage.drawing.weights), before, values(stage.generator.weights), strict=True):
+        np.testing.assert_allclose(found, decay * old + (1 - decay) * new, atol=1e-6, rtol=1e-5)
+
+
 def test_identity_moves_encoder_generator_and_discriminator_and_no_other_network(refined):
     stage = refined.stage
     # The recogniser and the age estimator never, and no statistics of E and G, which run as they will be used.

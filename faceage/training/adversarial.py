@@ -43,6 +43,9 @@ class AdversarialStage(Stage):
     are what is kept in the end.
     """
 
+    BEGINS_AT_RANDOM = True
+    """Whether what is trained knows nothing yet. The moving average forgets that faster."""
+
     def __init__(
         self,
         discriminator: keras.Model,
@@ -143,9 +146,10 @@ class AdversarialStage(Stage):
         self.discriminator_optimizer.apply(discriminator_gradients, self.discriminator.trainable_variables)
 
     def _average_weights(self) -> Any:
-        # Until the average has seen enough steps to forget its random beginning, it forgets faster.
-        steps = ops.cast(self.steps, "float32")
-        decay = ops.minimum(self.options.average_decay**AVERAGE_EVERY, steps / (steps + 10 * AVERAGE_EVERY))
+        decay = self.options.average_decay**AVERAGE_EVERY
+        if self.BEGINS_AT_RANDOM:
+            steps = ops.cast(self.steps, "float32")
+            decay = ops.minimum(decay, steps / (steps + 10 * AVERAGE_EVERY))
         for average, network in zip(self.averages, self.trained, strict=True):
             for kept, new in zip(average.weights, network.weights, strict=True):
                 kept.assign(kept * decay + (1 - decay) * ops.cast(new, kept.dtype))

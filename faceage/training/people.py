@@ -18,6 +18,8 @@ class PeopleStage(AdversarialStage):
     People drawn at another age are to keep their gender: told ages alone, D takes a boy for a man or for a woman.
     """
 
+    BEGINS_AT_RANDOM = False
+
     def discriminating_people(
         self, faces: Any, labels: Any, other_ages: Any, aged: Any, sampled: Any
     ) -> tuple[Any, Any, list]:
