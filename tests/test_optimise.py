@@ -21,6 +21,8 @@ from faceage.weights import NETWORKS, Model
 COUNT = 5
 COLUMNS = ("age", "initial", "latent", "offset", "distance")
 STEPS = 12
+RATE = OptimiserOptions(steps=STEPS).haste * OptimiserOptions().learning_rate
+"""How far z's numbers go in a step."""
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,7 @@ def pixel_difference(model: Model, faces: np.ndarray, *drawn) -> np.ndarray:
     return np.abs(draw(model, *drawn) - to_float(faces)).mean(axis=(1, 2, 3))
 
 
-def assert_close(some: Latents, others: Latents, tolerance: float = 0.1 * OptimiserOptions().learning_rate) -> None:
+def assert_close(some: Latents, others: Latents, tolerance: float = 0.1 * RATE) -> None:
     # Adam makes much of the last bits of a small gradient, and random networks have many. The shipped ones keep to
     # 1e-3 over five times as many steps (test_shipped_model).
     for name in COLUMNS:
@@ -182,6 +184,11 @@ def test_prior_holds_the_latent_to_the_encoders(model, faces):
     assert moved < 2 * OptimiserOptions().learning_rate
 
 
+def test_few_steps_go_faster_and_many_no_slower():
+    haste = {steps: OptimiserOptions(steps=steps).haste for steps in (1, 20, 40, 60, 200)}
+    assert haste == {1: 3, 20: 3, 40: 1.5, 60: 1, 200: 1}
+
+
 def test_unknown_objective_names_the_known(model):
     with pytest.raises(ValueError, match="objective 'beauty' is none of identity, paper, pixel, none"):
         LatentOptimiser(model, OptimiserOptions(objective="beauty"))
@@ -207,7 +214,7 @@ def test_batch_size_does_not_matter(optimisers, faces, found, batch_size):
         # Some machines multiply matrices of another size in another order, and Adam makes whole steps of the last bits
         # of gradients near 0, which some numbers of a face have here; not most.
         apart = np.abs(getattr(outcome, name).astype(float) - getattr(found, name))
-        assert (np.median(apart, axis=1) < 0.1 * OptimiserOptions().learning_rate).all(), name
+        assert (np.median(apart, axis=1) < 0.1 * RATE).all(), name
     assert told == ([COUNT] if batch_size > COUNT else [COUNT - 1, 1])
 
 

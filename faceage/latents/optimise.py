@@ -78,7 +78,7 @@ class LatentOptimiser:
         width = self._generator.inputs[2].shape[1]
         self._offset = keras.Variable(np.zeros((batch_size, width), np.float32), name="offset")
         self._optimizers = [
-            keras.optimizers.Adam(rate, beta_1=0.9, beta_2=0.99)
+            keras.optimizers.Adam(options.haste * rate, beta_1=0.9, beta_2=0.99)
             for rate in (options.learning_rate, options.offset_rate)[: len(self._searched)]
         ]
         for optimizer, variable in zip(self._optimizers, self._searched, strict=True):

@@ -18,9 +18,9 @@ class OptimiserOptions:
     (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `other` weighs the
     identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`, whose default is more
     than that of ageing (`ages.STRENGTH`): what holds there holds before. `prior` weighs the mean squares of how far z
-    has moved from the encoder's, at `learning_rate`, and of the offset, which moves at `offset_rate`. `noise` is the
-    standard deviation of what is added to each view and `shift` its largest displacement in pixels. The objectives
-    "paper" and "pixel" know z, their one distance and `prior` only.
+    has moved from the encoder's and of the offset; these go at `learning_rate` and `offset_rate`, times `haste`.
+    `noise` is the standard deviation of what is added to each view and `shift` its largest displacement in pixels. The
+    objectives "paper" and "pixel" know z, their one distance and `prior` only.
     """
 
     objective: str = "identity"
@@ -36,3 +36,8 @@ class OptimiserOptions:
     shift: int = 2
     noise: float = 0.05
     seed: int = 0
+
+    @property
+    def haste(self) -> float:
+        """How many times faster z and the offset go, to come as far in fewer steps; up to what "fast" takes."""
+        return max(STEPS["best"] / max(self.steps, STEPS["fast"]), 1.0)
