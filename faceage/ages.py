@@ -12,7 +12,7 @@ MAX_AGE = 100
 """Ages above this are taken as wrong labels (about half of them are, in IMDB-WIKI) and dropped."""
 
 
-STRENGTH = 1.25
+STRENGTH = 1.1
 """How far towards a class a person is aged, unless told otherwise: where identity and age meet, measured."""
 
 

@@ -57,7 +57,9 @@ def optimisers(model):
     def get(batch_size: int = COUNT, objective: str = "identity") -> LatentOptimiser:
         key = batch_size, objective
         if key not in made:
-            made[key] = LatentOptimiser(model, OptimiserOptions(objective=objective, steps=STEPS), batch_size)
+            # To a random recogniser pictures are much alike: all of the anchor's weight would outweigh the person.
+            options = OptimiserOptions(objective=objective, steps=STEPS, anchor=0.1)
+            made[key] = LatentOptimiser(model, options, batch_size)
         return made[key]
 
     return get
@@ -182,6 +184,18 @@ def test_prior_holds_the_latent_to_the_encoders(model, faces):
     # Where the search ended, not the best on its way: drawn to the origin, it would be 0.22 away, held it is 0.003.
     moved = np.abs(ops.convert_to_numpy(held._latent.value) - initial).mean()
     assert moved < 2 * OptimiserOptions().learning_rate
+
+
+def test_the_anchor_holds_faces_at_other_ages_to_what_the_encoders_z_draws(model, faces):
+    def strayed(anchor: float) -> float:
+        optimiser = LatentOptimiser(model, OptimiserOptions(steps=STEPS, anchor=anchor), COUNT)
+        initial = optimiser(faces).initial
+        # Where the search ended, not the best on its way.
+        ended = [ops.convert_to_numpy(part.value) for part in (optimiser._latent, optimiser._offset)]
+        every = [one_hot([target] * COUNT) for target in range(6)]
+        return np.mean([np.abs(draw(model, ended[0], age, ended[1]) - draw(model, initial, age)) for age in every])
+
+    assert strayed(100.0) < 0.7 * strayed(0.0)
 
 
 def test_few_steps_go_faster_and_many_no_slower():

@@ -8,7 +8,8 @@ What is added to that here:
   view learns to fool FR instead of drawing the person.
 - Every other step draws the person at another age, so that who it is holds for all of them.
 - Besides z, an offset of G's first layer is found, where a person is more than 100 numbers.
-- z is held to the encoder's: the further it goes, the more the person smears at other ages.
+- z is held to the encoder's, and the faces at other ages to what G draws of that: the further they go, the more the
+  person smears.
 - The pixels and FR's inner layers are to be the photo's too, which leaves less room to look alike to FR alone.
 """
 
@@ -88,6 +89,7 @@ class LatentOptimiser:
         self._step = compile_step(self._optimise_step)
         self._other_step = compile_step(self._optimise_other_step)
         self._check = compile_step(self._objective)
+        self._draw = compile_step(lambda age: self._drawn(age)[0])
 
     @property
     def _searched(self) -> list[keras.Variable]:
@@ -122,6 +124,7 @@ class LatentOptimiser:
             random = np.random.default_rng(self.options.seed)
             views = [self._draw_view(random) for _ in range(self.VIEWS)]
             seen = [self._look(faces, *view) for view in views]
+            others = self._others(own_age)
             for step in range(1, self.options.steps + 1):
                 i = random.integers(self.VIEWS)
                 own = self.options.objective != "identity" or step % 2
@@ -130,10 +133,7 @@ class LatentOptimiser:
                 if own:
                     self._step(faces, age, *views[i], seen[i], noise)
                 else:
-                    other = one_hot([target])
-                    shown = towards(own_age, other[0], self.options.strength)
-                    asked = (ops.convert_to_tensor(part) for part in (shown, other))
-                    self._other_step(*asked, *views[i], seen[i][-1], noise)
+                    self._other_step(*others[target], *views[i], seen[i][-1], noise)
                 if step % self.CHECK_EVERY == 0 or step == self.options.steps:
                     # As they will be kept: what is read back from a file draws the same face.
                     offset = ops.cast(ops.cast(self._offset.value, "float16"), "float32")
@@ -156,6 +156,16 @@ class LatentOptimiser:
                 # The learning rate is a variable of the optimiser too.
                 if variable is not optimizer._learning_rate:
                     variable.assign(ops.zeros_like(variable))
+
+    def _others(self, own_age: np.ndarray) -> list[tuple[Any, Any, Any]]:
+        """Of each class: the (b, 6) age that is drawn for it, its one-hot (1, 6), and G's faces at that age by now."""
+        if self.options.objective != "identity":
+            return []
+        found = []
+        for other in one_hot(range(len(AGE_CLASSES))):
+            asked = ops.convert_to_tensor(towards(own_age, other, self.options.strength))
+            found.append((asked, ops.convert_to_tensor(other[None]), self._draw(asked)))
+        return found
 
     def _draw_view(self, random: np.random.Generator) -> tuple[Any, Any]:
         """A view for every face: which rows and which columns, mirrored half the time."""
@@ -209,8 +219,8 @@ class LatentOptimiser:
 
         self._descend(loss)
 
-    def _optimise_other_step(self, age, other, rows, columns, target, noise):
-        """Keep who they are, drawn at another age, and keep them looking that age."""
+    def _optimise_other_step(self, age, other, anchor, rows, columns, target, noise):
+        """Keep who they are, drawn at another age, looking that age, and near to `anchor`."""
         options = self.options
 
         def loss():
@@ -219,7 +229,9 @@ class LatentOptimiser:
             distance = identity_distance(self._model.recognizer(viewed, training=False), target)
             guess = self._model.age_estimator(viewed, training=False)
             dated = -ops.sum(other * ops.log(guess + 1e-7), axis=-1)
-            return ops.sum(options.other * distance + options.age * dated + prior), ()
+            strayed = ops.mean(ops.abs(drawn - anchor), axis=(1, 2, 3))
+            alike = options.other * distance + options.anchor * strayed
+            return ops.sum(alike + options.age * dated + prior), ()
 
         self._descend(loss)
 

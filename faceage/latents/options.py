@@ -17,10 +17,11 @@ class OptimiserOptions:
     `objective` is one of `OBJECTIVES`. Beside the identity distance, `pixel` weighs the mean absolute pixel difference
     (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `other` weighs the
     identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`, whose default is more
-    than that of ageing (`ages.STRENGTH`): what holds there holds before. `prior` weighs the mean squares of how far z
-    has moved from the encoder's and of the offset; these go at `learning_rate` and `offset_rate`, times `haste`.
-    `noise` is the standard deviation of what is added to each view and `shift` its largest displacement in pixels. The
-    objectives "paper" and "pixel" know z, their one distance and `prior` only.
+    than that of ageing (`ages.STRENGTH`): what holds there holds before. `anchor` weighs the mean absolute difference
+    of that face from what G drew of the encoder's z, and `prior` the mean squares of how far z has moved from the
+    encoder's and of the offset; these go at `learning_rate` and `offset_rate`, times `haste`. `noise` is the standard
+    deviation of what is added to each view and `shift` its largest displacement in pixels. The objectives "paper" and
+    "pixel" know z, their one distance and `prior` only.
     """
 
     objective: str = "identity"
@@ -32,6 +33,7 @@ class OptimiserOptions:
     other: float = 0.8
     age: float = 0.6
     strength: float = 1.5
+    anchor: float = 4.0
     prior: float = 0.1
     shift: int = 2
     noise: float = 0.05
