@@ -19,6 +19,20 @@ def faceage(*arguments: object, **kwargs: Any) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, timeout=540, **kwargs)
 
 
+_MEASURED = """
+import pathlib, resource, subprocess, sys
+done = subprocess.run(sys.argv[2:])
+pathlib.Path(sys.argv[1]).write_text(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(done.returncode)
+"""
+
+
+def faceage_measured(peak: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """`faceage`, whose own peak memory in KiB is written to `peak`: this process has had other children too."""
+    command = [sys.executable, "-c", _MEASURED, str(peak), sys.executable, "-m", "faceage", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=540)
+
+
 def in_this_process(*arguments: object) -> tuple[int, str, str]:
     """(exit status, stdout, stderr) of the command without a process of its own: for what is told before any work."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}
