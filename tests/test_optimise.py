@@ -21,8 +21,12 @@ from faceage.weights import NETWORKS, Model
 COUNT = 5
 COLUMNS = ("age", "initial", "latent", "offset", "distance")
 STEPS = 12
-RATE = OptimiserOptions(steps=STEPS).haste * OptimiserOptions().learning_rate
-"""How far z's numbers go in a step."""
+HASTE = OptimiserOptions(steps=STEPS).haste
+RATES = {
+    "learning_rate": OptimiserOptions().learning_rate / HASTE,
+    "offset_rate": OptimiserOptions().offset_rate / HASTE,
+}
+"""Steps as long as those of the best quality."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +62,7 @@ def optimisers(model):
         key = batch_size, objective
         if key not in made:
             # To a random recogniser pictures are much alike: all of the anchor's weight would outweigh the person.
-            options = OptimiserOptions(objective=objective, steps=STEPS, anchor=0.1)
+            options = OptimiserOptions(objective=objective, steps=STEPS, anchor=0.1, **RATES)
             made[key] = LatentOptimiser(model, options, batch_size)
         return made[key]
 
@@ -89,7 +93,7 @@ def pixel_difference(model: Model, faces: np.ndarray, *drawn) -> np.ndarray:
     return np.abs(draw(model, *drawn) - to_float(faces)).mean(axis=(1, 2, 3))
 
 
-def assert_close(some: Latents, others: Latents, tolerance: float = 0.1 * RATE) -> None:
+def assert_close(some: Latents, others: Latents, tolerance: float = 0.1 * OptimiserOptions().learning_rate) -> None:
     # Adam makes much of the last bits of a small gradient, and random networks have many. The shipped ones keep to
     # 1e-3 over five times as many steps (test_shipped_model).
     for name in COLUMNS:
@@ -228,7 +232,7 @@ def test_batch_size_does_not_matter(optimisers, faces, found, batch_size):
         # Some machines multiply matrices of another size in another order, and Adam makes whole steps of the last bits
         # of gradients near 0, which some numbers of a face have here; not most.
         apart = np.abs(getattr(outcome, name).astype(float) - getattr(found, name))
-        assert (np.median(apart, axis=1) < 0.1 * RATE).all(), name
+        assert (np.median(apart, axis=1) < 0.1 * OptimiserOptions().learning_rate).all(), name
     assert told == ([COUNT] if batch_size > COUNT else [COUNT - 1, 1])
 
 
