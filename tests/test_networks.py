@@ -13,6 +13,7 @@ from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator, with_offset
+from faceage.networks.landmarks import landmark_difference, landmark_weights
 from faceage.networks.layers import LabelPlanes, UnitLength, UpsampleConv
 from faceage.networks.predict import draw, predict
 from faceage.networks.recognizer import EMBEDDING_SIZE, feature_difference, kind_of, recognizer, with_features
@@ -288,6 +289,23 @@ def test_feature_difference_is_that_of_directions():
     np.testing.assert_allclose(feature_difference(one, other), expected, rtol=1e-4)
     np.testing.assert_allclose(feature_difference(one, [3 * part for part in one]), 0, atol=1e-5)
     np.testing.assert_allclose(feature_difference(one, [-part for part in one]), 4, rtol=1e-4)
+
+
+def test_faces_that_differ_at_their_landmarks_differ_most():
+    weights = landmark_weights()
+    assert weights.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(weights, weights[:, ::-1], atol=1e-9)
+    face = np.zeros((3, 64, 64, 3), np.float32)
+    other = face.copy()
+    # All of it, then as many pixels around an eye and of the forehead's middle.
+    other[0] = -0.5
+    other[1, 15:22, 16:23] = 0.5
+    other[2, 3:10, 28:35] = 0.5
+    whole, eye, forehead = ops.convert_to_numpy(landmark_difference(face, other))
+    assert whole == pytest.approx(0.5, abs=1e-5)
+    everywhere_alike = 0.5 * 7 * 7 / 64**2
+    assert eye > 5 * everywhere_alike
+    assert forehead < 0.1 * everywhere_alike
 
 
 def test_whitened_latents_are_those_of_random_faces_and_draw_the_same():

@@ -22,9 +22,10 @@ from faceage.networks.predict import draw, predict
 from faceage.networks.recognizer import identity_distance, recognizer
 from faceage.outputs.samples import aged_grid
 from faceage.training.age import AgeJob, AgeOptions, AgeTraining, age_scores, soft_classes, start_from_trunk
+from faceage.training.checkpoint import read_position
 from faceage.training.encoder import EncoderTraining, z_error
 from faceage.training.gan import GAN, GANJob, GANOptions
-from faceage.training.head_start import HeadStart, give_head_start, head_start_steps
+from faceage.training.head_start import HeadStart, give_head_start
 from faceage.training.identity import (
     IdentityOptions,
     IdentityTraining,
@@ -414,7 +415,18 @@ def test_another_kind_of_recognizer_is_not_started_from():
     assert_equal(values(network.weights), before)
 
 
-TERMS = ("same_age", "other_age", "pixel", "perceptual", "adversarial", "latent", "aged_age", "sampled_age", "tone")
+TERMS = (
+    "same_age",
+    "other_age",
+    "pixel",
+    "perceptual",
+    "adversarial",
+    "latent",
+    "aged_age",
+    "sampled_age",
+    "tone",
+    "landmarks",
+)
 PEOPLE = 6
 AGES = one_hot([1] * PEOPLE)
 LABELS = np.concatenate([AGES, np.eye(2, dtype=np.float32)[[1] * PEOPLE]], axis=1)
@@ -707,7 +719,7 @@ def test_a_head_start_goes_on_where_it_was_killed(refined, tmp_path, monkeypatch
     path.unlink()
     with pytest.raises(KeyboardInterrupt):
         give(begin(), stop_after=3)
-    assert head_start_steps(path) == 2
+    assert read_position(path).step == 2
     resumed = begin()
     assert give(resumed) == [3, 4]
     assert_equal(heads(resumed), heads(unbroken))
@@ -723,7 +735,7 @@ def test_a_damaged_head_start_is_told(refined, tmp_path):
     with pytest.raises(TrainingError, match="no checkpoint of this stage"):
         give_head_start(head_start(refined), lambda first_step: None, 4, path)
     with pytest.raises(TrainingError, match="no checkpoint"):
-        head_start_steps(path)
+        read_position(path)
 
 
 def heads(stage: HeadStart) -> list[np.ndarray]:

@@ -10,7 +10,8 @@ What is added to that here:
 - Besides z, an offset of G's first layer is found, where a person is more than 100 numbers.
 - z is held to the encoder's, and the faces at other ages to what G draws of that: the further they go, the more the
   person smears.
-- The pixels and FR's inner layers are to be the photo's too, which leaves less room to look alike to FR alone.
+- The pixels and FR's inner layers are to be the photo's too, which leaves less room to look alike to FR alone; and the
+  eyes, the nose and the mouth, at every age.
 """
 
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from faceage.backend import compile_step, gradients
 from faceage.images import FACE_SIZE, to_float
 from faceage.latents.options import OBJECTIVES, OptimiserOptions
 from faceage.networks import LATENT_SIZE
+from faceage.networks.landmarks import landmark_difference
 from faceage.networks.recognizer import feature_difference, identity_distance, with_features
 from faceage.weights import Model
 
@@ -133,7 +135,7 @@ class LatentOptimiser:
                 if own:
                     self._step(faces, age, *views[i], seen[i], noise)
                 else:
-                    self._other_step(*others[target], *views[i], seen[i][-1], noise)
+                    self._other_step(faces, *others[target], *views[i], seen[i][-1], noise)
                 if step % self.CHECK_EVERY == 0 or step == self.options.steps:
                     # As they will be kept: what is read back from a file draws the same face.
                     offset = ops.cast(ops.cast(self._offset.value, "float16"), "float32")
@@ -215,11 +217,12 @@ class LatentOptimiser:
             if options.objective == "paper":
                 return ops.sum(distance + prior), ()
             alike = options.pixel * pixel + options.perceptual * feature_difference(wanted, maps)
+            alike += options.landmarks * landmark_difference(drawn, faces)
             return ops.sum(distance + alike + prior), ()
 
         self._descend(loss)
 
-    def _optimise_other_step(self, age, other, anchor, rows, columns, target, noise):
+    def _optimise_other_step(self, faces, age, other, anchor, rows, columns, target, noise):
         """Keep who they are, drawn at another age, looking that age, and near to `anchor`."""
         options = self.options
 
@@ -231,6 +234,7 @@ class LatentOptimiser:
             dated = -ops.sum(other * ops.log(guess + 1e-7), axis=-1)
             strayed = ops.mean(ops.abs(drawn - anchor), axis=(1, 2, 3))
             alike = options.other * distance + options.anchor * strayed
+            alike += options.other_landmarks * landmark_difference(drawn, faces)
             return ops.sum(alike + options.age * dated + prior), ()
 
         self._descend(loss)

@@ -49,7 +49,12 @@ def save_checkpoint(path: Path, stage: Stage, position: Position, score: float |
 
 
 def load_checkpoint(path: Path, stage: Stage) -> Position:
-    """Bring the compiled `stage` to where `save_checkpoint` left it. Raises TrainingError for a foreign file."""
+    """Bring the compiled `stage` to where `save_checkpoint` left it; without a file nothing changes.
+
+    Raises TrainingError for a foreign file.
+    """
+    if not path.exists():
+        return Position()
     try:
         stage.load_weights(path)
         passing, states = _passing(stage), stage.random_states
@@ -67,7 +72,9 @@ def load_checkpoint(path: Path, stage: Stage) -> Position:
 
 
 def read_position(path: Path) -> Position:
-    """Where the checkpoint stands. Raises TrainingError for a foreign file."""
+    """Where the checkpoint stands, at the beginning without one. Raises TrainingError for a foreign file."""
+    if not path.exists():
+        return Position()
     try:
         with h5py.File(path) as file:
             return Position(int(file[_GROUP].attrs["epoch"]), int(file[_GROUP].attrs["step"]))

@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from faceage.training.adversarial import AdversarialOptions
-from faceage.training.checkpoint import Position, load_checkpoint, read_position, save_checkpoint
+from faceage.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from faceage.training.people import PeopleStage, split_labels
 from faceage.training.stage import unit_faces
 
@@ -69,7 +69,7 @@ def give_head_start(
     `batches` are those from a step on; `progress` is told the number of steps done. Raises TrainingError for a foreign
     checkpoint, and for one that cannot be written.
     """
-    done = load_checkpoint(path, stage).step if path.exists() else 0
+    done = load_checkpoint(path, stage).step
 
     def keep(batch: int, logs: Any) -> None:
         step = done + batch + 1
@@ -80,8 +80,3 @@ def give_head_start(
     if done < steps:
         kept = keras.callbacks.LambdaCallback(on_train_batch_end=keep)
         stage.fit(batches(done), shuffle=False, verbose=0, callbacks=[kept])
-
-
-def head_start_steps(path: Path) -> int:
-    """How many steps of it the checkpoint at `path` holds."""
-    return read_position(path).step if path.exists() else 0

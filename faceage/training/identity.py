@@ -23,12 +23,14 @@ from faceage.networks.augment import brightness_and_contrast, erase, shift_and_f
 from faceage.networks.discriminator import projected_discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
+from faceage.networks.landmarks import landmark_difference
 from faceage.networks.predict import draw, predict
 from faceage.networks.recognizer import feature_difference, identity_distance, with_features
 from faceage.networks.whiten import MIN_FACES, whiten_latents
 from faceage.outputs.samples import aged_grid
 from faceage.training.adversarial import AdversarialOptions
-from faceage.training.head_start import HeadStart, give_head_start, head_start_steps
+from faceage.training.checkpoint import read_position
+from faceage.training.head_start import HeadStart, give_head_start
 from faceage.training.job import Baseline, Job
 from faceage.training.people import PeopleStage, split_labels
 from faceage.training.stage import cross_entropy, unit_faces
@@ -50,11 +52,12 @@ class IdentityOptions(AdversarialOptions):
     which leave less room than its embedding to look alike to it alone; `adversarial` D's word on aged and on sampled
     faces; `latent` how far the first two moments of E's z in a batch are from N(0, 1)'s; `aged_age` and `sampled_age`
     the age estimator's cross-entropy on aged and on sampled faces; `tone` how far the aged face's colours, each in its
-    place, and their contrast are from the photo's. Without that last one, paler and darker pictures are the cheapest
-    way to look younger or older to the estimator, and D, whose eyes care little for colour, lets noses be pink. Faces
-    are aged by a random strength from 1 to `strength` (`ages.towards`), since people will be: what G makes of such ages
-    is otherwise nobody's doing. A recogniser that is less accurate than `min_accuracy` on people it does not know is
-    not looked through.
+    place, and their contrast are from the photo's; `landmarks` the mean absolute difference to the photo around the
+    eyes, the nose and the mouth, at the photo's age and at the other (`landmark_difference`). Without `tone`, paler and
+    darker pictures are the cheapest way to look younger or older to the estimator, and D, whose eyes care little for
+    colour, lets noses be pink. Faces are aged by a random strength from 1 to `strength` (`ages.towards`), since people
+    will be: what G makes of such ages is otherwise nobody's doing. A recogniser that is less accurate than
+    `min_accuracy` on people it does not know is not looked through.
     """
 
     epochs: int = 10
@@ -72,6 +75,7 @@ class IdentityOptions(AdversarialOptions):
     aged_age: float = 0.3
     sampled_age: float = 0.1
     tone: float = 1.0
+    landmarks: float = 1.5
     strength: float = 1.25
     min_accuracy: float = MIN_ACCURACY
 
@@ -101,7 +105,7 @@ class IdentityJob(Job):
             )
 
     def preparation(self) -> tuple[HeadStart, int] | None:
-        left = self.options.head_start - head_start_steps(self._head_start_file)
+        left = self.options.head_start - read_position(self._head_start_file).step
         return (self._head_start(), left) if left > 0 else None
 
     @property
@@ -242,6 +246,7 @@ class IdentityTraining(PeopleStage):
         "latent",
         "aged_age",
         "tone",
+        "landmarks",
         "g_loss",
         "d_loss",
         "d_real",
@@ -310,6 +315,7 @@ class IdentityTraining(PeopleStage):
         mean, variance = ops.moments(latents, axes=0)
         latent = ops.mean(ops.square(mean)) + ops.mean(ops.square(variance - 1))
         tone = tone_difference(aged, faces)
+        landmarks = ops.mean(landmark_difference(faces, same) + landmark_difference(faces, aged)) / 2
         g_loss = self.fooling_people(labels, other_ages, aged, sampled)
         loss = (
             weights.same_age * same_age
@@ -321,9 +327,10 @@ class IdentityTraining(PeopleStage):
             + weights.aged_age * aged_age
             + weights.sampled_age * sampled_age
             + weights.tone * tone
+            + weights.landmarks * landmarks
         )
         values = {"same_age": same_age, "other_age": other_age, "pixel": pixel, "perceptual": perceptual}
-        values |= {"latent": latent, "tone": tone, "aged_age": aged_age, "g_loss": g_loss}
+        values |= {"latent": latent, "tone": tone, "landmarks": landmarks, "aged_age": aged_age, "g_loss": g_loss}
         return loss, (values, aged, sampled)
 
     def _views(self, *faces: Any) -> list[Any]:

@@ -123,8 +123,7 @@ def is_done(job: type[Job], run: Run, state: dict[str, Any]) -> bool:
 
 def stage_position(run: Run, name: str) -> Position:
     """How far a stage has come."""
-    last = run.folder / name / LAST
-    return read_position(last) if last.exists() else Position()
+    return read_position(run.folder / name / LAST)
 
 
 def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, restart: bool = False) -> bool:
@@ -163,8 +162,7 @@ def _train(job: Job, state: dict[str, Any], run: Run) -> None:
     stage = job.stage()
     # Before the checkpoint: a stage may train the very networks that it measures itself against.
     baselines = job.baselines()
-    last = folder / LAST
-    start = load_checkpoint(last, stage) if last.exists() else Position()
+    start = load_checkpoint(folder / LAST, stage)
     job.inputs.say(f"from epoch {start.epoch}, step {start.step}" if start > Position() else "begins")
     _show_reals(job)
     with stop_requests() as stop:
