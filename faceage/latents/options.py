@@ -35,8 +35,8 @@ class OptimiserOptions:
     age: float = 0.6
     strength: float = 1.5
     anchor: float = 4.0
-    landmarks: float = 4.0
-    other_landmarks: float = 2.0
+    landmarks: float = 6.0
+    other_landmarks: float = 5.0
     prior: float = 0.05
     shift: int = 2
     noise: float = 0.05
