@@ -188,10 +188,7 @@ def _train(job: Job, state: dict[str, Any], run: Run) -> None:
 def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
     folder, options = job.inputs.folder, job.options
     best = folder / BEST
-    kept_epoch = options.epochs
-    if best.exists():
-        load_checkpoint(best, stage)
-        kept_epoch = read_position(best).epoch
+    kept_epoch = load_checkpoint(best, stage).epoch if best.exists() else options.epochs
     provenance = {
         "stage": job.NAME,
         "data": job.inputs.data.name,
