@@ -12,8 +12,10 @@ MAX_AGE = 100
 """Ages above this are taken as wrong labels (about half of them are, in IMDB-WIKI) and dropped."""
 
 
-STRENGTH = 1.1
+STRENGTH = 1.3
 """How far towards a class a person is aged, unless told otherwise: where identity and age meet, measured."""
+DETAILS = 1.0
+"""How much of what G leaves out of a photo is put back at other ages (`latents.details`), unless told otherwise."""
 
 
 def age_class(age: int) -> int:

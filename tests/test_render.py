@@ -1,5 +1,6 @@
 """`faceage render`: the same pictures from latents alone, and others."""
 
+import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -44,6 +45,27 @@ def test_the_batchs_grids_come_out_bit_for_bit(aged, tmp_path):
     assert found.keys() == wanted.keys()
     for name, path in wanted.items():
         assert found[name].read_bytes() == path.read_bytes()
+
+
+def test_details_are_the_batchs_unless_others_are_asked_for(aged, tmp_path):
+    plain = tmp_path / "plain"
+    assert faceage("render", aged / "latents.h5", "--out", plain, "--details", 0, "-q").returncode == 0
+    latents = tmp_path / "aged" / "latents.h5"
+    shutil.copytree(aged, latents.parent)
+    with h5py.File(latents, "r+") as file:
+        # As a batch wrote it before there were any.
+        stored = json.loads(file.attrs["options"])
+        assert stored.pop("details") == 1
+        file.attrs["options"] = json.dumps(stored)
+    assert faceage("render", latents, "--out", tmp_path / "old", "-q").returncode == 0
+    for name, path in pictures(plain / "grids").items():
+        assert path.read_bytes() == pictures(tmp_path / "old" / "grids")[name].read_bytes()
+        with Image.open(path) as without, Image.open(aged / "grids" / name) as grid:
+            cells = np.asarray(without, int)[-192:], np.asarray(grid, int)[-192:]
+        # The photo and the reconstruction are the same, the two ages are not.
+        differs = np.abs(cells[0] - cells[1]).max((0, 2)) > 0
+        assert not differs[: 2 * 192 + 2].any()
+        assert differs[2 * 192 + 4 :].mean() > 0.9
 
 
 def test_webp_holds_the_same_pixels(aged, tmp_path):

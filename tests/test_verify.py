@@ -189,7 +189,12 @@ def test_the_threshold_of_a_card_lets_through_as_many_strangers_as_directly():
     assert rule.fused == entry["threshold"]
     assert "1000 pairs of different people in these" in rule.measured
     # Of other networks, of another optimiser, or weighed otherwise, it means nothing.
-    for change in ({"model": "0" * 64}, {"weight": 0.9}, {"optimiser": {**entry["optimiser"], "prior": 0.9}}):
+    for change in (
+        {"model": "0" * 64},
+        {"weight": 0.9},
+        {"strength": 0.9},
+        {"optimiser": {**entry["optimiser"], "prior": 0.9}},
+    ):
         spoilt = {**card, "scores": {**card["scores"], "verification": {**entry, **change}}}
         assert Rule.of(spoilt) == Rule(below, None, "")
     with pytest.raises(UsageError, match="299 pairs of different people are too few"):

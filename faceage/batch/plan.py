@@ -10,7 +10,7 @@ from itertools import count, islice
 from pathlib import Path, PurePath
 from typing import Any
 
-from faceage.ages import AGE_CLASSES, STRENGTH
+from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH
 from faceage.batch.manifest import FAILED, UNREADABLE, PhotoOutcome, read_manifest
 from faceage.errors import PhotoError, UsageError
 from faceage.images import FACE_SIZE
@@ -34,9 +34,9 @@ class BatchOptions:
     """What decides the outcome of a photo, apart from its bytes and the weights.
 
     `faces` is "all", "largest" or numbers, "0,2", of which 0 is the largest; `min_face` a width in photo pixels or
-    None; `age_class` the class that every face is taken to have, or None to estimate it; `targets` the classes to draw
-    and `strength` how far towards them (`ages.towards`); `scale` enlarges the grid. `paste` asks for the whole photo
-    too, and changes nothing else.
+    None; `age_class` the class that every face is taken to have, or None to estimate it; `targets` the classes to draw,
+    `strength` how far towards them (`ages.towards`) and `details` how much of the photo in them (`latents.details`);
+    `scale` enlarges the grid. `paste` asks for the whole photo too, and changes nothing else.
     """
 
     faces: str = "all"
@@ -44,6 +44,7 @@ class BatchOptions:
     age_class: int | None = None
     targets: tuple[int, ...] = tuple(range(len(AGE_CLASSES)))
     strength: float = STRENGTH
+    details: float = DETAILS
     scale: int = 2
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     paste: bool = False

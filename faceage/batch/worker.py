@@ -19,6 +19,7 @@ from faceage.batch.paste import Paster
 from faceage.batch.plan import LATENTS, Task, grid_path, pasted_paths
 from faceage.errors import PhotoError
 from faceage.images import FACE_SIZE, save_png
+from faceage.latents.details import keep_details
 from faceage.latents.draw import draw_people
 from faceage.latents.optimise import LatentOptimiser, Latents
 from faceage.latents.store import FaceRow, LatentWriter
@@ -259,7 +260,8 @@ class Worker:
         with self._timed("write", [photo]):
             path = grid_path(self._task.out, photo.found.relative, face.number)
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_png(person_grid(face.aligned, drawn, options.labels, options.scale), path)
+            shown = keep_details(face.aligned, drawn, options.details)
+            save_png(person_grid(face.aligned, shown, options.labels, options.scale), path)
         if options.paste:
             photo.drawn.append((row, drawn))
             if len(photo.drawn) == photo.faces:

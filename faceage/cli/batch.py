@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from faceage.ages import STRENGTH
+from faceage.ages import DETAILS, STRENGTH
 from faceage.cli.console import bar, err, out, start_backend
 from faceage.cli.options import Json, Quiet, Report, Seed, Weights
 from faceage.cli.report import make_report
@@ -45,6 +45,12 @@ def batch(
             min=0, max=2, help="How far towards each age: 0.5 is half way, more than 1 more than its class has."
         ),
     ] = STRENGTH,
+    details: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="How much of what G leaves out of the photo is put back into grids, at every age."
+        ),
+    ] = DETAILS,
     objective: Annotated[
         Literal["identity", "paper", "pixel", "none"],
         typer.Option(
@@ -116,6 +122,7 @@ def batch(
         age_class=None if age is None else _class_of(str(age), "--age"),
         targets=tuple(_class_of(text.strip(), "--ages") for text in ages.split(",")),
         strength=strength,
+        details=details,
         scale=scale,
         optimiser=OptimiserOptions(objective, steps or STEPS[quality], seed=seed),
         paste=paste,

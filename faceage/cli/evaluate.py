@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faceage.ages import STRENGTH
+from faceage.ages import DETAILS, STRENGTH
 from faceage.cli.console import bars, out, start_backend
 from faceage.cli.options import Json, Quiet, Seed, Weights
 
@@ -37,6 +37,9 @@ Estimator = Annotated[
 ]
 Samples = Annotated[int, typer.Option(min=6, help="Faces drawn from random latents.")]
 Strength = Annotated[float, typer.Option(min=0, max=2, help="How far towards each age, as 'faceage batch' takes it.")]
+Details = Annotated[
+    float, typer.Option(min=0, max=1, help="How much of what G leaves out is put back, as 'faceage batch' takes it.")
+]
 
 
 @app.command()
@@ -45,6 +48,7 @@ def identity(
     judge: JudgeOption = "dlib",
     false_matches: FalseMatches = 0.01,
     strength: Strength = STRENGTH,
+    details: Details = DETAILS,
     limit: Limit = 1000,
     seed: Seed = 0,
     weights: Weights = None,
@@ -69,10 +73,11 @@ def identity(
     faces = _faces(data, limit, seed)
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown)
+        asked = strength, details, seed
         scores = judge_identity(
-            model, faces, latents, judging, false_matches, strength, seed, lambda *done: shown("judging", *done)
+            model, faces, latents, judging, false_matches, *asked, lambda *done: shown("judging", *done)
         )
-    groups = {"accepted": scores.accepted, "aged": scores.aged}
+    groups = {"accepted": scores.accepted, "aged": scores.aged, "aged, G alone": scores.plain}
     groups.update({f"of {name}": shares for name, shares in scores.groups.items()})
     title = (
         f"{scores.faces} faces, judge {scores.judge} at {scores.threshold} ({scores.false_matches:.1%} of strangers)"
@@ -89,6 +94,7 @@ def age(
     estimator: Estimator,
     samples: Samples = 10_000,
     strength: Strength = STRENGTH,
+    details: Details = DETAILS,
     limit: Limit = 1000,
     seed: Seed = 0,
     weights: Weights = None,
@@ -113,8 +119,8 @@ def age(
     faces = _faces(data, limit, seed)
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown, [OPTIMISED])[OPTIMISED]
-    scores = judge_age(model, judging, faces, latents, samples, strength, seed)
-    groups = {"real": scores.real, "sampled": scores.sampled, "aged": scores.aged}
+    scores = judge_age(model, judging, faces, latents, samples, strength, details, seed)
+    groups = {"real": scores.real, "sampled": scores.sampled, "aged": scores.aged, "aged, G alone": scores.plain}
     _show(
         f"class hit exactly; drop from real to sampled {scores.drop:.1%}", groups, asdict(scores), report, json, quiet
     )
@@ -164,6 +170,7 @@ def everything(
     false_matches: FalseMatches = 0.01,
     samples: Samples = 10_000,
     strength: Strength = STRENGTH,
+    details: Details = DETAILS,
     limit: Limit = 1000,
     seed: Seed = 0,
     weights: Weights = None,
@@ -192,14 +199,13 @@ def everything(
     judging = open_judge(judge)
     folder = find_model(weights)
     model = load_model(folder)
-    asked, said = _estimator(estimator, model)
+    looking, said = _estimator(estimator, model)
     faces = _faces(data, limit, seed)
     other = load_faces(data, "validation")
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown)
-        found = evaluate(
-            model, faces, other, latents, judging, asked, said, false_matches, samples, strength, seed, shown
-        )
+        asked = false_matches, samples, strength, details, seed
+        found = evaluate(model, faces, other, latents, judging, looking, said, *asked, shown)
     to.mkdir(parents=True, exist_ok=True)
     save_page(found, model, faces, latents, to)
     if card:

@@ -41,6 +41,10 @@ def render(
     strength: Annotated[
         float | None, typer.Option(min=0, max=2, help="How far towards each age [default: as in the batch].")
     ] = None,
+    details: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="How much of what G leaves out is put back [default: as in the batch]."),
+    ] = None,
     scale: Annotated[
         int | None, typer.Option(min=1, max=8, help="Enlarge each face so many times [default: as in the batch].")
     ] = None,
@@ -99,6 +103,8 @@ def render(
         kind=kind,
         ages=asked,
         strength=stored["strength"] if strength is None else strength,
+        # Latents from before there was such a thing were drawn without.
+        details=stored.get("details", 0.0) if details is None else details,
         scale=stored["scale"] if scale is None else scale,
         file=chosen,
     )

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
+from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH, one_hot
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.interval import Share, share
-from faceage.evaluation.people import aged
+from faceage.evaluation.people import aged, drawn
 from faceage.latents.optimise import Latents
 from faceage.networks import LATENT_SIZE
 from faceage.networks.predict import draw, predict
@@ -17,13 +17,15 @@ from faceage.weights import Model
 
 @dataclass(frozen=True)
 class AgeScores:
-    """Exact hits of the class: on `real` faces, on `sampled` ones (random latents) and on `aged` photos, in all and
-    per class; rows of a `confusion` are the true classes, columns the estimator's.
+    """Exact hits of the class: on `real` faces, on `sampled` ones (random latents), on `aged` photos, and on these as G
+    alone draws them (`plain`), in all and per class; rows of a `confusion` are the true classes, columns the
+    estimator's.
     """
 
     real: dict[str, Share]
     sampled: dict[str, Share]
     aged: dict[str, Share]
+    plain: dict[str, Share]
     drop: float
     confusion: dict[str, list[list[int]]]
 
@@ -35,22 +37,24 @@ def judge_age(
     latents: Latents,
     samples: int = 10_000,
     strength: float = STRENGTH,
+    details: float = DETAILS,
     seed: int = 0,
 ) -> AgeScores:
     """Measure with `estimator`, which should be none that `model` uses or was trained through.
 
     Samples have the ages of `faces`, so that both are the same question; each of `faces`, by its `latents`, is aged to
-    every class.
+    every class, by `strength` and with `details`.
     """
     random = np.random.default_rng(seed)
     classes = random.choice(faces.classes, samples)
     random_latents = random.standard_normal((samples, LATENT_SIZE), dtype=np.float32)
     targets = np.tile(np.arange(len(AGE_CLASSES)), len(faces))
-    people = aged(model, latents, strength)
+    people = drawn(model, latents, strength)
     shown = {
         "real": (faces.faces, faces.classes),
         "sampled": (draw(model.generator, random_latents, one_hot(classes)), classes),
-        "aged": (people.reshape(-1, *people.shape[2:]), targets),
+        "aged": (_one_after_another(aged(faces.faces, people, details)), targets),
+        "plain": (_one_after_another(people[:, 1:]), targets),
     }
     found, confusion = {}, {}
     for name, (pixels, truth) in shown.items():
@@ -63,4 +67,9 @@ def judge_age(
             np.histogram2d(truth, guess, bins=[np.arange(len(AGE_CLASSES) + 1)] * 2)[0].astype(int).tolist()
         )
     drop = round(found["real"]["all"].value - found["sampled"]["all"].value, 4)
-    return AgeScores(found["real"], found["sampled"], found["aged"], drop, confusion)
+    return AgeScores(**found, drop=drop, confusion=confusion)
+
+
+def _one_after_another(people: np.ndarray) -> np.ndarray:
+    """(n, k, 64, 64, 3) as (n · k, 64, 64, 3)."""
+    return people.reshape(-1, *people.shape[2:])

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, STRENGTH
+from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH
 from faceage.data.dataset import FaceSet
 from faceage.errors import DataError
 from faceage.evaluation.interval import Share, share
 from faceage.evaluation.judge import Judge, strangers_distances
-from faceage.evaluation.people import OPTIMISED, aged, rebuilt
+from faceage.evaluation.people import OPTIMISED, aged, drawn, rebuilt
 from faceage.latents.optimise import Latents
 from faceage.weights import Model
 
@@ -20,13 +20,15 @@ from faceage.weights import Model
 class IdentityScores:
     """Shares of faces that the judge takes for the same person.
 
-    `accepted` of the reconstructions, by latent; `aged` of the optimised ones at each age by `strength`, and "all"; by
-    `groups` the latter's for each age class and gender of the photo. `distance` are the judge's mean distances. A face
-    that it cannot find counts as not accepted, and `found` says how many of the photos it finds.
+    `accepted` of the reconstructions, by latent; `aged` of the optimised ones at each age by `strength` with `details`,
+    and "all", and `plain` the same as G alone draws them; by `groups` those of `aged` for each age class and gender of
+    the photo. `distance` are the judge's mean distances. A face that it cannot find counts as not accepted, and `found`
+    says how many of the photos it finds.
     """
 
     judge: str
     strength: float
+    details: float
     threshold: float
     false_matches: float
     faces: int
@@ -34,6 +36,7 @@ class IdentityScores:
     accepted: dict[str, Share]
     distance: dict[str, float]
     aged: dict[str, Share]
+    plain: dict[str, Share]
     groups: dict[str, dict[str, Share]]
 
 
@@ -44,6 +47,7 @@ def judge_identity(
     judge: Judge,
     false_matches: float = 0.01,
     strength: float = STRENGTH,
+    details: float = DETAILS,
     seed: int = 0,
     progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> IdentityScores:
@@ -52,7 +56,7 @@ def judge_identity(
     Its threshold lets `false_matches` of strangers through. `judge` must have had no part in the training of `model`,
     or the figures say how well it was fooled. Raises DataError where it does not find two different people.
     """
-    total, done = 1 + len(latents) + len(AGE_CLASSES), 0
+    total, done = 1 + len(latents) + 2 * len(AGE_CLASSES), 0
 
     def tell() -> None:
         nonlocal done
@@ -67,34 +71,41 @@ def judge_identity(
     threshold = float(np.quantile(strangers, false_matches)) if judge.threshold is None else judge.threshold
     found = ~np.isnan(real[:, 0])
 
-    def accepted(drawn: np.ndarray) -> tuple[np.ndarray, float]:
-        distances = np.linalg.norm(judge.embed(drawn) - real, axis=1)
+    def accepted(shown: np.ndarray) -> tuple[np.ndarray, float]:
+        distances = np.linalg.norm(judge.embed(shown) - real, axis=1)
         tell()
         return distances < threshold, float(np.nanmean(distances)) if np.isfinite(distances).any() else float("nan")
 
     hits, distance = {}, {}
     for name, kind in latents.items():
         hits[name], distance[name] = accepted(rebuilt(model, kind))
-    drawn = aged(model, latents[OPTIMISED], strength)
-    kept = np.stack([accepted(drawn[:, target])[0] for target in range(len(AGE_CLASSES))], axis=1)
+    people = drawn(model, latents[OPTIMISED], strength)
+    kept, plain = (
+        np.stack([accepted(shown[:, target])[0] for target in range(len(AGE_CLASSES))], axis=1)
+        for shown in (aged(faces.faces, people, details), people[:, 1:])
+    )
     genders = np.asarray(faces.genders, dtype=object)
     rows = {name: faces.classes == i for i, name in enumerate(AGE_CLASSES)}
     rows.update({gender: genders == gender for gender in sorted(set(faces.genders) - {""})})
     return IdentityScores(
         judge=judge.name,
         strength=strength,
+        details=details,
         threshold=round(threshold, 4),
         false_matches=round(float((strangers < threshold).mean()), 4),
         faces=len(faces),
         found=share(found, seed),
         accepted={name: share(hit, seed) for name, hit in hits.items()},
         distance={name: round(value, 4) for name, value in distance.items()},
-        aged={
-            **{name: share(kept[:, i], seed) for i, name in enumerate(AGE_CLASSES)},
-            "all": share(kept, seed),
-        },
+        aged=_by_age(kept, seed),
+        plain=_by_age(plain, seed),
         groups={
             name: {"rebuilt": share(hits[OPTIMISED][chosen], seed), "aged": share(kept[chosen], seed)}
             for name, chosen in rows.items()
         },
     )
+
+
+def _by_age(kept: np.ndarray, seed: int) -> dict[str, Share]:
+    """Of (n, 6) faces, those of each class and of all."""
+    return {**{name: share(kept[:, i], seed) for i, name in enumerate(AGE_CLASSES)}, "all": share(kept, seed)}

@@ -9,13 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, STRENGTH
+from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.age import AgeScores, judge_age
 from faceage.evaluation.identity import IdentityScores, judge_identity
 from faceage.evaluation.interval import Share, share
 from faceage.evaluation.judge import Judge
-from faceage.evaluation.people import OPTIMISED, aged, rebuilt
+from faceage.evaluation.people import OPTIMISED, aged, drawn
 from faceage.evaluation.realism import RealismScores, judge_realism
 from faceage.images import save_png, write_text
 from faceage.latents.optimise import Latents
@@ -62,11 +62,18 @@ class Evaluation:
             "judge": identity.judge,
             "false_matches": identity.false_matches,
             "strength": identity.strength,
+            "details": identity.details,
             "accepted": {name: found.value for name, found in identity.accepted.items()},
             "accepted_aged": identity.aged["all"].value,
+            "accepted_aged_plain": identity.plain["all"].value,
             "worst_group": {kind: [name, shares[kind].value] for kind, (name, shares) in worst.items()},
             "age_estimator": self.estimator,
-            "age_hit": {"real": real, "sampled": age.sampled["all"].value, "aged": aged},
+            "age_hit": {
+                "real": real,
+                "sampled": age.sampled["all"].value,
+                "aged": aged,
+                "aged_plain": age.plain["all"].value,
+            },
             "age_hit_mean_of_classes": {"real": round(_mean(age.real), 4), "aged": round(_mean(age.aged), 4)},
             "frechet": self.realism.frechet,
             "frechet_floor": self.realism.floor,
@@ -82,11 +89,14 @@ class Evaluation:
             "## Identity\n",
             f"Judge: {identity.judge}, at a distance of {identity.threshold}, which lets "
             f"{identity.false_matches:.1%} of different people through. It finds {identity.found} of the photos; a "
-            f"face it does not find is not accepted. Aged by strength {identity.strength:g}.\n",
+            f"face it does not find is not accepted. Aged by strength {identity.strength:g}, with "
+            f"{identity.details:.0%} of what G leaves out of the photo put back; 'G alone' has none of it.\n",
             _table(("latent", "taken for the person", "mean distance"), [
                 (name, found, f"{identity.distance[name]:.3f}") for name, found in identity.accepted.items()
             ]),
-            _table(("aged to", "taken for the person"), list(identity.aged.items())),
+            _table(("aged to", "taken for the person", "G alone"), [
+                (name, found, identity.plain[name]) for name, found in identity.aged.items()
+            ]),
             "By what the photos show:\n",
             _table(("photos of", "faces", "rebuilt", "aged, mean of six"), [
                 (name, shares["rebuilt"].count, shares["rebuilt"], shares["aged"])
@@ -97,8 +107,9 @@ class Evaluation:
             f"the class in {aged / real:.0%} as many cases as on real faces. Aged photos ask for all six classes "
             "equally often, which real faces do not have equally often: the mean of the six classes is "
             f"{_mean(age.real):.1%} on real faces and {_mean(age.aged):.1%} on aged ones.\n",
-            _table(("class", "real", "sampled", "aged"), [
-                (name, age.real[name], age.sampled[name], age.aged[name]) for name in (*AGE_CLASSES, "all")
+            _table(("class", "real", "sampled", "aged", "aged, G alone"), [
+                (name, age.real[name], age.sampled[name], age.aged[name], age.plain[name])
+                for name in (*AGE_CLASSES, "all")
             ]),
             "Confusion on aged photos (rows: the age asked for):\n",
             _table(("", *AGE_CLASSES), [
@@ -139,24 +150,26 @@ def evaluate(
     false_matches: float = 0.01,
     samples: int = 10_000,
     strength: float = STRENGTH,
+    details: float = DETAILS,
     seed: int = 0,
     progress: Callable[[str, int, int], Any] = lambda what, done, total: None,
 ) -> Evaluation:
     """Measure `model` on `faces`, whose `latents` of every kind are given; `other` real faces are realism's floor."""
+    asked = strength, details, seed
     identity = judge_identity(
-        model, faces, latents, judge, false_matches, strength, seed, lambda *done: progress("judging identity", *done)
+        model, faces, latents, judge, false_matches, *asked, lambda *done: progress("judging identity", *done)
     )
-    age = judge_age(model, estimator, faces, latents[OPTIMISED], samples, strength, seed)
+    age = judge_age(model, estimator, faces, latents[OPTIMISED], samples, *asked)
     some = faces.first(VARIED)
     best = latents[OPTIMISED].take(slice(len(some)))
     real = judge.embed(some.faces)
     trade_off = {}
     for i, varied in enumerate(STRENGTHS):
-        drawn = aged(model, best, varied)
+        people = aged(some.faces, drawn(model, best, varied), details)
         kept, hit = (np.empty((len(some), len(AGE_CLASSES)), bool) for _ in range(2))
         for target in range(len(AGE_CLASSES)):
-            kept[:, target] = np.linalg.norm(judge.embed(drawn[:, target]) - real, axis=1) < identity.threshold
-            hit[:, target] = predict(estimator, drawn[:, target]).argmax(1) == target
+            kept[:, target] = np.linalg.norm(judge.embed(people[:, target]) - real, axis=1) < identity.threshold
+            hit[:, target] = predict(estimator, people[:, target]).argmax(1) == target
         trade_off[f"{varied:g}"] = share(kept, seed), share(hit, seed)
         progress("identity against age", i + 1, len(STRENGTHS))
     return Evaluation(
@@ -182,6 +195,7 @@ def save_page(found: Evaluation, model: Model, faces: FaceSet, latents: Mapping[
     plot_trade_off(found.trade_off, folder / "trade-off.png")
     shown = np.argsort(np.asarray(faces.sources), kind="stable")[:SHOWN]
     best = latents[OPTIMISED].take(shown)
-    columns = [faces.faces[shown][:, None], rebuilt(model, best)[:, None], aged(model, best, identity.strength)]
+    photos, people = faces.faces[shown], drawn(model, best, identity.strength)
+    columns = [photos[:, None], people[:, :1], aged(photos, people, identity.details)]
     grid = draw_grid(np.concatenate(columns, axis=1), ("photo", "rebuilt", *AGE_CLASSES), scale=2)
     save_png(grid, folder / "people.png")

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
+from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH, one_hot
+from faceage.latents.details import keep_details
 from faceage.latents.draw import draw_people
 from faceage.latents.optimise import LatentOptimiser, Latents
 from faceage.latents.options import OptimiserOptions
@@ -34,7 +35,13 @@ def rebuilt(model: Model, latents: Latents) -> np.ndarray:
     return draw_people(model.person_generator, latents, [], STRENGTH)[:, 0]
 
 
-def aged(model: Model, latents: Latents, strength: float = STRENGTH) -> np.ndarray:
-    """(n, 6, 64, 64, 3) uint8: the people in every class."""
+def drawn(model: Model, latents: Latents, strength: float = STRENGTH) -> np.ndarray:
+    """(n, 7, 64, 64, 3) uint8: the people at their own ages and in every class, as G draws them."""
     every = list(one_hot(range(len(AGE_CLASSES))))
-    return draw_people(model.person_generator, latents, every, strength)[:, 1:]
+    return draw_people(model.person_generator, latents, every, strength)
+
+
+def aged(faces: np.ndarray, people: np.ndarray, details: float = DETAILS) -> np.ndarray:
+    """(n, 6, 64, 64, 3) uint8: `drawn` people in every class, with the details of their `faces` (n, 64, 64, 3)."""
+    both = zip(faces, people, strict=True)
+    return np.stack([keep_details(face, person, details)[1:] for face, person in both])

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from faceage.ages import AGE_CLASSES
+from faceage.ages import AGE_CLASSES, STRENGTH
 from faceage.errors import UsageError
 from faceage.evaluation.interval import Share, share
 from faceage.evaluation.pairs import Pair
-from faceage.evaluation.people import aged
+from faceage.evaluation.people import drawn
 from faceage.evaluation.verification import best_threshold, embed
 from faceage.latents.optimise import LatentOptimiser
 from faceage.latents.options import OptimiserOptions
@@ -173,8 +173,9 @@ def find_people(
         aligned = np.stack([faces[path][0] for path in chosen])
         latents = optimiser(aligned)
         direct = embed(model.recognizer, aligned)
-        drawn = aged(model, latents)  # (n, 6, 64, 64, 3)
-        at_age = embed(model.recognizer, drawn.reshape(-1, *aligned.shape[1:])).reshape(*drawn.shape[:2], -1)
+        # As G draws them: details of the photos would make two of one person as unlike as their photos are.
+        people = drawn(model, latents)[:, 1:]  # (n, 6, 64, 64, 3)
+        at_age = embed(model.recognizer, people.reshape(-1, *aligned.shape[1:])).reshape(*people.shape[:2], -1)
         for i, path in enumerate(chosen):
             found[path] = Person(direct[i], at_age[i], latents.age[i], faces[path][1])
         done += len(chosen)
@@ -280,7 +281,7 @@ def score_for_card(
 
 def _drawn_by(card: dict[str, Any]) -> dict[str, Any]:
     """What fused distances depend on: other networks or another optimiser draw other faces, at other distances."""
-    return {"model": fingerprint(card), "weight": WEIGHT, "optimiser": asdict(OptimiserOptions())}
+    return {"model": fingerprint(card), "weight": WEIGHT, "strength": STRENGTH, "optimiser": asdict(OptimiserOptions())}
 
 
 _FEWEST_STRANGERS = 300

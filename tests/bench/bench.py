@@ -64,7 +64,7 @@ def time_render(model, aged: Path, out: Path) -> float:
 
     _, stored = read_settings(aged / "latents.h5")
     ages = [Age.of(AGE_CLASSES[target]) for target in stored["targets"]]
-    options = RenderOptions("grids", ages, stored["strength"], stored["scale"], "png")
+    options = RenderOptions("grids", ages, stored["strength"], stored["details"], stored["scale"], "png")
     render(aged / "latents.h5", model, out / "warm", options)
     started = time.perf_counter()
     render(aged / "latents.h5", model, out / "timed", options)
