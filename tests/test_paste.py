@@ -22,7 +22,8 @@ from faceage.photos.original import Encoding, decode_original, ending_for, save_
 from faceage.photos.paste import aligned_landmarks, face_mask, lies_in, paste_face, to_photo
 
 AGES = ("0-18", "60+")
-OPTIONS = ("--ages", ",".join(AGES), "--steps", 10, "--scale", 1)
+# Its grids then hold what is pasted, which is what G draws alone.
+OPTIONS = ("--ages", ",".join(AGES), "--steps", 10, "--scale", 1, "--details", 0)
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 

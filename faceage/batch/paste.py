@@ -9,7 +9,7 @@ import numpy as np
 from faceage.batch.plan import pasted_paths
 from faceage.errors import PhotoError
 from faceage.images import FACE_SIZE
-from faceage.latents.draw import draw_rows
+from faceage.latents.draw import draw_people, latents_of
 from faceage.latents.store import FaceRow, row_blocks
 from faceage.photos.align import align
 from faceage.photos.decoders import Decoder
@@ -81,7 +81,7 @@ def paste_stored(
     try:
         for group in _groups(latents, photos):
             everybody = [row for rows in group for row in rows]
-            drawn = iter(draw_rows(model.person_generator, everybody, list(ages.values()), strength))
+            drawn = iter(draw_people(model.person_generator, latents_of(everybody), list(ages.values()), strength))
             for rows in group:
                 photo, known = photos[rows[0].source]
                 try:

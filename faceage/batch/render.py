@@ -14,8 +14,8 @@ from faceage.batch.paste import paste_stored
 from faceage.batch.plan import lies_below, result_path
 from faceage.errors import UsageError
 from faceage.images import save_animation, save_png, save_webp
-from faceage.latents.details import keep_details
-from faceage.latents.draw import draw_rows
+from faceage.latents.details import add_details
+from faceage.latents.draw import draw_people, latents_of
 from faceage.latents.store import FaceRow, count_rows, read_settings, row_blocks
 from faceage.outputs.grid import draw_grid, person_grid
 from faceage.photos.find import FoundPhoto
@@ -72,8 +72,10 @@ def render(
     blocks = row_blocks(latents, _ON_A_SHEET if options.kind == "sheets" else _AT_ONCE)
     with ThreadPoolExecutor() as writers:
         for number, rows in enumerate(blocks, start=1):
-            plain = draw_rows(model.person_generator, rows, [age.weights for age in options.ages], options.strength)
-            drawn = [keep_details(row.aligned, faces, options.details) for row, faces in zip(rows, plain, strict=True)]
+            found, aligned = latents_of(rows), np.stack([row.aligned for row in rows])
+            asked = [age.weights for age in options.ages]
+            drawn = draw_people(model.person_generator, found, asked, options.strength)
+            drawn = add_details(model, aligned, found, drawn, asked, options.strength, options.details)
             if options.kind == "sheets":
                 _save_sheet(rows, drawn, out / options.kind / f"{number:04}.{options.file}", options)
             else:
@@ -134,10 +136,10 @@ def _save(row: FaceRow, drawn: np.ndarray, out: Path, options: RenderOptions) ->
         save(picture, path.with_suffix("") / f"{label}{path.suffix}")
 
 
-def _save_sheet(rows: Sequence[FaceRow], drawn: Sequence[np.ndarray], path: Path, options: RenderOptions) -> None:
+def _save_sheet(rows: Sequence[FaceRow], drawn: np.ndarray, path: Path, options: RenderOptions) -> None:
     """One picture of several people, each a row as of their grid."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    people = np.concatenate([np.stack([row.aligned for row in rows])[:, None], np.stack(drawn)], axis=1)
+    people = np.concatenate([np.stack([row.aligned for row in rows])[:, None], drawn], axis=1)
     picture = draw_grid(people, ("photo", "rebuilt", *(age.label for age in options.ages)), options.scale)
     (save_webp if options.file == "webp" else save_png)(picture, path)
 

@@ -19,7 +19,7 @@ from faceage.batch.paste import Paster
 from faceage.batch.plan import LATENTS, Task, grid_path, pasted_paths
 from faceage.errors import PhotoError
 from faceage.images import FACE_SIZE, save_png
-from faceage.latents.details import keep_details
+from faceage.latents.details import add_details
 from faceage.latents.draw import draw_people
 from faceage.latents.optimise import LatentOptimiser, Latents
 from faceage.latents.store import FaceRow, LatentWriter
@@ -101,7 +101,7 @@ class Worker:
         options = task.options
         model = load_model(task.weights)
         self._task = task
-        self._generator = model.person_generator
+        self._model = model
         self._detector = Detector()
         self._decoder = Decoder()
         self._optimiser = LatentOptimiser(model.fast, options.optimiser, age_class=options.age_class)
@@ -247,20 +247,21 @@ class Worker:
         with self._timed("optimise", photos):
             latents = self._optimiser(aligned)
         with self._timed("draw", photos):
-            drawn = draw_people(self._generator, latents, list(one_hot(options.targets)), options.strength)
+            asked = list(one_hot(options.targets))
+            drawn = draw_people(self._model.person_generator, latents, asked, options.strength)
+            shown = add_details(self._model, aligned, latents, drawn, asked, options.strength, options.details)
         rows = [_row(face, latents, i) for i, face in enumerate(faces)]
         return [
-            (writer.submit(self._save, face, row, drawn[i]), face, row)
+            (writer.submit(self._save, face, row, shown[i], drawn[i]), face, row)
             for i, (face, row) in enumerate(zip(faces, rows, strict=True))
         ]
 
-    def _save(self, face: _Face, row: FaceRow, drawn: np.ndarray) -> None:
-        """Write a face's grid and, with the last face of a photo that is pasted, the photo."""
+    def _save(self, face: _Face, row: FaceRow, shown: np.ndarray, drawn: np.ndarray) -> None:
+        """Write a face's grid, `shown`, and, with the last face of a photo that is pasted, the photo with `drawn`."""
         photo, options = face.photo, self._task.options
         with self._timed("write", [photo]):
             path = grid_path(self._task.out, photo.found.relative, face.number)
             path.parent.mkdir(parents=True, exist_ok=True)
-            shown = keep_details(face.aligned, drawn, options.details)
             save_png(person_grid(face.aligned, shown, options.labels, options.scale), path)
         if options.paste:
             photo.drawn.append((row, drawn))

@@ -53,7 +53,7 @@ def judge_age(
     shown = {
         "real": (faces.faces, faces.classes),
         "sampled": (draw(model.generator, random_latents, one_hot(classes)), classes),
-        "aged": (_one_after_another(aged(faces.faces, people, details)), targets),
+        "aged": (_one_after_another(aged(model, faces.faces, latents, people, strength, details)), targets),
         "plain": (_one_after_another(people[:, 1:]), targets),
     }
     found, confusion = {}, {}

@@ -79,10 +79,11 @@ def judge_identity(
     hits, distance = {}, {}
     for name, kind in latents.items():
         hits[name], distance[name] = accepted(rebuilt(model, kind))
-    people = drawn(model, latents[OPTIMISED], strength)
+    best = latents[OPTIMISED]
+    people = drawn(model, best, strength)
     kept, plain = (
         np.stack([accepted(shown[:, target])[0] for target in range(len(AGE_CLASSES))], axis=1)
-        for shown in (aged(faces.faces, people, details), people[:, 1:])
+        for shown in (aged(model, faces.faces, best, people, strength, details), people[:, 1:])
     )
     genders = np.asarray(faces.genders, dtype=object)
     rows = {name: faces.classes == i for i, name in enumerate(AGE_CLASSES)}

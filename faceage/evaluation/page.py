@@ -165,7 +165,7 @@ def evaluate(
     real = judge.embed(some.faces)
     trade_off = {}
     for i, varied in enumerate(STRENGTHS):
-        people = aged(some.faces, drawn(model, best, varied), details)
+        people = aged(model, some.faces, best, drawn(model, best, varied), varied, details)
         kept, hit = (np.empty((len(some), len(AGE_CLASSES)), bool) for _ in range(2))
         for target in range(len(AGE_CLASSES)):
             kept[:, target] = np.linalg.norm(judge.embed(people[:, target]) - real, axis=1) < identity.threshold
@@ -196,6 +196,7 @@ def save_page(found: Evaluation, model: Model, faces: FaceSet, latents: Mapping[
     shown = np.argsort(np.asarray(faces.sources), kind="stable")[:SHOWN]
     best = latents[OPTIMISED].take(shown)
     photos, people = faces.faces[shown], drawn(model, best, identity.strength)
-    columns = [photos[:, None], people[:, :1], aged(photos, people, identity.details)]
+    older = aged(model, photos, best, people, identity.strength, identity.details)
+    columns = [photos[:, None], people[:, :1], older]
     grid = draw_grid(np.concatenate(columns, axis=1), ("photo", "rebuilt", *AGE_CLASSES), scale=2)
     save_png(grid, folder / "people.png")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH, one_hot
-from faceage.latents.details import keep_details
+from faceage.latents.details import add_details
 from faceage.latents.draw import draw_people
 from faceage.latents.optimise import LatentOptimiser, Latents
 from faceage.latents.options import OptimiserOptions
@@ -17,6 +17,8 @@ LATENTS = {"initial": "none", "pixel-wise": "pixel", "identity-preserving": "ide
 
 OPTIMISED = "identity-preserving"
 """The kind that `faceage batch` ages people with."""
+
+_EVERY = list(one_hot(range(len(AGE_CLASSES))))
 
 
 def find_latents(
@@ -37,11 +39,16 @@ def rebuilt(model: Model, latents: Latents) -> np.ndarray:
 
 def drawn(model: Model, latents: Latents, strength: float = STRENGTH) -> np.ndarray:
     """(n, 7, 64, 64, 3) uint8: the people at their own ages and in every class, as G draws them."""
-    every = list(one_hot(range(len(AGE_CLASSES))))
-    return draw_people(model.person_generator, latents, every, strength)
+    return draw_people(model.person_generator, latents, _EVERY, strength)
 
 
-def aged(faces: np.ndarray, people: np.ndarray, details: float = DETAILS) -> np.ndarray:
-    """(n, 6, 64, 64, 3) uint8: `drawn` people in every class, with the details of their `faces` (n, 64, 64, 3)."""
-    both = zip(faces, people, strict=True)
-    return np.stack([keep_details(face, person, details)[1:] for face, person in both])
+def aged(
+    model: Model,
+    faces: np.ndarray,
+    latents: Latents,
+    people: np.ndarray,
+    strength: float = STRENGTH,
+    details: float = DETAILS,
+) -> np.ndarray:
+    """(n, 6, 64, 64, 3) uint8: the people of (n, 64, 64, 3) `faces` in every class: as `drawn`, with details."""
+    return add_details(model, faces, latents, people, _EVERY, strength, details)[:, 1:]

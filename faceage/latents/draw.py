@@ -1,14 +1,16 @@
 """People drawn from their latents: the same pixels for a photo just aged and for latents read from a file."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
 
-from faceage.ages import towards
+from faceage.ages import emphasis, towards
 from faceage.latents.optimise import Latents
 from faceage.latents.store import FaceRow
-from faceage.networks.predict import draw
+from faceage.networks.predict import draw, predict
+from faceage.weights import Model
 
 _AT_ONCE = 32
 """One batch size for everybody: another might round otherwise."""
@@ -19,14 +21,20 @@ def draw_people(
 ) -> np.ndarray:
     """(n, 1 + k, 64, 64, 3) uint8: each person at their own age, and at each of k ages `asked`, (6,) weights."""
     offset = latents.offset.astype(np.float32)
-    ages = [latents.age, *(towards(latents.age, age, strength) for age in asked)]
+    ages = [latents.age, *(towards(latents.age, age, strength * emphasis(age)) for age in asked)]
     return np.stack([draw(person_generator, latents.latent, age, offset, batch_size=_AT_ONCE) for age in ages], axis=1)
 
 
-def draw_rows(
-    person_generator: keras.Model, rows: Sequence[FaceRow], asked: Sequence[np.ndarray], strength: float
+def draw_mirrored(
+    model: Model, aligned: np.ndarray, latents: Latents, asked: Sequence[np.ndarray], strength: float
 ) -> np.ndarray:
-    """`draw_people` for the people of stored `rows`."""
+    """`draw_people` for the mirror images of (n, 64, 64, 3) uint8 faces, by the encoder's latents, mirrored back."""
+    latent = predict(model.encoder, np.ascontiguousarray(aligned[:, :, ::-1]), batch_size=_AT_ONCE)
+    mirrored = replace(latents, latent=latent, offset=np.zeros_like(latents.offset))
+    return draw_people(model.person_generator, mirrored, asked, strength)[:, :, :, ::-1]
+
+
+def latents_of(rows: Sequence[FaceRow]) -> Latents:
+    """The latents of stored `rows`."""
     names = ("age", "latent_initial", "latent", "offset", "identity_distance")
-    latents = Latents(*(np.stack([getattr(row, name) for row in rows]) for name in names))
-    return draw_people(person_generator, latents, asked, strength)
+    return Latents(*(np.stack([getattr(row, name) for row in rows]) for name in names))

@@ -77,6 +77,19 @@ def face_mask(landmarks: np.ndarray) -> np.ndarray:
     1 in the middle of the face, falling to exactly 0 inside the aligned square; less on the irises and between the
     lips, which do not age but where G's faces differ most.
     """
+    mask = face_oval(landmarks)
+    left_eye, right_eye, _, left_mouth, right_mouth = landmarks
+    mouth = (left_mouth + right_mouth) / 2
+    y, x = (np.mgrid[:_SIDE, :_SIDE] + 0.5) / _FINE
+    for eye in (left_eye, right_eye):
+        mask *= 1 - 0.65 * bump(x - eye[0], y - eye[1], 3.5, 2.2)
+    half = max(math.hypot(*(right_mouth - left_mouth)) / 2, 2.0)
+    mask *= 1 - 0.5 * bump(x - mouth[0], y - mouth[1], 0.6 * half, 2.5)
+    return mask.astype(np.float32)
+
+
+def face_oval(landmarks: np.ndarray) -> np.ndarray:
+    """(256, 256) float64 as of `face_mask`, irises and lips included."""
     left_eye, right_eye, nose, left_mouth, right_mouth = landmarks
     eyes, mouth = (left_eye + right_eye) / 2, (left_mouth + right_mouth) / 2
     height = max(mouth[1] - eyes[1], 8.0)
@@ -90,12 +103,7 @@ def face_mask(landmarks: np.ndarray) -> np.ndarray:
     along = np.abs(y - (top + bottom) / 2) / ((bottom - top) / 2)
     mask = _rise((1.0 - (across**2.4 + along**2.4) ** (1 / 2.4)) / 0.38)
     # G knows least about what is near the edge of its square.
-    mask *= _rise((np.minimum(np.minimum(x, y), FACE_SIZE - np.maximum(x, y)) - 2) / 6)
-    for eye in (left_eye, right_eye):
-        mask *= 1 - 0.65 * _bump(x - eye[0], y - eye[1], 3.5, 2.2)
-    half = max(math.hypot(*(right_mouth - left_mouth)) / 2, 2.0)
-    mask *= 1 - 0.5 * _bump(x - mouth[0], y - mouth[1], 0.6 * half, 2.5)
-    return mask.astype(np.float32)
+    return mask * _rise((np.minimum(np.minimum(x, y), FACE_SIZE - np.maximum(x, y)) - 2) / 6)
 
 
 def to_photo(values: np.ndarray, transform: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -174,5 +182,6 @@ def _rise(values: np.ndarray) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def _bump(x: np.ndarray, y: np.ndarray, wide: float, high: float) -> np.ndarray:
+def bump(x: np.ndarray, y: np.ndarray, wide: float, high: float) -> np.ndarray:
+    """A Gaussian of height 1 at the origin, with these standard deviations."""
     return np.exp(-((x / wide) ** 2 + (y / high) ** 2) / 2)
