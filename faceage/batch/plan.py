@@ -35,8 +35,8 @@ class BatchOptions:
 
     `faces` is "all", "largest" or numbers, "0,2", of which 0 is the largest; `min_face` a width in photo pixels or
     None; `age_class` the class that every face is taken to have, or None to estimate it; `targets` the classes to draw,
-    `strength` how far towards them (`ages.towards`) and `details` how much of the photo in them (`latents.details`);
-    `scale` enlarges the grid. `paste` asks for the whole photo too, and changes nothing else.
+    `strength` how far towards them (`ages.towards`, times `ages.emphasis`) and `details` how much of the photo in them
+    (`latents.details`); `scale` enlarges the grid. `paste` asks for the whole photo too, and changes nothing else.
     """
 
     faces: str = "all"

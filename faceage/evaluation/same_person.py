@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, STRENGTH
+from faceage.ages import AGE_CLASSES, STRENGTH, emphasis, one_hot
 from faceage.errors import UsageError
 from faceage.evaluation.interval import Share, share
 from faceage.evaluation.pairs import Pair
@@ -281,7 +281,8 @@ def score_for_card(
 
 def _drawn_by(card: dict[str, Any]) -> dict[str, Any]:
     """What fused distances depend on: other networks or another optimiser draw other faces, at other distances."""
-    return {"model": fingerprint(card), "weight": WEIGHT, "strength": STRENGTH, "optimiser": asdict(OptimiserOptions())}
+    strength = [round(STRENGTH * emphasis(age), 4) for age in one_hot(range(len(AGE_CLASSES)))]
+    return {"model": fingerprint(card), "weight": WEIGHT, "strength": strength, "optimiser": asdict(OptimiserOptions())}
 
 
 _FEWEST_STRANGERS = 300
