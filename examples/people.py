@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from faceage.outputs.samples import sample_faces
-from faceage.weights import find_model, load_network, read_card
+from faceage.model import find_model, load_network, read_card
+from faceage.people.samples import sample_faces
 
 FACE_SIDE, MARGIN = 320, 60
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from faceage.batch.pipeline import RunSummary
     from faceage.batch.plan import Again, BatchOptions, Plan
     from faceage.errors import FaceageError
-    from faceage.weights import Model, find_model, load_model
+    from faceage.model import Model, find_model, load_model
 
 __all__ = [
     "Again",
@@ -41,12 +41,12 @@ _MODULES = {
     "Again": "batch.plan",
     "BatchOptions": "batch.plan",
     "FaceageError": "errors",
-    "Model": "weights",
+    "Model": "model",
     "Plan": "batch.plan",
     "RunSummary": "batch.pipeline",
     "age_photos": "batch.age_photos",
-    "find_model": "weights",
-    "load_model": "weights",
+    "find_model": "model",
+    "load_model": "model",
     "plan_photos": "batch.age_photos",
 }
 

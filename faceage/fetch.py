@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from faceage.errors import FaceageError, UsageError, WeightsError
-from faceage.lock import only_one
-from faceage.weights import CARD, KNOWN_NETWORKS, NETWORKS, check_entry, check_files, parse_card
+from faceage.files import only_one
+from faceage.model import CARD, KNOWN_NETWORKS, NETWORKS, check_entry, check_files, parse_card
 
 if TYPE_CHECKING:
     import requests

@@ -6,12 +6,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from faceage.ages import AGE_CLASSES
-from faceage.batch.manifest import OK, Manifest, PhotoOutcome
 from faceage.batch.plan import LATENTS, MANIFEST, BatchOptions, grid_path
-from faceage.images import save_png
-from faceage.latents.options import OptimiserOptions
-from faceage.latents.store import LatentIndex, LatentWriter
-from faceage.outputs.grid import person_grid
+from faceage.people.options import OptimiserOptions
+from faceage.pictures.grid import person_grid
+from faceage.pictures.save import save_png
+from faceage.store.latents import LatentIndex, LatentWriter
+from faceage.store.manifest import OK, Manifest, PhotoOutcome
 
 WEIGHTS = "0ddba11"
 HOSTILE = (

@@ -36,7 +36,7 @@ def write_faces():
     import h5py
 
     from faceage.ages import AGE_CLASSES
-    from faceage.data.store import FORMAT, SPLITS, VERSION
+    from faceage.store.dataset import FORMAT, SPLITS, VERSION
 
     def write(path, sets):
         columns = {
@@ -69,7 +69,7 @@ def write_faces():
 @pytest.fixture(scope="session")
 def face_row():
     """Make a row of `latents.h5` that differs from the rows of other faces in every column."""
-    from faceage.latents.store import FaceRow
+    from faceage.store.latents import FaceRow
 
     def make(source: str, face: int = 0) -> FaceRow:
         rng = np.random.default_rng([*source.encode(), face])

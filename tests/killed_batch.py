@@ -10,12 +10,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from faceage.latents import store
+
 import faceage.batch.worker as worker
 from faceage.batch.pipeline import run_batch
 from faceage.batch.plan import BatchOptions, choose_photos
-from faceage.latents import store
-from faceage.latents.options import OptimiserOptions
-from faceage.weights import find_model
+from faceage.model import find_model
+from faceage.people.options import OptimiserOptions
 
 worker.LatentOptimiser = partial(worker.LatentOptimiser, batch_size=2)
 worker._PHOTOS_AT_ONCE = 2

@@ -10,7 +10,7 @@ from faceage.batch import engines
 from faceage.batch.engines import RayEngine, local_engine
 from faceage.batch.pipeline import run_batch
 from faceage.batch.plan import BatchOptions, choose_photos
-from faceage.weights import find_model
+from faceage.model import find_model
 
 engines._PHOTOS_A_TASK = 5
 photos, out, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from faceage.photos.align import TEMPLATE, align, face_transform, similarity
+from faceage.faces.align import TEMPLATE, align, face_transform, similarity
 
 
 def moved(points, angle=0.0, scale=1.0, shift=(0.0, 0.0)) -> np.ndarray:

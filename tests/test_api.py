@@ -13,8 +13,8 @@ from conftest import REPOSITORY
 from PIL import Image
 
 import faceage as api
-from faceage.latents.options import OptimiserOptions
-from faceage.photos.detect import Detector
+from faceage.faces.detect import Detector
+from faceage.people.options import OptimiserOptions
 
 README = (REPOSITORY / "README.md").read_text()
 

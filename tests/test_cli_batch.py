@@ -15,10 +15,10 @@ import skimage
 from commands import faceage, rows_of
 from PIL import Image
 
-from faceage.photos.align import align
+from faceage.faces.align import align
+from faceage.faces.detect import Detection, Detector
+from faceage.model import find_model
 from faceage.photos.decode import decode
-from faceage.photos.detect import Detection, Detector
-from faceage.weights import find_model
 
 
 @pytest.fixture(scope="module")

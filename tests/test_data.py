@@ -15,12 +15,12 @@ from faceage.data.dataset import FaceBatches, FaceSet, load_faces, one_hot_peopl
 from faceage.data.prepare import prepare, split_of
 from faceage.data.rows import Filters, Row, Rows
 from faceage.data.sources import read_rows
-from faceage.data.store import SPLITS, load_dropped
 from faceage.data.utkface import utkface_rows
 from faceage.errors import DataError
-from faceage.photos.align import align, face_transform
+from faceage.faces.align import align, face_transform
+from faceage.faces.detect import Detector
 from faceage.photos.decode import decode, read_photo
-from faceage.photos.detect import Detector
+from faceage.store.dataset import SPLITS, load_dropped
 
 
 def face_set(classes, **columns) -> FaceSet:

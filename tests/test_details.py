@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from faceage.ages import emphasis, one_hot
-from faceage.latents.details import add_details, keep_details
-from faceage.latents.draw import draw_mirrored, draw_people
-from faceage.latents.optimise import LatentOptimiser
-from faceage.latents.options import OptimiserOptions
-from faceage.photos.align import TEMPLATE
-from faceage.weights import find_model, load_model
+from faceage.faces.align import TEMPLATE
+from faceage.model import find_model, load_model
+from faceage.people.details import add_details, keep_details
+from faceage.people.draw import draw_mirrored, draw_people
+from faceage.people.optimise import LatentOptimiser
+from faceage.people.options import OptimiserOptions
 
 (LEFT, TOP), (RIGHT, _) = TEMPLATE[:2].astype(int)
 EYES = (TOP, LEFT), (TOP, RIGHT)
@@ -86,8 +86,8 @@ def test_a_stain_in_one_of_the_two_is_halved_and_what_is_in_both_stays(random):
 
 
 def test_a_mirrored_photo_is_drawn_as_its_mirror_image_would_be(astronaut):
-    from faceage.photos.align import align, face_transform
-    from faceage.photos.detect import Detector
+    from faceage.faces.align import align, face_transform
+    from faceage.faces.detect import Detector
 
     model = load_model(find_model())
     (face,) = Detector().detect([astronaut])[0]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceage.photos.align import TEMPLATE
-from faceage.photos.detect import CANVAS_SIDES, DEFAULT_CANVAS, Detection, Detector, Letterbox, _from_row
+from faceage.faces.align import TEMPLATE
+from faceage.faces.detect import CANVAS_SIDES, DEFAULT_CANVAS, Detection, Detector, Letterbox, _from_row
 
 BLANK = np.full((512, 512, 3), 128, np.uint8)
 WIDTH = 85

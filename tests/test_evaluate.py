@@ -20,10 +20,10 @@ from faceage.evaluation.interval import share
 from faceage.evaluation.judge import ARCFACE_SIDE, ArcFaceJudge, DlibJudge, open_judge, strangers_distances
 from faceage.evaluation.people import LATENTS, find_latents
 from faceage.evaluation.realism import judge_realism
+from faceage.model import find_model, load_model, read_card, save_network
 from faceage.networks.age_estimator import age_estimator
-from faceage.outputs.plot import plot_shares
-from faceage.outputs.samples import sample_faces
-from faceage.weights import find_model, load_model, read_card, save_network
+from faceage.people.samples import sample_faces
+from faceage.pictures.plot import plot_shares
 
 
 def test_a_share_says_how_sure_it_is():
@@ -54,8 +54,8 @@ def test_strangers_are_pairs_of_different_people_that_were_found():
 @pytest.fixture(scope="module")
 def chips(astronaut) -> np.ndarray:
     """One face cut three times, a little differently, and a picture without a face."""
-    from faceage.photos.align import align, face_transform
-    from faceage.photos.detect import Detector
+    from faceage.faces.align import align, face_transform
+    from faceage.faces.detect import Detector
 
     (face,) = Detector().detect([astronaut])[0]
     moved = [face.landmarks + offset for offset in ([0, 0], [3, 2], [-3, 1])]

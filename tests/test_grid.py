@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
-from faceage.outputs.grid import cut_person, draw_grid, person_grid
+from faceage.pictures.grid import cut_person, draw_grid, person_grid
 
 
 def faces(rows: int, columns: int, height: int = 64, width: int = 64) -> np.ndarray:

@@ -12,9 +12,9 @@ from commands import faceage, faceage_measured, rows_of
 from hostile import make_corpus
 from PIL import Image
 
-from faceage.latents.store import count_rows
 from faceage.photos.decoders import MEMORY, Decoder, read_ahead
 from faceage.photos.find import FoundPhoto, find_photos
+from faceage.store.latents import count_rows
 
 
 @pytest.fixture(scope="module")

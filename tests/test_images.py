@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from faceage.images import partial_name, remove_partials_of, save_png, to_float, to_uint8
+from faceage.files import partial_name, remove_partials_of
+from faceage.images import to_float, to_uint8
+from faceage.pictures.save import save_png
 
 EVERY_VALUE = np.arange(256, dtype=np.uint8)
 

@@ -18,10 +18,10 @@ from faceage.data.imdb_wiki import age_on_1_july, imdb_wiki_rows, person
 from faceage.data.prepare import prepare
 from faceage.data.rows import Filters
 from faceage.data.sources import read_rows
-from faceage.data.store import load_dropped
 from faceage.errors import DataError
-from faceage.photos.align import align, face_transform
+from faceage.faces.align import align, face_transform
 from faceage.photos.decode import decode, read_photo
+from faceage.store.dataset import load_dropped
 
 BORN = datenum(1980, 3, 1)
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from faceage.batch.manifest import NO_FACE, OK, STATUSES, UNREADABLE, Manifest, PhotoOutcome, read_manifest
 from faceage.errors import UsageError
+from faceage.store.manifest import NO_FACE, OK, STATUSES, UNREADABLE, Manifest, PhotoOutcome, read_manifest
 
 GOOD = PhotoOutcome("a.jpg", OK, 2, "", {"decode": 0.01, "write": 0.5}, "ab" * 32, 12_345, 10**18 + 1, "0123")
 EMPTY = PhotoOutcome("ü/日本 \\xff\n.jpg", NO_FACE, 0, "no face was found", {}, "cd" * 32, 1, 2, "0123")

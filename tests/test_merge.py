@@ -7,7 +7,6 @@ import pytest
 from commands import faceage, rows_of
 from PIL import Image
 
-from faceage.batch.manifest import Manifest, PhotoOutcome
 from faceage.batch.merge import merge
 from faceage.batch.plan import (
     LATENTS,
@@ -21,10 +20,11 @@ from faceage.batch.plan import (
     shard_folder,
 )
 from faceage.errors import UsageError
-from faceage.images import save_png
-from faceage.latents.store import LatentIndex, LatentWriter, count_rows, read_rows
 from faceage.photos.decode import fingerprint, read_photo
 from faceage.photos.decoders import stamp
+from faceage.pictures.save import save_png
+from faceage.store.latents import LatentIndex, LatentWriter, count_rows, read_rows
+from faceage.store.manifest import Manifest, PhotoOutcome
 
 WEIGHTS, OF = "0ddba11", 3
 DEFAULT = BatchOptions()

@@ -9,15 +9,15 @@ from keras import ops
 
 from faceage.ages import one_hot
 from faceage.images import to_float, to_uint8
-from faceage.latents.optimise import LatentOptimiser, Latents
-from faceage.latents.options import OptimiserOptions
+from faceage.model import NETWORKS, Model
 from faceage.networks import LATENT_SIZE
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.landmarks import landmark_difference
 from faceage.networks.recognizer import recognizer
-from faceage.weights import NETWORKS, Model
+from faceage.people.optimise import LatentOptimiser, Latents
+from faceage.people.options import OptimiserOptions
 
 COUNT = 5
 COLUMNS = ("age", "initial", "latent", "offset", "distance")

@@ -15,11 +15,11 @@ from scipy import ndimage
 from faceage.batch.paste import Paster
 from faceage.batch.plan import BatchOptions, check_out, pasted_paths
 from faceage.errors import PhotoError, UsageError
-from faceage.latents.store import FaceRow, read_rows
+from faceage.faces.paste import aligned_landmarks, face_mask, lies_in, paste_face, to_photo
 from faceage.photos.decode import decode
 from faceage.photos.find import find_photos
-from faceage.photos.original import Encoding, decode_original, ending_for, save_like
-from faceage.photos.paste import aligned_landmarks, face_mask, lies_in, paste_face, to_photo
+from faceage.photos.write_like import Encoding, decode_original, ending_for, save_like
+from faceage.store.latents import FaceRow, read_rows
 
 AGES = ("0-18", "60+")
 # Its grids then hold what is pasted, which is what G draws alone.
@@ -397,7 +397,7 @@ def test_a_strangers_numbers_do_no_harm(face, broken):
 
 
 def test_a_mask_ends_inside_the_square_and_follows_the_landmarks():
-    from faceage.photos.align import TEMPLATE
+    from faceage.faces.align import TEMPLATE
 
     mask = face_mask(TEMPLATE)
     assert mask[:8].max() == mask[-8:].max() == mask[:, :8].max() == mask[:, -8:].max() == 0

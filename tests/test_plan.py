@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceage.batch.manifest import FAILED, NO_FACE, OK, UNREADABLE, Manifest, PhotoOutcome
 from faceage.batch.plan import (
     LATENTS,
     MANIFEST,
@@ -22,11 +21,12 @@ from faceage.batch.plan import (
     shard_folder,
 )
 from faceage.errors import UsageError
-from faceage.images import save_png
-from faceage.latents.options import OptimiserOptions
-from faceage.latents.store import LatentIndex, LatentWriter
+from faceage.people.options import OptimiserOptions
 from faceage.photos.decode import fingerprint, read_photo
 from faceage.photos.decoders import stamp
+from faceage.pictures.save import save_png
+from faceage.store.latents import LatentIndex, LatentWriter
+from faceage.store.manifest import FAILED, NO_FACE, OK, UNREADABLE, Manifest, PhotoOutcome
 
 WEIGHTS = "0ddba11"
 DEFAULT = BatchOptions()

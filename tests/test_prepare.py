@@ -12,11 +12,11 @@ import pytest
 from conftest import REPOSITORY
 from PIL import Image
 
-from faceage.data.parts import Parts
 from faceage.data.prepare import prepare
 from faceage.data.rows import Filters
 from faceage.data.sources import read_rows
 from faceage.errors import DataError
+from faceage.store.parts import Parts
 
 PHOTOS, PART_ROWS = 40, 8
 SCRIPT = """
@@ -90,7 +90,7 @@ def unbroken(source, tmp_path_factory):
 
 SLOWLY = """
 import time
-from faceage.data.parts import Parts
+from faceage.store.parts import Parts
 save = Parts.save
 Parts.save = lambda *part: (save(*part), time.sleep(0.5))
 """

@@ -9,7 +9,7 @@ from commands import rows_of
 from test_resume import assert_same
 
 from faceage.batch.plan import LATENTS
-from faceage.latents.store import count_rows
+from faceage.store.latents import count_rows
 
 pytest.importorskip("ray", reason="the extra [ray] is not installed")
 SCRIPT = Path(__file__).with_name("ray_batch.py")

@@ -11,6 +11,7 @@ from tiny_training import TinySplits, face_set
 from faceage.backend import compile_step, gradients
 from faceage.errors import DataError, UsageError
 from faceage.evaluation.dlib import SAME_PERSON_DISTANCE
+from faceage.model import MIN_ACCURACY, check_recognizer
 from faceage.networks.augment import view
 from faceage.networks.layers import UnitLength
 from faceage.networks.predict import predict
@@ -29,7 +30,6 @@ from faceage.training.recognizer import (
     teachers_threshold,
 )
 from faceage.training.stage import SupervisedStage, unit_faces
-from faceage.weights import MIN_ACCURACY, check_recognizer
 
 FACES = face_set()
 PIXELS = FACES.faces[:12]

@@ -12,7 +12,7 @@ from commands import faceage, in_this_process
 from PIL import Image
 
 from faceage.batch.render import Age
-from faceage.latents.store import LatentIndex
+from faceage.store.latents import LatentIndex
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,14 @@ from commands import in_this_process
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
-from faceage.batch.manifest import FAILED, NO_FACE, UNREADABLE
-from faceage.batch.report import write_report
 from faceage.errors import UsageError
-from faceage.outputs.report import (
+from faceage.photos.find import printable
+from faceage.report.page import (
     FACES_A_SHEET,
     visible,
 )
-from faceage.photos.find import printable
+from faceage.report.rows import write_report
+from faceage.store.manifest import FAILED, NO_FACE, UNREADABLE
 
 
 class Page(HTMLParser):
@@ -353,7 +353,7 @@ def test_wrong_usage_is_exit_2(some, tmp_path):
 def test_it_needs_no_network_of_ours(some):
     """Neither TensorFlow nor Keras is imported, which would take longer than the report itself."""
     code = (
-        "import sys; from pathlib import Path; from faceage.batch.report import write_report\n"
+        "import sys; from pathlib import Path; from faceage.report.rows import write_report\n"
         "write_report(Path(sys.argv[1]), 5)\n"
         "sys.exit(str({'tensorflow', 'keras', 'torch', 'mtcnn'} & set(sys.modules) or ''))"
     )

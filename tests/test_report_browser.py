@@ -13,10 +13,10 @@ from aged_batch import HOSTILE, WEIGHTS, Batch, shade
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
-from faceage.batch.manifest import FAILED, NO_FACE, UNREADABLE
-from faceage.batch.report import write_report
-from faceage.images import write_text
-from faceage.outputs.report import FACES_A_SHEET, Contents, Failure, Sheets, ShownFace, face_sheet, render_report
+from faceage.files import write_text
+from faceage.report.page import FACES_A_SHEET, Contents, Failure, Sheets, ShownFace, face_sheet, render_report
+from faceage.report.rows import write_report
+from faceage.store.manifest import FAILED, NO_FACE, UNREADABLE
 
 FLAGS = [
     "--no-sandbox",

@@ -14,8 +14,8 @@ from commands import faceage, rows_of
 from PIL import Image
 
 from faceage.batch.plan import LATENTS
-from faceage.latents.store import count_rows, read_rows
-from faceage.lock import only_one
+from faceage.files import only_one
+from faceage.store.latents import count_rows, read_rows
 
 SCRIPT = Path(__file__).with_name("killed_batch.py")
 

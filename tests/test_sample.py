@@ -9,7 +9,7 @@ from PIL import Image
 
 from faceage.batch.render import MILLISECONDS
 from faceage.networks.predict import random_latents
-from faceage.outputs.samples import WALK_STEPS, walk_latents
+from faceage.people.samples import WALK_STEPS, walk_latents
 
 
 def angle(a: np.ndarray, b: np.ndarray) -> float:

@@ -9,7 +9,7 @@ import pytest
 from commands import faceage, rows_of
 from conftest import REPOSITORY
 
-from faceage.weights import check_files, find_model, read_card
+from faceage.model import check_files, find_model, read_card
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_lfw10_a_photo_alone_gives_the_latent_it_gave_among_others(lfw10, lfw10_
 @pytest.mark.slow
 def test_the_scores_in_the_card_are_what_the_shipped_files_score(lfw10, scores):
     from faceage.evaluation.verification import embed, load_people, pair_distances, same_pairs, verify
-    from faceage.weights import load_network
+    from faceage.model import load_network
 
     folder = find_model()
     faces, people = load_people(Path(lfw10))
@@ -107,10 +107,10 @@ def test_the_scores_in_the_card_are_what_the_shipped_files_score(lfw10, scores):
 @pytest.mark.slow
 def test_lfw10_bfloat16_finds_people_as_well_as_float32(lfw10_run):
     """What `Model.fast` takes on machines that are made for it, judged in float32."""
-    from faceage.latents.optimise import LatentOptimiser
-    from faceage.latents.options import OptimiserOptions
+    from faceage.model import load_model
     from faceage.networks.predict import draw, predict
-    from faceage.weights import load_model
+    from faceage.people.optimise import LatentOptimiser
+    from faceage.people.options import OptimiserOptions
 
     with h5py.File(lfw10_run[1] / "latents.h5") as file:
         faces, before = file["aligned"][:32], file["identity_distance"][:32]

@@ -14,13 +14,14 @@ from faceage.ages import age_class, one_hot
 from faceage.backend import compile_step
 from faceage.data.dataset import FaceBatches, PeopleBatches, one_hot_people
 from faceage.errors import TrainingError, UsageError
+from faceage.model import find_model, load_network, read_card
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.predict import draw, predict
 from faceage.networks.recognizer import identity_distance, recognizer
-from faceage.outputs.samples import aged_grid
+from faceage.people.samples import aged_grid
 from faceage.training.age import AgeJob, AgeOptions, AgeTraining, age_scores, soft_classes, start_from_trunk
 from faceage.training.checkpoint import read_position
 from faceage.training.encoder import EncoderTraining, z_error
@@ -34,7 +35,6 @@ from faceage.training.identity import (
 )
 from faceage.training.job import Inputs
 from faceage.training.stage import StageOptions, SupervisedStage, cross_entropy, unit_faces
-from faceage.weights import find_model, load_network, read_card
 
 BATCH = 8
 FACES = face_set()

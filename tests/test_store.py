@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-import faceage.latents.store
+import faceage.store.latents
 from faceage.errors import UsageError
-from faceage.latents.store import PART_ROWS, FaceRow, LatentIndex, LatentWriter, count_rows, read_rows, read_settings
+from faceage.store.latents import PART_ROWS, FaceRow, LatentIndex, LatentWriter, count_rows, read_rows, read_settings
 
 N = LatentWriter.MIN_ROWS
 
@@ -101,7 +101,7 @@ def test_sources_are_any_text(path, face_row, source):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(faceage.latents.store, "PART_ROWS", 4)
+    monkeypatch.setattr(faceage.store.latents, "PART_ROWS", 4)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 13])

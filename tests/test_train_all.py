@@ -19,12 +19,12 @@ from PIL import Image
 from tiny_training import BrightnessJob, BrightnessOptions, TinySplits, face_set
 
 from faceage.errors import UsageError
+from faceage.model import build_network, check_files, find_model, load_model, read_card
 from faceage.training.checkpoint import Position, save_checkpoint
 from faceage.training.everything import all_options, make_plan, measure, train_all
 from faceage.training.job import Inputs
 from faceage.training.presets import JOBS
 from faceage.training.run import PRODUCERS, Run
-from faceage.weights import build_network, check_files, find_model, load_model, read_card
 
 NARROW = {"generator": 8, "discriminator": 8, "encoder": 4, "age_estimator": 8}
 BUILT_IN = {

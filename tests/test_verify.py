@@ -26,7 +26,7 @@ from faceage.evaluation.same_person import (
     roc,
     score_for_card,
 )
-from faceage.weights import CARD, find_model, fingerprint, read_card
+from faceage.model import CARD, find_model, fingerprint, read_card
 
 EXAMPLES = REPOSITORY / "examples"
 

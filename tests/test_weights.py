@@ -10,14 +10,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from faceage import weights
+from faceage import model as weights
 from faceage.errors import WeightsError
-from faceage.networks.age_estimator import age_estimator
-from faceage.networks.discriminator import discriminator
-from faceage.networks.encoder import encoder
-from faceage.networks.generator import generator
-from faceage.networks.recognizer import recognizer
-from faceage.weights import (
+from faceage.model import (
     NETWORKS,
     build_network,
     check_files,
@@ -30,6 +25,11 @@ from faceage.weights import (
     save_network,
     update_card,
 )
+from faceage.networks.age_estimator import age_estimator
+from faceage.networks.discriminator import discriminator
+from faceage.networks.encoder import encoder
+from faceage.networks.generator import generator
+from faceage.networks.recognizer import recognizer
 
 BUILD = {
     "generator": generator,

@@ -23,7 +23,7 @@ from conftest import REPOSITORY
 from faceage import fetch, weights
 from faceage.errors import UsageError, WeightsError
 from faceage.fetch import Source, pull
-from faceage.weights import CARD, NETWORKS, check_files, find_model, read_card, update_card
+from faceage.model import CARD, NETWORKS, check_files, find_model, read_card, update_card
 
 SIZE = 300_000
 """Bytes of each network here: what is in them is not looked at before they are loaded."""

@@ -20,9 +20,9 @@ from faceage.batch.plan import (
     shard_folder,
 )
 from faceage.errors import UsageError
-from faceage.latents.options import OBJECTIVES
+from faceage.model import MIN_ACCURACY, check_files, check_recognizer, find_model, fingerprint, read_card
+from faceage.people.options import OBJECTIVES
 from faceage.photos.find import FoundPhoto
-from faceage.weights import MIN_ACCURACY, check_files, check_recognizer, find_model, fingerprint, read_card
 
 Photos = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A folder of photos or a photo, or several of them."""

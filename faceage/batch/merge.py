@@ -5,12 +5,11 @@ import os
 import shutil
 from pathlib import Path
 
-from faceage.batch.manifest import Manifest, PhotoOutcome, read_manifest
 from faceage.batch.plan import DRAWN, LATENTS, MANIFEST, SHARDS, open_out
 from faceage.errors import UsageError
-from faceage.images import remove_partials, written_whole
-from faceage.latents.store import PARTS, LatentIndex, read_settings
-from faceage.lock import only_one
+from faceage.files import only_one, remove_partials, written_whole
+from faceage.store.latents import PARTS, LatentIndex, read_settings
+from faceage.store.manifest import Manifest, PhotoOutcome, read_manifest
 
 
 def merge(out: Path) -> list[PhotoOutcome]:

@@ -8,15 +8,15 @@ import numpy as np
 
 from faceage.batch.plan import pasted_paths
 from faceage.errors import PhotoError
+from faceage.faces.align import align
+from faceage.faces.paste import lies_in, paste_face
 from faceage.images import FACE_SIZE
-from faceage.latents.draw import draw_people, latents_of
-from faceage.latents.store import FaceRow, row_blocks
-from faceage.photos.align import align
+from faceage.model import Model
+from faceage.people.draw import draw_people, latents_of
 from faceage.photos.decoders import Decoder
 from faceage.photos.find import FoundPhoto
-from faceage.photos.original import save_like
-from faceage.photos.paste import lies_in, paste_face
-from faceage.weights import Model
+from faceage.photos.write_like import save_like
+from faceage.store.latents import FaceRow, row_blocks
 
 _AT_ONCE = 32
 """Faces that are drawn together: a batch that is not full takes as long."""

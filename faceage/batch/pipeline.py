@@ -11,7 +11,6 @@ import numpy as np
 
 from faceage.ages import one_hot
 from faceage.batch.engines import Engine, local_engine
-from faceage.batch.manifest import OK, STATUSES, Manifest, PhotoOutcome
 from faceage.batch.plan import (
     DRAWN,
     LATENTS,
@@ -25,11 +24,11 @@ from faceage.batch.plan import (
     open_out,
 )
 from faceage.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
-from faceage.images import remove_partials
-from faceage.latents.store import LatentIndex
-from faceage.lock import only_one
+from faceage.files import only_one, remove_partials
+from faceage.model import fingerprint, load_model, read_card
 from faceage.photos.find import FoundPhoto
-from faceage.weights import fingerprint, load_model, read_card
+from faceage.store.latents import LatentIndex
+from faceage.store.manifest import OK, STATUSES, Manifest, PhotoOutcome
 
 if TYPE_CHECKING:
     from faceage.batch.worker import Done

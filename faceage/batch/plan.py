@@ -11,15 +11,15 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH
-from faceage.batch.manifest import FAILED, UNREADABLE, PhotoOutcome, read_manifest
 from faceage.errors import PhotoError, UsageError
 from faceage.images import FACE_SIZE
-from faceage.latents.options import OptimiserOptions
-from faceage.latents.store import count_rows
+from faceage.people.options import OptimiserOptions
 from faceage.photos.decode import fingerprint, read_photo
 from faceage.photos.decoders import stamp
 from faceage.photos.find import EXTENSIONS, FoundPhoto, find_photos
-from faceage.photos.original import ending_for
+from faceage.photos.write_like import ending_for
+from faceage.store.latents import count_rows
+from faceage.store.manifest import FAILED, UNREADABLE, PhotoOutcome, read_manifest
 
 MANIFEST, LATENTS, GRIDS, PASTED, SHARDS = "manifest.jsonl", "latents.h5", "grids", "pasted", "shards"
 DRAWN = GRIDS, PASTED
@@ -36,7 +36,7 @@ class BatchOptions:
     `faces` is "all", "largest" or numbers, "0,2", of which 0 is the largest; `min_face` a width in photo pixels or
     None; `age_class` the class that every face is taken to have, or None to estimate it; `targets` the classes to draw,
     `strength` how far towards them (`ages.towards`, times `ages.emphasis`) and `details` how much of the photo in them
-    (`latents.details`); `scale` enlarges the grid. `paste` asks for the whole photo too, and changes nothing else.
+    (`people.details`); `scale` enlarges the grid. `paste` asks for the whole photo too, and changes nothing else.
     """
 
     faces: str = "all"

@@ -13,13 +13,13 @@ from faceage.ages import AGE_CLASSES, age_weights, one_hot
 from faceage.batch.paste import paste_stored
 from faceage.batch.plan import lies_below, result_path
 from faceage.errors import UsageError
-from faceage.images import save_animation, save_png, save_webp
-from faceage.latents.details import add_details
-from faceage.latents.draw import draw_people, latents_of
-from faceage.latents.store import FaceRow, count_rows, read_settings, row_blocks
-from faceage.outputs.grid import draw_grid, person_grid
+from faceage.model import Model
+from faceage.people.details import add_details
+from faceage.people.draw import draw_people, latents_of
 from faceage.photos.find import FoundPhoto
-from faceage.weights import Model
+from faceage.pictures.grid import draw_grid, person_grid
+from faceage.pictures.save import save_animation, save_png, save_webp
+from faceage.store.latents import FaceRow, count_rows, read_settings, row_blocks
 
 KINDS = {"grids": ("png", "webp"), "faces": ("png", "webp"), "sheets": ("png", "webp"), "animations": ("gif", "webp")}
 """What can be drawn, and the types of file that it can be written as."""

@@ -14,22 +14,23 @@ from typing import Any, TypeVar
 import numpy as np
 
 from faceage.ages import one_hot
-from faceage.batch.manifest import FAILED, NO_FACE, OK, UNREADABLE, PhotoOutcome
 from faceage.batch.paste import Paster
 from faceage.batch.plan import LATENTS, Task, grid_path, pasted_paths
 from faceage.errors import PhotoError
-from faceage.images import FACE_SIZE, save_png
-from faceage.latents.details import add_details
-from faceage.latents.draw import draw_people
-from faceage.latents.optimise import LatentOptimiser, Latents
-from faceage.latents.store import FaceRow, LatentWriter
-from faceage.outputs.grid import person_grid
-from faceage.photos.align import align, face_transform, side_in_photo
+from faceage.faces.align import align, face_transform, side_in_photo
+from faceage.faces.detect import Detection, Detector, Letterbox, failure
+from faceage.images import FACE_SIZE
+from faceage.model import load_model
+from faceage.people.details import add_details
+from faceage.people.draw import draw_people
+from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.photos.decode import Reduction
 from faceage.photos.decoders import Decoder, ReadPhoto, read_ahead, stamp
-from faceage.photos.detect import Detection, Detector, Letterbox, failure
 from faceage.photos.find import FoundPhoto
-from faceage.weights import load_model
+from faceage.pictures.grid import person_grid
+from faceage.pictures.save import save_png
+from faceage.store.latents import FaceRow, LatentWriter
+from faceage.store.manifest import FAILED, NO_FACE, OK, UNREADABLE, PhotoOutcome
 
 _PHOTOS_AT_ONCE = 32
 _PIXELS_AT_ONCE = 100_000_000

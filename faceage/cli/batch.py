@@ -112,8 +112,8 @@ def batch(
     from faceage.batch.age_photos import age_photos, plan_photos
     from faceage.batch.engines import RayEngine, local_engine
     from faceage.batch.plan import Again, BatchOptions, shard_folder
-    from faceage.latents.options import STEPS, OptimiserOptions
-    from faceage.weights import find_model
+    from faceage.model import find_model
+    from faceage.people.options import STEPS, OptimiserOptions
 
     places = [*(photos or []), *_listed(files_from)]
     options = BatchOptions(

@@ -82,9 +82,9 @@ def info(
     from dataclasses import asdict
 
     from faceage.data.info import PAPER_FACES, contact_sheet, read_info
-    from faceage.data.store import load_dropped
     from faceage.errors import UsageError
-    from faceage.images import save_png
+    from faceage.pictures.save import save_png
+    from faceage.store.dataset import load_dropped
 
     if dropped and json:
         raise UsageError("--dropped and --json both write to stdout", "ask for one at a time")

@@ -13,8 +13,8 @@ from faceage.cli.options import Json, Quiet, Seed, Weights
 if TYPE_CHECKING:
     from faceage.cli.console import Bars
     from faceage.data.dataset import FaceSet
-    from faceage.latents.optimise import Latents
-    from faceage.weights import Model
+    from faceage.model import Model
+    from faceage.people.optimise import Latents
 
 app = typer.Typer(help="Measure a model on the test split of a prepared data set.", no_args_is_help=True)
 
@@ -66,7 +66,7 @@ def identity(
 
     from faceage.evaluation.identity import judge_identity
     from faceage.evaluation.judge import open_judge
-    from faceage.weights import find_model, load_model
+    from faceage.model import find_model, load_model
 
     judging = open_judge(judge)
     model = load_model(find_model(weights))
@@ -112,7 +112,7 @@ def age(
 
     from faceage.evaluation.age import judge_age
     from faceage.evaluation.people import OPTIMISED
-    from faceage.weights import find_model, load_model
+    from faceage.model import find_model, load_model
 
     model = load_model(find_model(weights))
     judging, _ = _estimator(estimator, model)
@@ -143,7 +143,7 @@ def realism(
 
     from faceage.data.dataset import load_faces
     from faceage.evaluation.realism import judge_realism
-    from faceage.weights import find_model, load_model
+    from faceage.model import find_model, load_model
 
     model = load_model(find_model(weights))
     scores = judge_realism(model, _faces(data, limit, seed), load_faces(data, "validation"), seed)
@@ -185,7 +185,7 @@ def everything(
     Beside it evaluation.json, identity.png, age.png, trade-off.png, and people.png with the first 12 people.
     """
     from faceage.errors import UsageError
-    from faceage.outputs.plot import check_plots
+    from faceage.pictures.plot import check_plots
 
     if to.exists() and not to.is_dir():
         raise UsageError(f"--out {to} is no folder", "name a folder")
@@ -194,7 +194,7 @@ def everything(
     from faceage.data.dataset import load_faces
     from faceage.evaluation.judge import open_judge
     from faceage.evaluation.page import evaluate, save_page
-    from faceage.weights import find_model, load_model, update_card
+    from faceage.model import find_model, load_model, update_card
 
     judging = open_judge(judge)
     folder = find_model(weights)
@@ -224,7 +224,7 @@ def _taught(model: "Model", judge: str) -> bool:
 def _estimator(folder: Path, model: "Model") -> tuple[Any, str]:
     """The age estimator of a model folder, and what a page says of it."""
     from faceage.errors import UsageError
-    from faceage.weights import load_network, read_card
+    from faceage.model import load_network, read_card
 
     card = read_card(folder)
     network = load_network(folder, card, "age_estimator")
@@ -259,7 +259,7 @@ def _latents(
 
 def _check(report: Path | None) -> None:
     from faceage.errors import UsageError
-    from faceage.outputs.plot import check_plots
+    from faceage.pictures.plot import check_plots
 
     if report is not None:
         check_plots()
@@ -281,8 +281,8 @@ def _show(
 
     from rich.table import Table
 
-    from faceage.images import write_text
-    from faceage.outputs.plot import plot_shares
+    from faceage.files import write_text
+    from faceage.pictures.plot import plot_shares
 
     if json:
         out.print_json(data=scores)

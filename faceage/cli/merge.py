@@ -23,9 +23,9 @@ def merge(
 
     It may be stopped and done again. Afterwards 'faceage batch … --out DIR' does what no shard has done.
     """
-    from faceage.batch.manifest import OK, STATUSES
     from faceage.batch.merge import merge as put_together
     from faceage.errors import EXIT_OK, EXIT_SOME_FAILED
+    from faceage.store.manifest import OK, STATUSES
 
     rows = put_together(results)
     photos, faces = Counter(row.status for row in rows), sum(row.faces for row in rows)

@@ -65,8 +65,8 @@ def render(
     """
     from faceage.ages import AGE_CLASSES
     from faceage.batch.plan import PASTED, check_out, open_out
-    from faceage.latents.store import count_rows, read_settings
     from faceage.photos.find import find_photos
+    from faceage.store.latents import count_rows, read_settings
 
     if not latents.is_file():
         raise UsageError(f"there is no file {latents}", "name the latents.h5 in the --out of a batch")
@@ -84,7 +84,7 @@ def render(
     start_backend()
     from faceage.batch.render import KINDS, Age, RenderOptions, render_photos
     from faceage.batch.render import render as draw_again
-    from faceage.weights import find_model, load_model
+    from faceage.model import find_model, load_model
 
     chosen = file or KINDS.get(kind, ("",))[0]
     if kind in KINDS and chosen not in KINDS[kind]:

@@ -33,7 +33,7 @@ def report(
 def find_used(weights: Path | None) -> Path | None:
     """The model folder that a report may name: there need be none unless one is asked for."""
     from faceage.errors import WeightsError
-    from faceage.weights import find_model
+    from faceage.model import find_model
 
     try:
         return find_model(weights)
@@ -45,8 +45,8 @@ def find_used(weights: Path | None) -> Path | None:
 
 def make_report(results: Path, model: Path | None, quiet: bool, faces: int = _MOST_FACES) -> None:
     """Write the report of the batch in `results`, which names `model` where it is the one that was used."""
-    from faceage.batch.report import write_report
-    from faceage.weights import fingerprint, read_card
+    from faceage.model import fingerprint, read_card
+    from faceage.report.rows import write_report
 
     card = None if model is None else read_card(model)
     used = (fingerprint(card), card.get("name", model.name)) if card and model else ("", "")

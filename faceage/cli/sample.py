@@ -49,9 +49,10 @@ def sample(
     import numpy as np
 
     from faceage.batch.render import MILLISECONDS, Age
-    from faceage.images import FACE_SIZE, save_animation, save_png
-    from faceage.outputs.samples import WALK_STEPS, sample_grid, walk_frames
-    from faceage.weights import find_model, load_network, read_card
+    from faceage.images import FACE_SIZE
+    from faceage.model import find_model, load_network, read_card
+    from faceage.people.samples import WALK_STEPS, sample_grid, walk_frames
+    from faceage.pictures.save import save_animation, save_png
 
     try:
         asked = [Age.of(text.strip()) for text in ages.split(",")]

@@ -134,6 +134,7 @@ for _name, _help in {
     "gan": "Train the conditional GAN: generator and discriminator.",
     "encoder": "Train the encoder on faces that the generator draws.",
     "identity": "Refine encoder and generator through the recogniser, on photos.",
+    "photo": "Train the re-ager, which draws photographs (extra [photo]).",
 }.items():
     _example = f"faceage train {_name} --data faces.h5 --run runs/first"
     app.command(_name, help=f"{_help}\n\n{_example}")(_stage(_name))
@@ -141,7 +142,7 @@ for _name, _help in {
 
 def _check(data: Path, people: Path | None, start: Path | None) -> None:
     from faceage.errors import DataError, UsageError
-    from faceage.weights import read_card
+    from faceage.model import read_card
 
     if not data.exists():
         raise DataError(f"--data {data} does not exist", "name a folder of labelled photos or a prepared .h5 file")
@@ -222,7 +223,7 @@ def _duration(seconds: float) -> str:
 
 
 def _print_scores(run: Path, names: list[str], json: bool, quiet: bool) -> None:
-    from faceage.weights import read_card
+    from faceage.model import read_card
 
     if quiet and not json:
         return

@@ -40,7 +40,7 @@ def verify(
     ROC figures of both ways and whether the detour over the ages helped. No proof of who anybody is.
     """
     asked = _asked(a, b, pairs, card)
-    from faceage.weights import MIN_ACCURACY, check_files, check_recognizer, find_model, load_model, read_card
+    from faceage.model import MIN_ACCURACY, check_files, check_recognizer, find_model, load_model, read_card
 
     folder = find_model(weights)
     told = read_card(folder)
@@ -48,7 +48,7 @@ def verify(
     check_recognizer(told["scores"], MIN_ACCURACY, "measure it: faceage train recognizer --people DIR")
     start_backend()
     from faceage.evaluation.same_person import Rule, compare, find_people, measure_gain, score_for_card
-    from faceage.weights import update_card
+    from faceage.model import update_card
 
     rule = Rule.of(told)
     with bars(quiet or json) as shown:

@@ -18,7 +18,7 @@ def list_models(weights: Weights = None, json: Json = False) -> None:
 
     faceage weights list
     """
-    from faceage.weights import models_in, search_path
+    from faceage.model import models_in, search_path
 
     places = search_path(weights)
     found = [_row(folder, said) for place, said in places for folder in models_in(place)]
@@ -55,7 +55,7 @@ def verify_model(weights: Weights = None, json: Json = False, quiet: Quiet = Fal
     """
     import hashlib
 
-    from faceage.weights import CARD, KNOWN_NETWORKS, NETWORKS, check_files, find_model, read_card
+    from faceage.model import CARD, KNOWN_NETWORKS, NETWORKS, check_files, find_model, read_card
 
     folder = find_model(weights)
     card = read_card(folder)
@@ -120,7 +120,7 @@ def pull(
     """
     from faceage.fetch import Source
     from faceage.fetch import pull as fetch
-    from faceage.weights import cache_folder, fingerprint, read_card
+    from faceage.model import cache_folder, fingerprint, read_card
 
     if registry is not None:
         if sha256 is not None:
@@ -165,7 +165,7 @@ _SCORES = {
 
 def _row(folder: Path, said: str) -> dict[str, Any]:
     """What the card of a model says, in short; or what is wrong with it."""
-    from faceage.weights import read_card
+    from faceage.model import read_card
 
     row: dict[str, Any] = {"name": folder.name, "folder": str(folder), "from": said}
     try:

@@ -2,16 +2,18 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
 import numpy as np
 
-from faceage.ages import one_hot
-from faceage.data.store import SPLITS, opened
+from faceage.ages import AGE_CLASSES, age_weights, one_hot
 from faceage.errors import DataError
+from faceage.images import decode_portrait
+from faceage.store.dataset import SPLITS, opened
 
 _ROWS_AT_ONCE = 4096
 
@@ -23,10 +25,31 @@ MAX_OVERSAMPLED = 4.0
 
 
 @dataclass(frozen=True)
+class Portraits:
+    """The aligned faces of some rows of a prepared file at `PORTRAIT_SIZE`, decoded when they are asked for."""
+
+    path: Path = Path()
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+
+    def take(self, chosen: np.ndarray) -> "Portraits":
+        """Those at the indices `chosen`."""
+        return Portraits(self.path, self.rows[chosen] if len(self.rows) else self.rows)
+
+    def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
+        """(n, 160, 160, 3) uint8 of those at n indices, in any order. Raises DataError where the file has changed."""
+        rows, places = np.unique(self.rows[chosen], return_inverse=True)
+        with opened(self.path) as file:
+            # h5py takes rows in ascending order, each once.
+            encoded = file["portrait"][rows]
+        return np.stack([decode_portrait(content.tobytes()) for content in encoded])[places]
+
+
+@dataclass(frozen=True)
 class FaceSet:
     """One split in memory: faces (n, 64, 64, 3) uint8, ages in years and classes (n,) int, and where they came from.
 
-    Two faces of one identity are of one person; of an identity "" nothing is known.
+    Two faces of one identity are of one person; of an identity "" nothing is known. The order is that of a hash, so
+    that the first n are a fair sample. `portraits` are the same faces larger.
     """
 
     faces: np.ndarray
@@ -37,6 +60,7 @@ class FaceSet:
     identities: tuple[str, ...]
     landmarks: np.ndarray
     root: Path
+    portraits: Portraits = Portraits()
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -52,11 +76,17 @@ class FaceSet:
             tuple(self.identities[i] for i in chosen),
             self.landmarks[chosen],
             self.root,
+            self.portraits.take(chosen),
         )
 
     def first(self, count: int) -> "FaceSet":
         """The first `count` faces, or all where there are fewer."""
         return self.take(np.arange(min(count, len(self))))
+
+    def of_each_class(self, count: int) -> "FaceSet":
+        """The first `count` faces of each age class, or all where there are fewer, class by class."""
+        members = [np.flatnonzero(self.classes == index)[:count] for index in range(len(AGE_CLASSES))]
+        return self.take(np.concatenate(members))
 
     def sample(self, count: int, seed: int) -> "FaceSet":
         """`count` faces drawn by `seed`, in their order, or all where there are fewer."""
@@ -88,6 +118,7 @@ def load_faces(path: Path, split: str | None = None) -> FaceSet:
             identities=texts("identity"),
             landmarks=_rows(file["landmarks"], chosen),
             root=Path(file.attrs["root"]),
+            portraits=Portraits(path, chosen),
         )
 
 
@@ -114,6 +145,11 @@ def one_hot_people(faces: FaceSet) -> np.ndarray:
     """(n, 8) float32: each of `faces`'s one-hot age class, then its one-hot gender, zeros where that is unknown."""
     genders = np.asarray(faces.genders, dtype=object)[:, None] == np.asarray(GENDERS, dtype=object)
     return np.concatenate([one_hot(faces.classes), genders.astype(np.float32)], axis=1)
+
+
+def dated_people(faces: FaceSet) -> np.ndarray:
+    """(n, 8) float32: as `one_hot_people`, with the weights of the age in years (`age_weights`) for the class."""
+    return np.concatenate([age_weights(faces.ages), one_hot_people(faces)[:, len(AGE_CLASSES) :]], axis=1)
 
 
 def sampling_weights(faces: FaceSet, balanced: bool = True) -> np.ndarray:
@@ -153,10 +189,10 @@ class EpochBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return len(self._steps)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
         return self._drawn(np.random.default_rng((*self._place, self._steps[index])))
 
-    def _drawn(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _drawn(self, random: np.random.Generator) -> tuple[Any, np.ndarray]:
         """A batch by `random`."""
         raise NotImplementedError
 
@@ -181,10 +217,24 @@ class FaceBatches(EpochBatches):
         self._targets = one_hot(faces.classes) if targets is None else targets
         self._cumulative = np.cumsum(sampling_weights(faces, balanced))
 
-    def _drawn(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _drawn(self, random: np.random.Generator) -> tuple[Any, np.ndarray]:
         draw = random.random(self._batch_size) * self._cumulative[-1]
         chosen = np.searchsorted(self._cumulative, draw, side="right").clip(max=len(self._faces) - 1)
-        return self._faces[chosen], self._targets[chosen]
+        return self._inputs(chosen), self._targets[chosen]
+
+    def _inputs(self, chosen: np.ndarray) -> Any:
+        return self._faces[chosen]
+
+
+class PortraitBatches(FaceBatches):
+    """Batches ((faces uint8 (b, 64, 64, 3), the same ones uint8 (b, 160, 160, 3)), targets)."""
+
+    def __init__(self, faces: FaceSet, batch_size: int, steps: int, **options: Any) -> None:
+        super().__init__(faces, batch_size, steps, **options)
+        self._portraits = faces.portraits
+
+    def _inputs(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._faces[chosen], self._portraits[chosen]
 
 
 class PeopleBatches(EpochBatches):

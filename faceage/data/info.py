@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
-from faceage.data.store import SPLITS, opened
 from faceage.images import FACE_SIZE
-from faceage.outputs.grid import draw_grid
+from faceage.pictures.grid import draw_grid
+from faceage.store.dataset import SPLITS, opened
 
 PAPER_FACES = 5000
 """Faces of each age class that Age-cGAN was trained on, at the least."""

@@ -1,5 +1,7 @@
 """Rows → one HDF5 file of aligned faces, by the same detector and the same transform that `faceage batch` uses.
 
+The rows are in the order of a hash, so that the first n of them are a fair sample: sorted names are sorted ages.
+
 The work is done in parts of `PART_ROWS` rows. A finished part is a file in FILE.h5.parts/, and a run that was killed
 goes on with the parts that are missing. At the end the parts are joined to FILE.h5 and deleted.
 """
@@ -19,13 +21,15 @@ import numpy as np
 
 from faceage.ages import age_class
 from faceage.data.info import DataInfo, read_info
-from faceage.data.parts import Part, Parts
+from faceage.data.near_duplicates import descriptors, groups_of
 from faceage.data.rows import Row, Rows
-from faceage.data.store import COLUMNS, DROPPED_COLUMNS, VERSION, made_of, write
 from faceage.errors import DataError, PhotoError
-from faceage.photos.align import align, face_transform
+from faceage.faces.align import align, face_transform, resized
+from faceage.faces.detect import Detection, Detector, most_central
+from faceage.images import PORTRAIT_SIZE, encode_portrait
 from faceage.photos.decode import decode, read_photo
-from faceage.photos.detect import Detection, Detector, most_central
+from faceage.store.dataset import COLUMNS, DROPPED_COLUMNS, ENCODED, VERSION, Part, made_of, write
+from faceage.store.parts import Parts
 
 PART_ROWS = 256
 """Rows in a part: what a kill costs at most, some 15 seconds of two cores."""
@@ -44,9 +48,34 @@ def split_of(source: str, identity: str = "") -> int:
 
     Of someone unknown the file name is hashed: the same photo falls the same way in every data set.
     """
-    key = identity or source.rsplit("/", 1)[-1]
-    position = int.from_bytes(hashlib.sha256(os.fsencode(key)).digest()[:8], "big") / 2**64
-    return int(np.searchsorted(np.cumsum(SHARES), position, side="right"))
+    return int(np.searchsorted(np.cumsum(SHARES), _position(identity or _name(source)), side="right"))
+
+
+def splits_of(sources: np.ndarray, identities: np.ndarray, described: np.ndarray) -> np.ndarray:
+    """Split (n,) of each face, near-duplicates together: the same photo again, cut or retouched, is in no other split.
+
+    `described` are the `descriptors` of the faces. A group that hashes fall apart goes to the first of its splits,
+    training, so that nothing which was trained on is tested on.
+    """
+    splits = np.array([split_of(source, person) for source, person in zip(sources, identities, strict=True)], np.int8)
+    groups = groups_of(described, list(identities))
+    first = np.full(groups.max(initial=-1) + 1, len(SHARES), np.int8)
+    np.minimum.at(first, groups, splits)
+    return first[groups]
+
+
+def hash_order(rows: Sequence[Row]) -> list[Row]:
+    """`rows` in the order of a hash of their file names, which says nothing of what they show."""
+    return sorted(rows, key=lambda row: (_position(_name(row.source)), row.source))
+
+
+def _name(source: str) -> str:
+    return source.rsplit("/", 1)[-1]
+
+
+def _position(key: str) -> float:
+    """0..1 by a hash."""
+    return int.from_bytes(hashlib.sha256(os.fsencode(key)).digest()[:8], "big") / 2**64
 
 
 def fingerprint(rows: Rows) -> str:
@@ -68,11 +97,12 @@ def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done:
     several faces in a photo the label belongs to the one nearest the middle, by the layout of labelled data sets.
     Raises DataError where not one face is found, and where a disk fails.
     """
-    rows_sha256 = fingerprint(rows)
-    if made_of(out, rows_sha256):
+    rows = Rows(rows.root, hash_order(rows.rows), rows.dropped)
+    attributes = {"root": str(rows.root.resolve()), "rows_sha256": fingerprint(rows)}
+    if made_of(out, attributes["rows_sha256"]):
         progress(len(rows.rows))
         return read_info(out)
-    parts = Parts(out.with_name(out.name + ".parts"), rows_sha256)
+    parts = Parts(out.with_name(out.name + ".parts"), attributes)
     starts = range(0, len(rows.rows), PART_ROWS)
     missing = [start for start in starts if start not in parts]
     progress(len(rows.rows) - sum(len(rows.rows[start : start + PART_ROWS]) for start in missing))
@@ -84,7 +114,7 @@ def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done:
     with _writing(out):
         # Beside the parts, so that a kill leaves nothing that the next run does not clear away.
         joined = parts.folder / "joined.h5"
-        write(joined, rows.root, rows_sha256, chain([_part([], rows.dropped)], parts.read(starts)))
+        write(joined, attributes, chain([_part([], rows.dropped)], _with_splits(parts, starts)))
         info = read_info(joined)
         if info.faces:
             os.replace(joined, out)
@@ -92,6 +122,18 @@ def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done:
     if info.faces == 0:
         raise DataError(f"no face was found in the {len(rows.rows)} photos of {rows.root}")
     return info
+
+
+def _with_splits(parts: Parts, starts: Sequence[int]) -> Iterator[Part]:
+    """The parts, each face in the split that it has among all of them."""
+    known = list(parts.read(starts, "source", "identity", "faces"))
+    sources, identities = (np.concatenate([part[name] for part in known]) for name in ("source", "identity"))
+    splits = splits_of(sources, identities, np.concatenate([descriptors(part["faces"]) for part in known]))
+    start = 0
+    for part in parts.read(starts):
+        count = len(part["source"])
+        yield {**part, "split": splits[start : start + count]}
+        start += count
 
 
 @contextmanager
@@ -192,14 +234,37 @@ def _align(group: _Group, kept: list[tuple[Any, ...]], dropped: list[tuple[str, 
             dropped.append((row.source, "no face"))
         else:
             face = most_central(faces, photo)
-            pixels = align(photo, face_transform(face.landmarks))
-            labels = (row.age, age_class(row.age), split_of(row.source, row.identity))
-            kept.append((pixels, *labels, row.source, row.gender, row.identity, face.box, face.landmarks))
+            transform = face_transform(face.landmarks)
+            portrait = align(photo, resized(transform, PORTRAIT_SIZE), PORTRAIT_SIZE)
+            kept.append(
+                (
+                    align(photo, transform),
+                    np.frombuffer(encode_portrait(portrait), np.uint8),
+                    row.age,
+                    age_class(row.age),
+                    split_of(row.source, row.identity),
+                    row.source,
+                    row.gender,
+                    row.identity,
+                    face.box,
+                    face.landmarks,
+                )
+            )
 
 
 def _part(kept: Sequence[tuple[Any, ...]], dropped: Sequence[tuple[str, str]]) -> Part:
     return {
-        name: np.array([row[i] for row in rows], dtype).reshape(len(rows), *shape)
+        name: _column([row[i] for row in rows], shape, dtype)
         for columns, rows in ((COLUMNS, kept), (DROPPED_COLUMNS, dropped))
         for i, (name, (shape, dtype)) in enumerate(columns.items())
     }
+
+
+def _column(values: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    if dtype is str or dtype is ENCODED:
+        column = np.empty(len(values), object)
+        for i, value in enumerate(values):
+            # All at once, NumPy would take arrays of one length for a matrix.
+            column[i] = value
+        return column
+    return np.array(values, dtype).reshape(len(values), *shape)

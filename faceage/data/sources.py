@@ -10,9 +10,9 @@ from faceage.data.imdb_wiki import HALVES, imdb_wiki_rows
 from faceage.data.labelled import LABELS, labelled_rows
 from faceage.data.prepare import prepare
 from faceage.data.rows import Filters, Rows
-from faceage.data.store import opened
 from faceage.data.utkface import NO_AGE, utkface_rows
 from faceage.errors import DataError
+from faceage.store.dataset import opened
 
 LAYOUTS = (
     "a source is IMDB-WIKI as published (imdb_crop/imdb.mat, wiki_crop/wiki.mat), "

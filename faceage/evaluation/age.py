@@ -9,10 +9,10 @@ from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH, one_hot
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.interval import Share, share
 from faceage.evaluation.people import aged, drawn
-from faceage.latents.optimise import Latents
+from faceage.model import Model
 from faceage.networks import LATENT_SIZE
 from faceage.networks.predict import draw, predict
-from faceage.weights import Model
+from faceage.people.optimise import Latents
 
 
 @dataclass(frozen=True)

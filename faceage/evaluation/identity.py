@@ -12,8 +12,8 @@ from faceage.errors import DataError
 from faceage.evaluation.interval import Share, share
 from faceage.evaluation.judge import Judge, strangers_distances
 from faceage.evaluation.people import OPTIMISED, aged, drawn, rebuilt
-from faceage.latents.optimise import Latents
-from faceage.weights import Model
+from faceage.model import Model
+from faceage.people.optimise import Latents
 
 
 @dataclass(frozen=True)

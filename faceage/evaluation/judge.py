@@ -9,9 +9,9 @@ from PIL import Image
 
 from faceage.errors import MissingExtraError, UsageError
 from faceage.evaluation.dlib import SAME_PERSON_DISTANCE, Dlib
+from faceage.faces.align import TEMPLATE, similarity
+from faceage.faces.detect import Detector
 from faceage.images import FACE_SIZE
-from faceage.photos.align import TEMPLATE, similarity
-from faceage.photos.detect import Detector
 
 _MARGIN, _ENLARGED = 16, 2
 """A face cut as tightly as ours is found by few detectors: it is given a border, and enlarged."""

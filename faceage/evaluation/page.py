@@ -17,12 +17,13 @@ from faceage.evaluation.interval import Share, share
 from faceage.evaluation.judge import Judge
 from faceage.evaluation.people import OPTIMISED, aged, drawn
 from faceage.evaluation.realism import RealismScores, judge_realism
-from faceage.images import save_png, write_text
-from faceage.latents.optimise import Latents
+from faceage.files import write_text
+from faceage.model import Model
 from faceage.networks.predict import predict
-from faceage.outputs.grid import draw_grid
-from faceage.outputs.plot import plot_shares, plot_trade_off
-from faceage.weights import Model
+from faceage.people.optimise import Latents
+from faceage.pictures.grid import draw_grid
+from faceage.pictures.plot import plot_shares, plot_trade_off
+from faceage.pictures.save import save_png
 
 STRENGTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 """Of ageing, between which identity and age are traded."""

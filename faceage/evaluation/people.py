@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH, one_hot
-from faceage.latents.details import add_details
-from faceage.latents.draw import draw_people
-from faceage.latents.optimise import LatentOptimiser, Latents
-from faceage.latents.options import OptimiserOptions
-from faceage.weights import Model
+from faceage.model import Model
+from faceage.people.details import add_details
+from faceage.people.draw import draw_people
+from faceage.people.optimise import LatentOptimiser, Latents
+from faceage.people.options import OptimiserOptions
 
 LATENTS = {"initial": "none", "pixel-wise": "pixel", "identity-preserving": "identity"}
 """The paper's three kinds of latents, and the optimiser's objective that each comes from."""

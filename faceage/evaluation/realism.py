@@ -8,8 +8,8 @@ import numpy as np
 from faceage.ages import AGE_CLASSES, one_hot
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.verification import pair_distances
+from faceage.model import Model
 from faceage.networks.predict import draw, predict, random_latents
-from faceage.weights import Model
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from faceage.evaluation.interval import Share, share
 from faceage.evaluation.pairs import Pair
 from faceage.evaluation.people import drawn
 from faceage.evaluation.verification import best_threshold, embed
-from faceage.latents.optimise import LatentOptimiser
-from faceage.latents.options import OptimiserOptions
-from faceage.photos.largest import largest_faces
-from faceage.weights import Model, fingerprint
+from faceage.faces.largest import largest_faces
+from faceage.model import Model, fingerprint
+from faceage.people.optimise import LatentOptimiser
+from faceage.people.options import OptimiserOptions
 
 WEIGHT = 0.25
 """Of the aged distance in the fused one; the rest is the direct distance's.

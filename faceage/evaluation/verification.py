@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 from faceage.errors import DataError, PhotoError
+from faceage.faces.align import align, face_transform
+from faceage.faces.detect import Detector, most_central
 from faceage.networks.predict import predict
-from faceage.photos.align import align, face_transform
 from faceage.photos.decode import decode, read_photo
-from faceage.photos.detect import Detector, most_central
 from faceage.photos.find import find_photos
 
 

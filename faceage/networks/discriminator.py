@@ -62,3 +62,26 @@ def projected_discriminator(
         looks_right = layers.Dot((2, 1), dtype="float32")([x, layers.Dense(width, dtype="float32")(label)])
         logits.append(layers.Add(dtype="float32")([looks_real, looks_right]))  # (b, 16)
     return keras.Model([face, label], layers.Concatenate(dtype="float32")(logits), name="projected_discriminator")
+
+
+def patch_discriminator(features: keras.Model, labels: int, dtype: str = "float32", width: int = 128) -> keras.Model:
+    """What `features` answers, maps (b, h, w, c), and (b, labels) → logits (b, places), float32; positive is real.
+
+    Each map's pixels are brought to one length, so that no contrast decides, and judged place by place by two
+    convolutions of `width` filters; labels enter as a product with what a place shows (Miyato & Koyama 2018).
+    """
+    maps = [keras.Input(shape[1:]) for shape in (output.shape for output in features.outputs)]
+    label = keras.Input((labels,), name="label")
+    logits = []
+    for x in maps:
+        x = layers.UnitNormalization(dtype="float32")(x)
+        x = layers.Rescaling(x.shape[-1] ** 0.5, dtype=dtype)(x)
+        for stride in (2 if x.shape[1] > maps[-1].shape[1] else 1, 1):
+            x = layers.Conv2D(width, 3, stride, "same", dtype=dtype)(x)
+            x = leaky_relu(dtype)(x)
+        x = layers.Reshape((-1, width), dtype="float32")(x)
+        looks_real = layers.Flatten(dtype="float32")(layers.Dense(1, dtype="float32")(x))
+        asked = layers.Dense(width, use_bias=False, dtype="float32")(label)
+        looks_right = layers.Rescaling(width**-0.5, dtype="float32")(layers.Dot((2, 1), dtype="float32")([x, asked]))
+        logits.append(layers.Add(dtype="float32")([looks_real, looks_right]))
+    return keras.Model([*maps, label], layers.Concatenate(dtype="float32")(logits), name="patch_discriminator")

@@ -6,8 +6,8 @@ A gaze, a nose and a smile do not age, and are so small that over the whole face
 import numpy as np
 from keras import ops
 
+from faceage.faces.align import TEMPLATE
 from faceage.images import FACE_SIZE
-from faceage.photos.align import TEMPLATE
 
 _WIDTH = 4.0
 """Standard deviation of the Gaussian around each landmark, in pixels: about as wide as an eye."""

@@ -107,3 +107,35 @@ class UnitLength(keras.layers.Layer):
 
     def call(self, inputs):
         return inputs * ops.rsqrt(ops.sum(ops.square(inputs), axis=-1, keepdims=True) + 1e-12)
+
+
+@keras.saving.register_keras_serializable("faceage")
+class SpaceToDepth(keras.layers.Layer):
+    """(b, h, w, c) → (b, h/block, w/block, c·block²)."""
+
+    def __init__(self, block: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.block = block
+
+    def call(self, inputs):
+        return ops.space_to_depth(inputs, self.block)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, height // self.block, width // self.block, channels * self.block**2)
+
+    def get_config(self):
+        return {**super().get_config(), "block": self.block}
+
+
+@keras.saving.register_keras_serializable("faceage")
+class Modulate(keras.layers.Layer):
+    """(b, h, w, c) and (b, 2c) → the channels scaled by 1 plus the first half and shifted by the second."""
+
+    def call(self, inputs):
+        images, modulation = inputs
+        scale, shift = ops.split(modulation[:, None, None, :], 2, axis=-1)
+        return images * (1 + scale) + shift
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]

@@ -27,7 +27,7 @@ import numpy as np
 from faceage.errors import PhotoError
 from faceage.photos.decode import NOT_REDUCED, Reduction, decode_reduced, fingerprint, read_photo
 from faceage.photos.find import FoundPhoto
-from faceage.photos.original import Encoding, decode_original
+from faceage.photos.write_like import Encoding, decode_original
 
 SECONDS = 60.0
 """A photo that takes longer to read and decode is given up."""

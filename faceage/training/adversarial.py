@@ -119,6 +119,9 @@ class AdversarialStage(Stage):
     def update(self, gradients: Any, discriminator_gradients: Any) -> None:
         """End a step: move both sides, then the averages."""
         self._apply(gradients, discriminator_gradients)
+        self._end_step()
+
+    def _end_step(self) -> None:
         self.steps.assign_add(1)
         average_now = ops.equal(self.steps % self._average_every, 0)
         ops.cond(average_now, self._average, lambda: ops.zeros(()))

@@ -10,7 +10,7 @@ import keras
 
 from faceage.backend import assign_random
 from faceage.errors import TrainingError
-from faceage.images import written_whole
+from faceage.files import written_whole
 from faceage.training.stage import Stage
 
 _GROUP = "faceage"

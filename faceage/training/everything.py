@@ -10,17 +10,17 @@ import numpy as np
 
 from faceage.backend import is_chief
 from faceage.errors import UsageError
-from faceage.images import save_png
-from faceage.latents.optimise import LatentOptimiser
-from faceage.latents.options import OptimiserOptions
-from faceage.outputs.samples import aged_grid, sample_grid
+from faceage.model import build_network, load_model, update_card
+from faceage.people.optimise import LatentOptimiser
+from faceage.people.options import OptimiserOptions
+from faceage.people.samples import aged_grid, sample_grid
+from faceage.pictures.save import save_png
 from faceage.training.checkpoint import Position
 from faceage.training.job import Inputs, Splits
 from faceage.training.presets import JOBS, preset_options
 from faceage.training.run import Run, is_done, stage_position, stage_state, train_stage
 from faceage.training.settings import changed
 from faceage.training.stage import Stage, StageOptions
-from faceage.weights import build_network, load_model, update_card
 
 MEASURED_STEPS = 10
 OPTIMISED = 64

@@ -19,6 +19,7 @@ from faceage.backend import gradients
 from faceage.data.dataset import GENDERS, FaceBatches, FaceSet, one_hot_people
 from faceage.evaluation.verification import pair_distances
 from faceage.images import FACE_SIZE
+from faceage.model import MIN_ACCURACY, check_recognizer
 from faceage.networks.augment import brightness_and_contrast, erase, shift_and_flip
 from faceage.networks.discriminator import projected_discriminator
 from faceage.networks.encoder import encoder
@@ -27,14 +28,13 @@ from faceage.networks.landmarks import landmark_difference
 from faceage.networks.predict import draw, predict
 from faceage.networks.recognizer import feature_difference, identity_distance, with_features
 from faceage.networks.whiten import MIN_FACES, whiten_latents
-from faceage.outputs.samples import aged_grid
+from faceage.people.samples import aged_grid
 from faceage.training.adversarial import AdversarialOptions
 from faceage.training.checkpoint import read_position
 from faceage.training.head_start import HeadStart, give_head_start
 from faceage.training.job import Baseline, Job
 from faceage.training.people import PeopleStage, split_labels
 from faceage.training.stage import cross_entropy, unit_faces
-from faceage.weights import MIN_ACCURACY, check_recognizer
 
 HELD_OUT = 512
 """Faces, at most, that are rebuilt and aged after each epoch."""

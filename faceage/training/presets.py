@@ -8,10 +8,13 @@ from faceage.training.encoder import EncoderJob, EncoderOptions
 from faceage.training.gan import GANJob, GANOptions
 from faceage.training.identity import IdentityJob, IdentityOptions
 from faceage.training.job import Job
+from faceage.training.photo import PhotoJob, PhotoOptions
 from faceage.training.recognizer import RecognizerJob, RecognizerOptions
 from faceage.training.stage import StageOptions
 
-JOBS: Mapping[str, type[Job]] = {job.NAME: job for job in (RecognizerJob, AgeJob, GANJob, EncoderJob, IdentityJob)}
+JOBS: Mapping[str, type[Job]] = {
+    job.NAME: job for job in (RecognizerJob, AgeJob, GANJob, EncoderJob, IdentityJob, PhotoJob)
+}
 """The stages, in their order."""
 
 
@@ -28,6 +31,7 @@ class Best:
     gan = GANOptions()
     encoder = EncoderOptions()
     identity = IdentityOptions()
+    photo = PhotoOptions()
 
 
 class Paper:
@@ -57,6 +61,7 @@ class Paper:
     )
     encoder = EncoderOptions(epochs=20, steps_per_epoch=1563, learning_rate=2e-4, dtype="float32")
     identity = IdentityOptions(epochs=0, head_start=0, min_accuracy=0.0)
+    photo = PhotoOptions(epochs=0, dtype="float32")
 
 
 PRESETS: Mapping[str, type] = {"best": Best, "paper": Paper}

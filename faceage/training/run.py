@@ -24,24 +24,27 @@ import numpy as np
 
 from faceage.backend import distribution, is_chief, own_folder
 from faceage.errors import UsageError
-from faceage.images import remove_partials, save_png, write_text
-from faceage.lock import only_one
-from faceage.outputs.grid import draw_grid
+from faceage.files import only_one, remove_partials, write_text
+from faceage.model import CARD, enter_networks, load_network, read_card, save_network, update_card
+from faceage.pictures.grid import draw_grid
+from faceage.pictures.save import save_png
 from faceage.training.checkpoint import Position, load_checkpoint, read_position
 from faceage.training.job import Inputs, Job, Progress, Splits
 from faceage.training.stage import Stage, StageOptions
 from faceage.training.watch import BEST, LAST, Watch, stop_requests
-from faceage.weights import CARD, enter_networks, load_network, read_card, save_network, update_card
 
 DONE = "done.json"
+STAGES = ("recognizer", "age", "gan", "encoder", "identity", "photo")
+"""In their order."""
 PRODUCERS = {
-    "recognizer": "recognizer",
-    "age_estimator": "age",
-    "generator": "gan",
-    "discriminator": "gan",
-    "encoder": "encoder",
+    "recognizer": ("recognizer",),
+    "age_estimator": ("age",),
+    "generator": ("gan", "identity"),
+    "discriminator": ("gan",),
+    "encoder": ("encoder", "identity"),
+    "re_ager": ("photo",),
 }
-"""The stage that first makes a network. What the identity stage makes of it is for no other stage."""
+"""The stages that make a network: a later stage takes it from the last of them before itself."""
 
 
 class Run:
@@ -80,9 +83,10 @@ class Run:
 
     def source(self, name: str, job: type[Job]) -> Path | None:
         """The model folder that `job` takes network `name` from: of the stage before it, or else `start`."""
-        folder = self.folder / PRODUCERS[name] / "model"
-        if PRODUCERS[name] != job.NAME and name in _networks(folder):
-            return folder
+        before = STAGES[: STAGES.index(job.NAME)] if job.NAME in STAGES else STAGES
+        for stage in reversed([stage for stage in PRODUCERS[name] if stage in before]):
+            if name in _networks(folder := self.folder / stage / "model"):
+                return folder
         start = self.start or self._begun_with(job.NAME)
         return start if start is not None and name in _networks(start) else None
 
@@ -101,7 +105,7 @@ class Run:
             elif name in job.NEEDS:
                 raise UsageError(
                     f"{job.NAME} needs the {name} of an earlier stage, which {self.folder} does not have",
-                    f"train it first: faceage train {PRODUCERS[name]}; or name a model that has it with --start",
+                    f"train it first: faceage train {PRODUCERS[name][0]}; or name a model that has it with --start",
                 )
         return found
 
@@ -171,6 +175,7 @@ def _train(job: Job, state: dict[str, Any], run: Run) -> None:
         try:
             for epoch in range(start.epoch, options.epochs):
                 first_step = start.step if epoch == start.epoch else 0
+                stage.begin_epoch(epoch)
                 # Keras would shuffle the batches in an order that a resumed run cannot repeat.
                 stage.fit(
                     job.batches(epoch, first_step),

@@ -48,6 +48,9 @@ class Stage(keras.Model):
         states = self.random_states
         assign_random(states, [(self.seed + i, epoch * _DRAWS_PER_EPOCH) for i in range(len(states))])
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before `fit` for `epoch`, also where a training goes on in the middle of it."""
+
     def join_devices(self) -> None:
         """End an epoch with the same networks on every device."""
         average_devices([v for v in self.non_trainable_variables if v.name in ("moving_mean", "moving_variance")])

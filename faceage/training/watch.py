@@ -15,7 +15,8 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from faceage.errors import Interrupted, TrainingError
-from faceage.images import save_png, write_text
+from faceage.files import write_text
+from faceage.pictures.save import save_png
 from faceage.training.checkpoint import Position, read_score, save_checkpoint
 from faceage.training.job import Baseline, Job
 from faceage.training.stage import Stage

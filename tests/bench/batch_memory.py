@@ -77,7 +77,7 @@ def run(folder: Path) -> tuple[int, float, float]:
 
 
 def check(out: Path, count: int, broken: int, faces: int) -> None:
-    from faceage.latents.store import count_rows
+    from faceage.store.latents import count_rows
 
     rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
     assert len(rows) == len({row["path"] for row in rows}) == count

@@ -24,8 +24,8 @@ REPEATS = 7
 def main() -> None:
     from faceage.batch.pipeline import run_batch
     from faceage.batch.plan import BatchOptions, choose_photos
-    from faceage.latents.options import OptimiserOptions
-    from faceage.weights import find_model, load_model
+    from faceage.model import find_model, load_model
+    from faceage.people.options import OptimiserOptions
 
     weights = find_model()
     model = load_model(weights)
@@ -60,7 +60,7 @@ def time_render(model, aged: Path, out: Path) -> float:
     """Seconds for drawing the faces of a batch again, as it drew them."""
     from faceage.ages import AGE_CLASSES
     from faceage.batch.render import Age, RenderOptions, render
-    from faceage.latents.store import read_settings
+    from faceage.store.latents import read_settings
 
     _, stored = read_settings(aged / "latents.h5")
     ages = [Age.of(AGE_CLASSES[target]) for target in stored["targets"]]
@@ -90,8 +90,8 @@ def share_of_peak(model) -> None:
     import keras
 
     from faceage.backend import compile_step, fastest_dtype
-    from faceage.latents.optimise import LatentOptimiser
-    from faceage.latents.options import OptimiserOptions
+    from faceage.people.optimise import LatentOptimiser
+    from faceage.people.options import OptimiserOptions
 
     matrix = keras.ops.convert_to_tensor(np.random.default_rng(0).standard_normal((4096, 4096), np.float32))
     dtype = keras.DTypePolicy(fastest_dtype()).compute_dtype

@@ -15,11 +15,12 @@ from PIL import Image, ImageOps
 from plain_generator import plain_generator
 
 from faceage.ages import AGE_CLASSES, one_hot
-from faceage.images import save_png, to_float, to_uint8
+from faceage.faces.align import align, face_transform
+from faceage.images import to_float, to_uint8
+from faceage.model import Model
 from faceage.networks import LATENT_SIZE
 from faceage.networks.recognizer import recognizer
-from faceage.photos.align import align, face_transform
-from faceage.weights import Model
+from faceage.pictures.save import save_png
 
 LEARNING_RATE = 0.05
 

@@ -13,8 +13,8 @@ import atheris
 
 with atheris.instrument_imports(include=["PIL", "faceage"]):
     from faceage.errors import PhotoError
+    from faceage.faces.align import align, face_transform, side_in_photo
     from faceage.photos import decode as module
-    from faceage.photos.align import align, face_transform, side_in_photo
     from faceage.photos.decode import MIN_SIDE, Reduction, decode, decode_reduced
 
 import numpy as np

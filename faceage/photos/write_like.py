@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms, JpegImagePlugin
 
 from faceage.errors import PhotoError
-from faceage.images import written_whole
+from faceage.files import written_whole
 from faceage.photos.decode import deep_gray_to_8_bits, has_alpha, opened, upright
 
 _FORMATS = {

@@ -22,7 +22,8 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES
 from faceage.errors import UsageError
-from faceage.images import FACE_SIZE, remove_partials_of, written_whole
+from faceage.files import remove_partials_of, written_whole
+from faceage.images import FACE_SIZE
 from faceage.networks import LATENT_SIZE, OFFSET_SIZE
 
 FORMAT = "faceage-latents"

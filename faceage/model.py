@@ -20,8 +20,9 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES
 from faceage.errors import UsageError, WeightsError
-from faceage.images import FACE_SIZE, write_text, written_whole
-from faceage.photos.align import TEMPLATE
+from faceage.faces.align import TEMPLATE
+from faceage.files import write_text, written_whole
+from faceage.images import FACE_SIZE
 
 if TYPE_CHECKING:
     import keras
@@ -201,6 +202,7 @@ _STAGE = {
     "encoder": "encoder",
     "recognizer": "recognizer",
     "age_estimator": "age",
+    "re_ager": "photo",
 }
 KNOWN_NETWORKS = frozenset(_STAGE)
 """Every network that a model may hold."""
@@ -270,6 +272,7 @@ def build_network(name: str, dtype: str = "float32", kind: str = "compact") -> "
     from faceage.networks.discriminator import discriminator
     from faceage.networks.encoder import encoder
     from faceage.networks.generator import generator
+    from faceage.networks.re_ager import re_ager
     from faceage.networks.recognizer import RECOGNIZERS, recognizer
 
     if name == "recognizer" and kind not in RECOGNIZERS:
@@ -279,6 +282,7 @@ def build_network(name: str, dtype: str = "float32", kind: str = "compact") -> "
         "encoder": encoder,
         "discriminator": discriminator,
         "age_estimator": age_estimator,
+        "re_ager": re_ager,
         "recognizer": lambda dtype: recognizer(kind, dtype),
     }
     return builders[name](dtype)

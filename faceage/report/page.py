@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
-from faceage.images import FACE_SIZE, written_whole
+from faceage.files import written_whole
+from faceage.images import FACE_SIZE
 
 FACES_A_SHEET = 16
 """Few enough that a page of faces from all over a run does not fill a browser's memory with sheets."""
@@ -152,7 +153,7 @@ def render_report(contents: Contents, sheets: Sequence[str]) -> str:
     import jinja2
     from markupsafe import Markup
 
-    templates = jinja2.PackageLoader("faceage", "outputs")
+    templates = jinja2.PackageLoader("faceage", "report")
     environment = jinja2.Environment(
         loader=templates, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from faceage.errors import MissingExtraError
 from faceage.evaluation.interval import Share
-from faceage.images import written_whole
+from faceage.files import written_whole
 
 
 def plot_shares(groups: Mapping[str, Mapping[str, Share]], path: Path) -> None:

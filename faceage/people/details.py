@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from faceage.faces.align import TEMPLATE
+from faceage.faces.paste import bump, face_oval
 from faceage.images import FACE_SIZE
-from faceage.latents.draw import draw_mirrored
-from faceage.latents.optimise import Latents
+from faceage.model import Model
 from faceage.networks.landmarks import landmark_weights
-from faceage.photos.align import TEMPLATE
-from faceage.photos.paste import bump, face_oval
-from faceage.weights import Model
+from faceage.people.draw import draw_mirrored
+from faceage.people.optimise import Latents
 
 _AROUND = 0.6
 """How much of what G misses is put back around the face: all of it would keep a child's head on an old face."""

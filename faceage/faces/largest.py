@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from faceage.photos.align import align, face_transform
+from faceage.faces.align import align, face_transform
+from faceage.faces.detect import Detector
 from faceage.photos.decoders import read_ahead
-from faceage.photos.detect import Detector
 from faceage.photos.find import FoundPhoto, printable
 
 _PHOTOS_AT_ONCE = 32

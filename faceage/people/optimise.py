@@ -25,11 +25,11 @@ from keras import ops
 from faceage.ages import AGE_CLASSES, one_hot, towards
 from faceage.backend import compile_step, gradients
 from faceage.images import FACE_SIZE, to_float
-from faceage.latents.options import OBJECTIVES, OptimiserOptions
+from faceage.model import Model
 from faceage.networks import LATENT_SIZE
 from faceage.networks.landmarks import landmark_difference
 from faceage.networks.recognizer import feature_difference, identity_distance, with_features
-from faceage.weights import Model
+from faceage.people.options import OBJECTIVES, OptimiserOptions
 
 
 @dataclass(frozen=True)

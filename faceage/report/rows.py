@@ -17,13 +17,12 @@ import numpy as np
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
-from faceage.batch.manifest import OK, STATUSES, PhotoOutcome, read_manifest
 from faceage.batch.plan import LATENTS, MANIFEST, grid_path, lies_below
 from faceage.errors import UsageError
-from faceage.images import remove_partials, remove_partials_of, write_text
-from faceage.latents.store import FaceRow, read_settings, row_blocks
-from faceage.outputs.grid import cut_person
-from faceage.outputs.report import (
+from faceage.files import remove_partials, remove_partials_of, write_text
+from faceage.photos.find import printable, unescaped
+from faceage.pictures.grid import cut_person
+from faceage.report.page import (
     FACES_A_SHEET,
     INLINE_BYTES,
     Contents,
@@ -33,7 +32,8 @@ from faceage.outputs.report import (
     face_sheet,
     render_report,
 )
-from faceage.photos.find import printable, unescaped
+from faceage.store.latents import FaceRow, read_settings, row_blocks
+from faceage.store.manifest import OK, STATUSES, PhotoOutcome, read_manifest
 
 REPORT, PICTURES = "report.html", "report"
 _MOST_FAILURES = 10_000

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from faceage.errors import UsageError
-from faceage.images import remove_partials_of, written_whole
+from faceage.files import remove_partials_of, written_whole
 
 OK, NO_FACE, UNREADABLE, FAILED = "ok", "no_face", "unreadable", "failed"
 STATUSES = (OK, NO_FACE, UNREADABLE, FAILED)

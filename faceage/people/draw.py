@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from faceage.ages import emphasis, towards
-from faceage.latents.optimise import Latents
-from faceage.latents.store import FaceRow
+from faceage.model import Model
 from faceage.networks.predict import draw, predict
-from faceage.weights import Model
+from faceage.people.optimise import Latents
+from faceage.store.latents import FaceRow
 
 _AT_ONCE = 32
 """One batch size for everybody: another might round otherwise."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from faceage.photos.align import align, face_transform, side_in_photo
+from faceage.faces.align import align, face_transform, side_in_photo
 from faceage.photos.decode import Reduction
 
 SMALLEST_FACE_ON_CANVAS = 20

@@ -9,7 +9,7 @@ from PIL import Image
 from faceage.ages import AGE_CLASSES, one_hot
 from faceage.data.dataset import FaceSet
 from faceage.networks.predict import draw, predict, random_latents
-from faceage.outputs.grid import draw_grid
+from faceage.pictures.grid import draw_grid
 
 _EVERY_AGE = one_hot(range(len(AGE_CLASSES)))
 

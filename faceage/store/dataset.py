@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ from faceage.errors import DataError
 from faceage.images import FACE_SIZE
 
 FORMAT = "faceage-dataset"
-VERSION = 2
+VERSION = 3
 SPLITS = ("train", "validation", "test")
+
+ENCODED = h5py.vlen_dtype(np.uint8)
+"""Rows that are the bytes of an image file."""
 
 COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {
     "faces": ((FACE_SIZE, FACE_SIZE, 3), np.uint8),
+    "portrait": ((), ENCODED),
     "age": ((), np.int16),
     "age_class": ((), np.int8),
     "split": ((), np.int8),
@@ -29,9 +33,15 @@ COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {
     "box": ((4,), np.float32),
     "landmarks": ((5, 2), np.float32),
 }
-"""The datasets: the shape and the type of one row. Boxes and landmarks are in pixels of the upright photo."""
+"""The datasets: the shape and the type of one row. Boxes and landmarks are in pixels of the upright photo.
+
+`portrait` is the aligned face again, at `PORTRAIT_SIZE` pixels, as an image file (`images.encode_portrait`).
+"""
 
 DROPPED_COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {"dropped/source": ((), str), "dropped/reason": ((), str)}
+
+Part = Mapping[str, np.ndarray]
+"""Rows of `COLUMNS` and `DROPPED_COLUMNS`, by the names of the datasets."""
 
 _CHUNK = 256
 
@@ -48,15 +58,12 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise DataError(f"{path} cannot be read as a prepared data set: {error}") from error
 
 
-def write(path: Path, root: Path, rows_sha256: str, parts: Iterable[Mapping[str, Sequence[Any] | np.ndarray]]) -> None:
-    """Write the file from `parts` of `COLUMNS` and `DROPPED_COLUMNS`, one after the other; one is in memory at a time.
-
-    `rows_sha256` says of which rows the file is made.
-    """
+def write(path: Path, attributes: Mapping[str, Any], parts: Iterable[Part]) -> None:
+    """Write the file from `parts`, one after the other; one is in memory at a time."""
     reasons: Counter[str] = Counter()
     with h5py.File(path, "w") as file:
         file.attrs.update(format=FORMAT, version=VERSION, age_classes=list(AGE_CLASSES), splits=list(SPLITS))
-        file.attrs.update(root=str(root.resolve()), rows_sha256=rows_sha256)
+        file.attrs.update(attributes)
         columns = {**COLUMNS, **DROPPED_COLUMNS}
         for name, (shape, dtype) in columns.items():
             kind = h5py.string_dtype() if dtype is str else dtype
@@ -66,6 +73,17 @@ def write(path: Path, root: Path, rows_sha256: str, parts: Iterable[Mapping[str,
                 _append(file[name], part[name])
             reasons.update(map(str, part["dropped/reason"]))
         file.attrs["dropped"] = json.dumps(dict(sorted(reasons.items())))
+
+
+def read(path: Path, *names: str) -> Part:
+    """Whole datasets of a prepared file, all of them unless `names` says which. Raises DataError for a foreign file."""
+    with opened(path) as file:
+        chosen = names or (*COLUMNS, *DROPPED_COLUMNS)
+        return {name: _column(file[name]) for name in chosen}
+
+
+def _column(dataset: h5py.Dataset) -> np.ndarray:
+    return dataset.asstr()[:] if h5py.check_string_dtype(dataset.dtype) else dataset[:]
 
 
 def made_of(path: Path, rows_sha256: str) -> bool:
@@ -79,14 +97,11 @@ def made_of(path: Path, rows_sha256: str) -> bool:
 
 def load_dropped(path: Path) -> list[tuple[str, str]]:
     """(source, reason) of every row that is not in the file. Raises DataError for a foreign file."""
-    with opened(path) as file:
-        columns = (file[name].asstr()[:].tolist() for name in DROPPED_COLUMNS)
-        return list(zip(*columns, strict=True))
+    return list(zip(*read(path, *DROPPED_COLUMNS).values(), strict=True))
 
 
-def _append(dataset: h5py.Dataset, values: Sequence[Any] | np.ndarray) -> None:
+def _append(dataset: h5py.Dataset, values: np.ndarray) -> None:
     if len(values):
         start = len(dataset)
         dataset.resize(start + len(values), axis=0)
-        # h5py takes texts as objects, not as NumPy's fixed-width strings.
-        dataset[start:] = np.asarray(values, object) if h5py.check_string_dtype(dataset.dtype) else values
+        dataset[start:] = values

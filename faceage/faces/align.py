@@ -41,6 +41,11 @@ def face_transform(landmarks: np.ndarray) -> np.ndarray:
     return similarity(landmarks, TEMPLATE)
 
 
+def resized(transform: np.ndarray, side: int) -> np.ndarray:
+    """The (2, 3) `transform` to an aligned face of `side` pixels, for the one to the aligned face of 64."""
+    return np.asarray(transform, np.float64) * (side / FACE_SIZE)
+
+
 def side_in_photo(transform: np.ndarray) -> float:
     """Side of the aligned face in photo pixels, for the (2, 3) `transform` from these to its own."""
     return FACE_SIZE / float(np.hypot(*transform[:, 0]))

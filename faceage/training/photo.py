@@ -1,0 +1,290 @@
+"""The photo stage: R learns on real photos to draw, at their resolution, what G knows of an age at 64 pixels."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from PIL import Image
+
+from faceage.ages import AGE_CLASSES, one_hot
+from faceage.backend import gradients
+from faceage.data.dataset import GENDERS, PortraitBatches, dated_people
+from faceage.images import PORTRAIT_SIZE, to_uint8
+from faceage.networks.augment import affine_views, blurred
+from faceage.networks.discriminator import patch_discriminator
+from faceage.networks.re_ager import re_ager
+from faceage.networks.skin import SMOOTHING, smooth_skin
+from faceage.networks.vgg import vgg_features
+from faceage.pictures.grid import draw_grid
+from faceage.training.adversarial import AdversarialOptions, AdversarialStage
+from faceage.training.job import Job
+from faceage.training.people import GENDER_KNOWN, split_labels
+from faceage.training.stage import unit_faces
+
+SHOWN = 6
+"""People in the picture of an epoch, one of each class."""
+
+
+@dataclass(frozen=True)
+class PhotoOptions(AdversarialOptions):
+    """Options of the photo stage; the defaults take some hours on two fast CPU cores, and minutes on a GPU."""
+
+    epochs: int = 20
+    steps_per_epoch: int = 200
+    batch_size: int = 16
+    learning_rate: float = 4e-4
+    beta_1: float = 0.5
+    average_decay: float = 0.998
+    wrong_age: float = 0.3
+    r1: float = 0.0
+    pairs_epochs: int = 3
+    """Epochs of pairs alone, before the discriminator has a say."""
+    ramp: int = 200
+    """Steps over which the discriminator's say then rises to its weight."""
+    edges: float = 2.0
+    """Weight of the difference of neighbouring pixels in pairs; that of the pixels themselves is 1."""
+    hold: float = 3.0
+    """Weight of how far the means of 5×5 and of 10×10 pixels move from what G decided."""
+    full: float = 0.3
+    """Weight of how far single pixels do."""
+    adversarial: float = 0.15
+    strength: float = 1.6
+    """Ageing strength in training lies between half of this and all of it."""
+    stains: float = 0.8
+    """Share, at most, of what G leaves behind on the way there and back that is laid over the photo in pairs."""
+    view: int = 96
+    """Side in pixels of what the discriminator sees of a portrait at a time."""
+
+
+class PhotoJob(Job):
+    """Trains the re-ager against a patch discriminator that sees through a VGG16."""
+
+    NAME = "photo"
+    MAKES = ("re_ager",)
+    NEEDS = ("encoder", "generator", "age_estimator")
+    USES = ("re_ager",)
+    OPTIONS = PhotoOptions
+
+    def stage(self) -> "PhotoTraining":
+        networks, options = self.inputs.networks, self.options
+        features = vgg_features(options.view, options.dtype)
+        stage = PhotoTraining(
+            re_ager=self.begun_with("re_ager") or re_ager(options.dtype),
+            drawing=re_ager(),
+            discriminator=patch_discriminator(features, len(AGE_CLASSES) + len(GENDERS), options.dtype),
+            features=features,
+            encoder=networks["encoder"],
+            generator=networks["generator"],
+            age_estimator=networks["age_estimator"],
+            options=options,
+        )
+        stage.compile()
+        return stage
+
+    def batches(self, epoch: int, first_step: int = 0) -> PortraitBatches:
+        train = self.inputs.data.train
+        return PortraitBatches(train, targets=dated_people(train), **self.sizes(epoch, first_step))
+
+    def example(self) -> tuple[Any, np.ndarray]:
+        faces, ages = super().example()
+        portraits = np.repeat(np.repeat(faces, 3, 1), 3, 2)[:, :PORTRAIT_SIZE, :PORTRAIT_SIZE]
+        return (faces, portraits), np.pad(ages, ((0, 0), (0, len(GENDERS))))
+
+    def pictures(self, stage: "PhotoTraining") -> dict[str, Image.Image]:
+        shown = self.inputs.data.validation.of_each_class(SHOWN // len(AGE_CLASSES))
+        return {"portraits": aged_portraits(stage, shown.faces, shown.portraits[np.arange(len(shown))])}
+
+    def results(self, stage: "PhotoTraining") -> dict[str, keras.Model]:
+        return {"re_ager": stage.drawing}
+
+
+def aged_portraits(stage: "PhotoTraining", faces: np.ndarray, portraits: np.ndarray) -> Image.Image:
+    """Each of the people as they are and at the six ages, as the moving average draws them now."""
+    columns = [portraits]
+    for target in one_hot(range(len(AGE_CLASSES))):
+        ages = ops.convert_to_tensor(np.repeat(target[None], len(faces), 0))
+        started = stage.proposed(unit_faces(faces), unit_faces(portraits), ages, 1.0)
+        columns.append(to_uint8(ops.convert_to_numpy(started + stage.drawing([started, ages]))))
+    return draw_grid(np.stack(columns, 1), ("photo", *AGE_CLASSES))
+
+
+class PhotoTraining(AdversarialStage):
+    """Trains R on ((faces uint8 (b, 64, 64, 3), portraits uint8 (b, 160, 160, 3)), `dated_people` (b, 8)).
+
+    Two losses together. Pairs: what G leaves behind of a face that it ages and takes back is laid over the photo, and
+    its skin smoothed; R gives the photo itself. That teaches skin, and what stains look like. Forward: the photo with
+    G's change to another age laid over it. What G decided, the means of small squares, stays; the rest is up to a
+    patch discriminator. It sees each portrait turned, scaled and shifted anew, half the time a little blurred: what is
+    seen at one place in one way is fooled by dots in fixed places. `drawing` is the moving average of R, which is kept.
+    """
+
+    options: PhotoOptions
+    BEGINS_AT_RANDOM = True
+    LOSSES = ("loss", "pairs", "edges", "hold", "full", "g_loss", "d_loss", "d_real", "d_fake", "d_wrong_age")
+    TURN, SCALE = np.deg2rad(8.0), (0.6, 1.1)
+
+    def __init__(
+        self,
+        re_ager: keras.Model,
+        drawing: keras.Model,
+        discriminator: keras.Model,
+        features: keras.Model,
+        encoder: keras.Model,
+        generator: keras.Model,
+        age_estimator: keras.Model,
+        options: PhotoOptions = PhotoOptions(),
+    ) -> None:
+        super().__init__(discriminator, [re_ager], [drawing], options)
+        self.re_ager = re_ager
+        self.drawing = drawing
+        self.features = features
+        self.encoder = encoder
+        self.generator = generator
+        self.age_estimator = age_estimator
+        self.pairs_only = False
+
+    def begin_epoch(self, epoch: int) -> None:
+        pairs_only = epoch < self.options.pairs_epochs
+        if pairs_only != self.pairs_only:
+            # Another step is traced: a branch in the graph would hold the memory of both.
+            self.pairs_only, self.train_function = pairs_only, None
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        (faces, portraits), labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        faces, portraits, labels = unit_faces(faces), unit_faces(portraits), ops.cast(labels, "float32")
+        mirrored = keras.random.uniform((ops.shape(faces)[0], 1, 1, 1), seed=self.random) < 0.5
+        faces, portraits = (ops.where(mirrored, x[:, :, ::-1], x) for x in (faces, portraits))
+        ages, genders = split_labels(labels)
+        targets = ops.take(ages, keras.random.shuffle(ops.arange(ops.shape(ages)[0]), seed=self.random), axis=0)
+        strength = self._uniform(faces, self.options.strength / 2, self.options.strength)
+        aged, own, asked, change = self._change(faces, targets, strength[..., 0, 0])
+        residual = (change + self._way_back(aged, own, asked)) * self._uniform(faces, 0.1, self.options.stains)
+        smoothing = SMOOTHING / 3 * ops.exp(self._uniform(faces, 0.0, np.log(10.0)))
+        skin = smooth_skin(portraits, smoothing)
+        spoilt = ops.clip(skin + enlarged(residual), -1, 1)
+        if self.pairs_only:
+            return self._restore(portraits, spoilt, ages)
+        started = ops.clip(skin + enlarged(change), -1, 1)
+        return self._re_age(portraits, spoilt, started, ages, targets, genders)
+
+    def proposed(self, faces: Any, portraits: Any, targets: Any, strength: float) -> Any:
+        """What R is shown: (b, 160, 160, 3) `portraits`, skin smoothed, with G's change to the ages `targets`."""
+        _, _, _, change = self._change(faces, targets, strength)
+        return ops.clip(smooth_skin(portraits) + enlarged(change), -1, 1)
+
+    def _restore(self, portraits: Any, spoilt: Any, ages: Any) -> dict[str, Any]:
+        """A step on pairs alone."""
+        loss, values, found = gradients(lambda: self._pairs(portraits, spoilt, ages), self.trained_variables)
+        self._apply(found, [ops.zeros_like(weight) for weight in self.discriminator.trainable_variables])
+        self._end_step()
+        absent = dict.fromkeys(self.LOSSES, ops.zeros(()))
+        return self.report(**{**absent, "loss": loss, **values})
+
+    def _re_age(
+        self, portraits: Any, spoilt: Any, started: Any, ages: Any, targets: Any, genders: Any
+    ) -> dict[str, Any]:
+        options = self.options
+        half = options.batch_size // 2
+        labels = ops.concatenate([ages, genders * self._known(genders)], axis=1)
+        asked = ops.concatenate([targets, genders * self._known(genders)], axis=1)
+        first = options.pairs_epochs * options.steps_per_epoch
+        say = options.adversarial * ops.clip((ops.cast(self.steps, "float32") - first) / options.ramp, 0, 1)
+
+        def loss_of() -> tuple[Any, Any]:
+            both = ops.concatenate([spoilt[:half], started])
+            added = self.re_ager([both, ops.concatenate([ages[:half], targets])], training=True)
+            pairs, values = self._pair_losses(portraits[:half], (both + added)[:half])
+            moved = added[half:]
+            hold = sum(share * ops.mean(ops.abs(_means(moved, side))) for share, side in ((0.7, 5), (0.3, 10)))
+            full = ops.mean(ops.abs(moved))
+            maps = self.features(self._seen(started + moved), training=False)
+            g_loss = ops.mean(ops.softplus(-self.discriminator([*maps, asked], training=True)))
+            loss = pairs + options.hold * hold + options.full * full + say * g_loss
+            return loss, (maps, {**values, "hold": hold, "full": full, "g_loss": g_loss})
+
+        loss, (drawn, values), found = gradients(loss_of, self.trained_variables)
+        drawn = [ops.stop_gradient(x) for x in drawn]
+        real = self.features(self._seen(portraits), training=False)
+        _, (d_loss, shares), d_found = gradients(
+            lambda: self._telling_apart(real, labels, drawn, asked), self.discriminator.trainable_variables
+        )
+        self._apply(found, d_found)
+        self._end_step()
+        return self.report(loss=loss, d_loss=d_loss, **values, **shares)
+
+    def _pairs(self, portraits: Any, spoilt: Any, ages: Any) -> tuple[Any, dict[str, Any]]:
+        return self._pair_losses(portraits, spoilt + self.re_ager([spoilt, ages], training=True))
+
+    def _pair_losses(self, portraits: Any, restored: Any) -> tuple[Any, dict[str, Any]]:
+        difference = restored - portraits
+        pixels = ops.mean(ops.abs(difference))
+        edges = ops.mean(ops.abs(difference[:, 1:] - difference[:, :-1]))
+        edges = edges + ops.mean(ops.abs(difference[:, :, 1:] - difference[:, :, :-1]))
+        return pixels + self.options.edges * edges, {"pairs": pixels, "edges": edges}
+
+    def _telling_apart(self, real: Any, labels: Any, drawn: Any, asked: Any) -> tuple[Any, Any]:
+        """D's loss on real and drawn portraits, and on real ones with another's age or gender."""
+        wrong = ops.roll(labels, 1, axis=0)
+        logits = self.discriminator(
+            [
+                *(ops.concatenate([one, other, one]) for one, other in zip(real, drawn, strict=True)),
+                ops.concatenate([labels, asked, wrong]),
+            ],
+            training=True,
+        )
+        is_real, is_drawn, is_wrong = ops.split(logits, 3)
+        # Others of the same age say nothing.
+        apart = ops.sum(ops.abs(wrong - labels), axis=1, keepdims=True) / 2
+        loss = ops.mean(ops.softplus(-is_real)) + ops.mean(ops.softplus(is_drawn))
+        total = loss + self.options.wrong_age * ops.mean(ops.clip(apart, 0, 1) * ops.softplus(is_wrong))
+        shares = {
+            name: ops.mean(ops.cast(right, "float32"))
+            for name, right in (("d_real", is_real > 0), ("d_fake", is_drawn < 0), ("d_wrong_age", is_wrong < 0))
+        }
+        return total, (loss, shares)
+
+    def _change(self, faces: Any, targets: Any, strength: Any) -> tuple[Any, Any, Any, Any]:
+        """G's faces at the ages `targets`, the own and the asked (b, 6) ages, and the change that it proposes.
+
+        The change is the mean of the face's and its mirror image's: stains are in one of them, age is in both.
+        """
+        own = self.age_estimator(faces, training=False)
+        asked = own + strength * (targets - own)
+        before, after = (self._drawn(faces, ages) for ages in (own, asked))
+        one, other = ops.split(after - before, 2)
+        change = (one + other[:, :, ::-1]) / 2
+        return ops.clip(faces + change, -1, 1), own, asked, change
+
+    def _way_back(self, aged: Any, own: Any, asked: Any) -> Any:
+        """The change from what G made of a face at `asked` back to its own age."""
+        one, other = ops.split(self._drawn(aged, own) - self._drawn(aged, asked), 2)
+        return (one + other[:, :, ::-1]) / 2
+
+    def _drawn(self, faces: Any, ages: Any) -> Any:
+        """G's faces of `faces` and of their mirror images, (2b, 64, 64, 3)."""
+        latents = self.encoder(ops.concatenate([faces, faces[:, :, ::-1]]), training=False)
+        return self.generator([latents, ops.concatenate([ages, ages])], training=False)
+
+    def _seen(self, portraits: Any) -> Any:
+        """What D sees of portraits: a square of each."""
+        portraits = ops.where(keras.random.uniform((), seed=self.random) < 0.5, blurred(portraits), portraits)
+        return affine_views(portraits, self.random, self.options.view, self.TURN, self.SCALE)
+
+    def _known(self, genders: Any) -> Any:
+        known = keras.random.uniform((ops.shape(genders)[0], 1), seed=self.random) < GENDER_KNOWN
+        return ops.cast(known, "float32")
+
+    def _uniform(self, faces: Any, least: float, most: float) -> Any:
+        return keras.random.uniform((ops.shape(faces)[0], 1, 1, 1), least, most, seed=self.random)
+
+
+def enlarged(change: Any) -> Any:
+    """G's change (b, 64, 64, 3) at the size of a portrait."""
+    return ops.image.resize(change, (PORTRAIT_SIZE, PORTRAIT_SIZE), "bicubic", data_format="channels_last")
+
+
+def _means(values: Any, side: int) -> Any:
+    """Means of squares of `side` pixels."""
+    return ops.average_pool(values, side, data_format="channels_last")
