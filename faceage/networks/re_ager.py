@@ -7,6 +7,9 @@ from faceage.ages import AGE_CLASSES
 from faceage.images import PORTRAIT_SIZE
 from faceage.networks.layers import Modulate, SpaceToDepth, leaky_relu
 
+_LAST = 1 / 16
+"""Of what the last convolution sees."""
+
 
 def re_ager(
     dtype: str = "float32",
@@ -49,7 +52,9 @@ def re_ager(
         x = residuals(x, level)
     x = leaky_relu(dtype)(_conv(24, 3, dtype)(leaky_relu(dtype)(x)))
     x = layers.Concatenate(dtype=dtype)([up(x), portrait])  # (b, 160, 160, 27)
-    small = keras.initializers.RandomNormal(stddev=2e-3, seed=0)
+    # Scaled down, or a step of Adam in this one layer moves every pixel by more than an age does.
+    x = layers.Rescaling(_LAST, dtype=dtype)(x)
+    small = keras.initializers.RandomNormal(stddev=2e-3 / _LAST, seed=0)
     x = layers.Conv2D(3, 3, padding="same", kernel_initializer=small, dtype=dtype)(x)
     return keras.Model([portrait, age], layers.Activation("linear", dtype="float32", name="added")(x), name="re_ager")
 

@@ -24,7 +24,8 @@ class AdversarialOptions(StageOptions):
     `beta_1` and `beta_2` are Adam's; `discriminator_rate` is D's learning rate as a multiple of the others' (Heusel et
     al. 2017); `wrong_age` weighs real faces shown with a wrong age, which count as fake (Reed et al. 2016); `r1` the
     gradient penalty on real faces (Mescheder et al. 2018); `augment` shows D everything shifted, mirrored, lighter or
-    darker (Zhao et al. 2020); `average_decay` is that of the moving average per step, 0 for none.
+    darker (Zhao et al. 2020); `average_decay` is that of the moving average per step, 0 for none; `clip` the largest norm of the gradient of what
+    is trained besides D, 0 for any.
     """
 
     beta_1: float = 0.0
@@ -34,6 +35,7 @@ class AdversarialOptions(StageOptions):
     r1: float = 1.0
     augment: bool = True
     average_decay: float = 0.999
+    clip: float = 0.0
 
 
 class AdversarialStage(Stage):
@@ -67,13 +69,19 @@ class AdversarialStage(Stage):
         # None of Keras's own making, which it would save too.
         super().compile(optimizer=None, **kwargs)
         rate, betas = self.options.learning_rate, (self.options.beta_1, self.options.beta_2)
-        self.trained_optimizer = keras.optimizers.Adam(rate, *betas)
+        self.trained_optimizer = keras.optimizers.Adam(
+            self.learning_rate(), *betas, global_clipnorm=self.options.clip or None
+        )
         self.discriminator_optimizer = keras.optimizers.Adam(rate * self.options.discriminator_rate, *betas)
         # Unbuilt optimisers would be restored from a checkpoint empty, with no more than a warning.
         self.trained_optimizer.build(self.trained_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
         self._apply = fuse(self._apply_gradients)
         self._average = fuse(self._average_weights)
+
+    def learning_rate(self) -> Any:
+        """Of what is trained besides D: a number or a schedule."""
+        return self.options.learning_rate
 
     @property
     def trained_variables(self) -> list[keras.Variable]:

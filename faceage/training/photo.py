@@ -17,14 +17,19 @@ from faceage.networks.discriminator import patch_discriminator
 from faceage.networks.re_ager import re_ager
 from faceage.networks.skin import SMOOTHING, smooth_skin
 from faceage.networks.vgg import vgg_features
+from faceage.people.re_age import lay_over
 from faceage.pictures.grid import draw_grid
 from faceage.training.adversarial import AdversarialOptions, AdversarialStage
 from faceage.training.job import Job
 from faceage.training.people import GENDER_KNOWN, split_labels
 from faceage.training.stage import unit_faces
 
-SHOWN = 6
-"""People in the picture of an epoch, one of each class."""
+SHOWN = 2
+"""People of each class in the picture of an epoch."""
+
+
+PAIRS_LATER = 4
+"""Of a batch, one in so many is a pair too when the discriminator has a say: what they taught is not forgotten."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +39,28 @@ class PhotoOptions(AdversarialOptions):
     epochs: int = 20
     steps_per_epoch: int = 200
     batch_size: int = 16
-    learning_rate: float = 4e-4
+    learning_rate: float = 2e-4
+    discriminator_rate: float = 5.0
+    clip: float = 1.0
     beta_1: float = 0.5
     average_decay: float = 0.998
     wrong_age: float = 0.3
     r1: float = 0.0
     pairs_epochs: int = 3
     """Epochs of pairs alone, before the discriminator has a say."""
-    ramp: int = 200
-    """Steps over which the discriminator's say then rises to its weight."""
+    alone: int = 100
+    """Steps in which the discriminator then learns alone, while R goes on with pairs."""
+    ramp: int = 150
+    """Steps over which the losses of the way forward then rise to their weights."""
+    warm_up: int = 100
+    """Steps over which R's learning rate rises: Adam's first steps, at full rate, undo what R knew."""
     edges: float = 2.0
     """Weight of the difference of neighbouring pixels in pairs; that of the pixels themselves is 1."""
     hold: float = 3.0
     """Weight of how far the means of 5×5 and of 10×10 pixels move from what G decided."""
-    full: float = 0.3
+    full: float = 0.1
     """Weight of how far single pixels do."""
-    adversarial: float = 0.15
+    adversarial: float = 0.3
     strength: float = 1.6
     """Ageing strength in training lies between half of this and all of it."""
     stains: float = 0.8
@@ -93,7 +104,7 @@ class PhotoJob(Job):
         return (faces, portraits), np.pad(ages, ((0, 0), (0, len(GENDERS))))
 
     def pictures(self, stage: "PhotoTraining") -> dict[str, Image.Image]:
-        shown = self.inputs.data.validation.of_each_class(SHOWN // len(AGE_CLASSES))
+        shown = self.inputs.data.validation.of_each_class(SHOWN)
         return {"portraits": aged_portraits(stage, shown.faces, shown.portraits[np.arange(len(shown))])}
 
     def results(self, stage: "PhotoTraining") -> dict[str, keras.Model]:
@@ -145,6 +156,10 @@ class PhotoTraining(AdversarialStage):
         self.age_estimator = age_estimator
         self.pairs_only = False
 
+    def learning_rate(self) -> keras.optimizers.schedules.LearningRateSchedule:
+        rate = self.options.learning_rate
+        return keras.optimizers.schedules.PolynomialDecay(rate / 100, max(1, self.options.warm_up), rate)
+
     def begin_epoch(self, epoch: int) -> None:
         pairs_only = epoch < self.options.pairs_epochs
         if pairs_only != self.pairs_only:
@@ -160,19 +175,19 @@ class PhotoTraining(AdversarialStage):
         targets = ops.take(ages, keras.random.shuffle(ops.arange(ops.shape(ages)[0]), seed=self.random), axis=0)
         strength = self._uniform(faces, self.options.strength / 2, self.options.strength)
         aged, own, asked, change = self._change(faces, targets, strength[..., 0, 0])
-        residual = (change + self._way_back(aged, own, asked)) * self._uniform(faces, 0.1, self.options.stains)
         smoothing = SMOOTHING / 3 * ops.exp(self._uniform(faces, 0.0, np.log(10.0)))
         skin = smooth_skin(portraits, smoothing)
-        spoilt = ops.clip(skin + enlarged(residual), -1, 1)
+        n = self.options.batch_size if self.pairs_only else self.options.batch_size // PAIRS_LATER
+        stains = change[:n] + self._way_back(aged[:n], own[:n], asked[:n])
+        spoilt = lay_over(skin[:n], stains * self._uniform(stains, 0.1, self.options.stains))
         if self.pairs_only:
             return self._restore(portraits, spoilt, ages)
-        started = ops.clip(skin + enlarged(change), -1, 1)
-        return self._re_age(portraits, spoilt, started, ages, targets, genders)
+        return self._re_age(portraits, spoilt, lay_over(skin, change), ages, targets, genders)
 
     def proposed(self, faces: Any, portraits: Any, targets: Any, strength: float) -> Any:
         """What R is shown: (b, 160, 160, 3) `portraits`, skin smoothed, with G's change to the ages `targets`."""
         _, _, _, change = self._change(faces, targets, strength)
-        return ops.clip(smooth_skin(portraits) + enlarged(change), -1, 1)
+        return lay_over(smooth_skin(portraits), change)
 
     def _restore(self, portraits: Any, spoilt: Any, ages: Any) -> dict[str, Any]:
         """A step on pairs alone."""
@@ -186,22 +201,23 @@ class PhotoTraining(AdversarialStage):
         self, portraits: Any, spoilt: Any, started: Any, ages: Any, targets: Any, genders: Any
     ) -> dict[str, Any]:
         options = self.options
-        half = options.batch_size // 2
+        n = options.batch_size // PAIRS_LATER
         labels = ops.concatenate([ages, genders * self._known(genders)], axis=1)
         asked = ops.concatenate([targets, genders * self._known(genders)], axis=1)
-        first = options.pairs_epochs * options.steps_per_epoch
-        say = options.adversarial * ops.clip((ops.cast(self.steps, "float32") - first) / options.ramp, 0, 1)
+        first = options.pairs_epochs * options.steps_per_epoch + options.alone
+        ramp = ops.clip((ops.cast(self.steps, "float32") - first) / options.ramp, 0, 1)
 
         def loss_of() -> tuple[Any, Any]:
-            both = ops.concatenate([spoilt[:half], started])
-            added = self.re_ager([both, ops.concatenate([ages[:half], targets])], training=True)
-            pairs, values = self._pair_losses(portraits[:half], (both + added)[:half])
-            moved = added[half:]
+            both = ops.concatenate([spoilt, started])
+            added = self.re_ager([both, ops.concatenate([ages[:n], targets])], training=True)
+            pairs, values = self._pair_losses(portraits[:n], (both + added)[:n])
+            moved = added[n:]
             hold = sum(share * ops.mean(ops.abs(_means(moved, side))) for share, side in ((0.7, 5), (0.3, 10)))
             full = ops.mean(ops.abs(moved))
             maps = self.features(self._seen(started + moved), training=False)
             g_loss = ops.mean(ops.softplus(-self.discriminator([*maps, asked], training=True)))
-            loss = pairs + options.hold * hold + options.full * full + say * g_loss
+            forward = options.hold * hold + options.full * full + options.adversarial * g_loss
+            loss = pairs + ramp * forward
             return loss, (maps, {**values, "hold": hold, "full": full, "g_loss": g_loss})
 
         loss, (drawn, values), found = gradients(loss_of, self.trained_variables)
@@ -278,11 +294,6 @@ class PhotoTraining(AdversarialStage):
 
     def _uniform(self, faces: Any, least: float, most: float) -> Any:
         return keras.random.uniform((ops.shape(faces)[0], 1, 1, 1), least, most, seed=self.random)
-
-
-def enlarged(change: Any) -> Any:
-    """G's change (b, 64, 64, 3) at the size of a portrait."""
-    return ops.image.resize(change, (PORTRAIT_SIZE, PORTRAIT_SIZE), "bicubic", data_format="channels_last")
 
 
 def _means(values: Any, side: int) -> Any:
