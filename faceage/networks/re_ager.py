@@ -60,7 +60,7 @@ def re_ager(
 
 
 def _conv(filters: int, size: int, dtype: str, **kwargs) -> keras.layers.Layer:
-    return layers.Conv2D(filters, size, padding="same", kernel_initializer="he_uniform", dtype=dtype, **kwargs)
+    return layers.Conv2D(filters, size, padding="same", dtype=dtype, **kwargs)
 
 
 def _residual(x: keras.KerasTensor, condition: keras.KerasTensor, dtype: str) -> keras.KerasTensor:

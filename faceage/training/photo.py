@@ -28,6 +28,9 @@ SHOWN = 2
 """People of each class in the picture of an epoch."""
 
 
+BLURRED = 0.3
+"""Share of the steps in which the discriminator sees everything a little blurred: no dots of single pixels win."""
+
 PAIRS_LATER = 4
 """Of a batch, one in so many is a pair too when the discriminator has a say: what they taught is not forgotten."""
 
@@ -39,7 +42,7 @@ class PhotoOptions(AdversarialOptions):
     epochs: int = 20
     steps_per_epoch: int = 200
     batch_size: int = 16
-    learning_rate: float = 2e-4
+    learning_rate: float = 3e-4
     discriminator_rate: float = 5.0
     clip: float = 1.0
     beta_1: float = 0.5
@@ -127,8 +130,8 @@ class PhotoTraining(AdversarialStage):
     Two losses together. Pairs: what G leaves behind of a face that it ages and takes back is laid over the photo, and
     its skin smoothed; R gives the photo itself. That teaches skin, and what stains look like. Forward: the photo with
     G's change to another age laid over it. What G decided, the means of small squares, stays; the rest is up to a
-    patch discriminator. It sees each portrait turned, scaled and shifted anew, half the time a little blurred: what is
-    seen at one place in one way is fooled by dots in fixed places. `drawing` is the moving average of R, which is kept.
+    patch discriminator. It sees each portrait turned, scaled and shifted anew, sometimes a little blurred: what is seen
+    at one place in one way is fooled by dots in fixed places. `drawing` is the moving average of R, which is kept.
     """
 
     options: PhotoOptions
@@ -207,6 +210,9 @@ class PhotoTraining(AdversarialStage):
         first = options.pairs_epochs * options.steps_per_epoch + options.alone
         ramp = ops.clip((ops.cast(self.steps, "float32") - first) / options.ramp, 0, 1)
 
+        # One for real and drawn ones: sharpness is to tell them apart, as long as they are not.
+        blur = keras.random.uniform((), seed=self.random) < BLURRED
+
         def loss_of() -> tuple[Any, Any]:
             both = ops.concatenate([spoilt, started])
             added = self.re_ager([both, ops.concatenate([ages[:n], targets])], training=True)
@@ -214,7 +220,7 @@ class PhotoTraining(AdversarialStage):
             moved = added[n:]
             hold = sum(share * ops.mean(ops.abs(_means(moved, side))) for share, side in ((0.7, 5), (0.3, 10)))
             full = ops.mean(ops.abs(moved))
-            maps = self.features(self._seen(started + moved), training=False)
+            maps = self.features(self._seen(started + moved, blur), training=False)
             g_loss = ops.mean(ops.softplus(-self.discriminator([*maps, asked], training=True)))
             forward = options.hold * hold + options.full * full + options.adversarial * g_loss
             loss = pairs + ramp * forward
@@ -222,7 +228,7 @@ class PhotoTraining(AdversarialStage):
 
         loss, (drawn, values), found = gradients(loss_of, self.trained_variables)
         drawn = [ops.stop_gradient(x) for x in drawn]
-        real = self.features(self._seen(portraits), training=False)
+        real = self.features(self._seen(portraits, blur), training=False)
         _, (d_loss, shares), d_found = gradients(
             lambda: self._telling_apart(real, labels, drawn, asked), self.discriminator.trainable_variables
         )
@@ -283,9 +289,9 @@ class PhotoTraining(AdversarialStage):
         latents = self.encoder(ops.concatenate([faces, faces[:, :, ::-1]]), training=False)
         return self.generator([latents, ops.concatenate([ages, ages])], training=False)
 
-    def _seen(self, portraits: Any) -> Any:
+    def _seen(self, portraits: Any, blur: Any) -> Any:
         """What D sees of portraits: a square of each."""
-        portraits = ops.where(keras.random.uniform((), seed=self.random) < 0.5, blurred(portraits), portraits)
+        portraits = ops.where(blur, blurred(portraits), portraits)
         return affine_views(portraits, self.random, self.options.view, self.TURN, self.SCALE)
 
     def _known(self, genders: Any) -> Any:
