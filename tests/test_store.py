@@ -664,6 +664,78 @@ except OSError:
 """
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import h5py
+import faceage.store.latents
+from test_store import Store, count_rows, row_of
+faceage.store.latents._MOST_PARTS = 3
+path, report, calls = Path(sys.argv[1]), Path(sys.argv[1]).with_name("counted"), 0
+
+def counted(call):
+    def counting(*arguments, **keywords):
+        moment()
+        outcome = call(*arguments, **keywords)
+        moment()
+        return outcome
+    return counting
+
+def moment():
+    global calls
+    calls += 1
+    if calls == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def run():
+    for name in ("replace", "fsync", "unlink", "posix_fallocate"):
+        setattr(os, name, counted(getattr(os, name)))
+    latents = Store(path, keep=lambda source: source != "0.jpg")
+    for i in range(8):
+        latents.write([row_of(f"{i}.jpg")])
+        report.write_text(str(i + 1))
+
+last, step = 1, int(sys.argv[3])
+while True:
+    for file in path.parent.rglob("*"):
+        file.is_file() and file.unlink()
+    # What is there before: two rows, one of which will be removed.
+    before = Store(path)
+    before.write([row_of("0.jpg"), row_of("before.jpg")])
+    report.write_text("0")
+    child = os.fork()
+    if not child:
+        run()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    done = int(report.read_text())
+    ours = sorted(count_rows(path).elements())
+    with h5py.File(path) as file:
+        assert sorted(file["source"].asstr()[:].tolist()) == ours, last
+        assert all(portrait.tobytes() == bytes(100) for portrait in file["portrait"]), last
+    new = [f"{i}.jpg" for i in range(8)]
+    after = [sorted([*new[:n], "before.jpg"]) for n in (done, min(done + 1, 8))]
+    assert ours in after or (done == 0 and ours == ["0.jpg", "before.jpg"]), (last, done, ours)
+    begun = Store(path)
+    begun.write([row_of("again.jpg")])
+    assert count_rows(path).total() == len(ours) + 1, last
+    assert not list(path.parent.rglob(".*")), last
+    if not status:
+        break
+    last += step
+print(last)
+"""
+
+
+def test_killed_at_any_moment_no_row_is_lost_or_doubled(path):
+    command = [sys.executable, "-c", KILLED, path, Path(__file__).parent, "7"]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    run = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 200
+
+
 def row_of(source: str) -> FaceRow:
     zeros = {name: np.zeros(shape) for name, (shape, kind) in DATASETS.items() if kind != "O"}
     return FaceRow(**{**zeros, "source": source, "portrait": bytes(100)})
