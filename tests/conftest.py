@@ -90,6 +90,7 @@ def face_row():
             offset=draw(2048).astype(np.float16),
             identity_distance=draw(2),
             transform=draw(2, 3),
+            portrait=rng.bytes(50 + face),
         )
 
     return make

@@ -1,7 +1,7 @@
 """`killed_batch.py PHOTOS OUT [N]`: a small batch, which kills itself at its N-th write, or is left to end.
 
-Everything is as in `faceage batch`, but that few faces make a batch and few rows a record, so that a handful of photos
-has many of both.
+Everything is as in `faceage batch`, but that few faces make a batch and few parts an index, so that a handful of photos
+has many batches and merges.
 """
 
 import os
@@ -10,18 +10,17 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from faceage.latents import store
-
 import faceage.batch.worker as worker
 from faceage.batch.pipeline import run_batch
 from faceage.batch.plan import BatchOptions, choose_photos
 from faceage.model import find_model
 from faceage.people.options import OptimiserOptions
+from faceage.store import latents
 
 worker.LatentOptimiser = partial(worker.LatentOptimiser, batch_size=2)
 worker._PHOTOS_AT_ONCE = 2
 worker._SECONDS_UNRECORDED = 0.0
-store.PART_ROWS = 3
+latents._MOST_PARTS = 3
 
 writes = 0
 

@@ -51,7 +51,6 @@ def finish(photos, face_row):
         index = LatentIndex(folder / LATENTS, WEIGHTS, {})
         index.begin(done.__contains__)
         latents = LatentWriter(folder / LATENTS, "0", WEIGHTS, {})
-        latents.go_on(index.parts)
         manifest = Manifest(folder / MANIFEST, done)
         for photo in plan.todo:
             grid = grid_path(folder, photo.relative, 0)

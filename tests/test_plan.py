@@ -64,7 +64,6 @@ def finish(face_row):
         index = LatentIndex(plan.out / LATENTS, WEIGHTS, {})
         index.begin(keep=done.__contains__)
         latents = LatentWriter(plan.out / LATENTS, "0", WEIGHTS, {})
-        latents.go_on(index.parts)
         manifest = Manifest(plan.out / MANIFEST, done)
         for photo in plan.todo:
             status = statuses.get(photo.path.stem, OK if FACES[photo.name] else NO_FACE)

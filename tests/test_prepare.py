@@ -16,7 +16,9 @@ from faceage.data.prepare import prepare
 from faceage.data.rows import Filters
 from faceage.data.sources import read_rows
 from faceage.errors import DataError
+from faceage.store.dataset import COLUMNS, DROPPED_COLUMNS
 from faceage.store.parts import Parts
+from faceage.store.table import BYTES
 
 PHOTOS, PART_ROWS = 40, 8
 SCRIPT = """
@@ -70,7 +72,21 @@ def content(path) -> dict[str, object]:
     with h5py.File(path) as file:
         found: dict[str, object] = {f"@{name}": str(value) for name, value in file.attrs.items()}
         file.visititems(lambda name, item: found.update({name: item[:]}) if isinstance(item, h5py.Dataset) else None)
+    found["portrait"] = [portrait.tobytes() for portrait in found["portrait"]]
     return found
+
+
+def part_of(faces: int) -> dict[str, np.ndarray]:
+    """A part with so many faces, all the same."""
+    part = {}
+    for name, (shape, dtype) in {**COLUMNS, **DROPPED_COLUMNS}.items():
+        part[name] = np.ones((faces, *shape), object if dtype in (str, BYTES) else dtype)
+        if dtype is BYTES:
+            for i in range(faces):
+                part[name][i] = np.arange(30, dtype=np.uint8)
+        elif dtype is str:
+            part[name][:] = "text"
+    return part
 
 
 def assert_same(one, other) -> None:
@@ -99,9 +115,9 @@ Parts.save = lambda *part: (save(*part), time.sleep(0.5))
 KILLED_WHILE_JOINING = """
 import os, signal
 from itertools import count
-from faceage.data import store
-append, calls = store._append, count()
-store._append = lambda *values: os.kill(os.getpid(), signal.SIGKILL) if next(calls) == 30 else append(*values)
+from faceage.store import table
+append, calls = table.append, count()
+table.append = lambda *values: os.kill(os.getpid(), signal.SIGKILL) if next(calls) == 90 else append(*values)
 """
 
 
@@ -109,15 +125,15 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_file(source, unbroken, tmp_pa
     out, parts = tmp_path / "faces.h5", tmp_path / "faces.h5.parts"
     for wanted in (1, 3):
         process = start(source, out, SLOWLY)
-        while len(list(parts.glob("[0-9]*.npz"))) < wanted and process.poll() is None:
+        while len(list(parts.glob("[0-9]*.h5"))) < wanted and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         assert not out.exists()
-    finished = len(list(parts.glob("[0-9]*.npz")))
+    finished = len(list(parts.glob("[0-9]*.h5")))
     assert 3 <= finished < PHOTOS // PART_ROWS
     # What a kill amid writing leaves.
-    (parts / ".4711.partial.npz").write_bytes(b"half a part")
+    (parts / ".4711.partial.h5").write_bytes(b"half a part")
 
     made, save = [], Parts.save
     monkeypatch.setattr(Parts, "save", lambda self, number, part: (made.append(number), save(self, number, part)))
@@ -133,7 +149,7 @@ def test_after_a_kill_amid_joining_no_face_is_looked_for_again(source, unbroken,
     out = tmp_path / "faces.h5"
     assert start(source, out, KILLED_WHILE_JOINING).wait(300) == -signal.SIGKILL
     assert not out.exists()
-    assert (tmp_path / "faces.h5.parts" / "joined.h5").exists()
+    assert list((tmp_path / "faces.h5.parts").glob(".*.partial.h5"))
     monkeypatch.setattr("faceage.data.prepare.Detector", None)
     prepare(read_rows(source, Filters()), out)
     assert_same(out, unbroken)
@@ -142,21 +158,31 @@ def test_after_a_kill_amid_joining_no_face_is_looked_for_again(source, unbroken,
 
 def test_parts_of_other_rows_are_not_used(source, unbroken, tmp_path, small_parts):
     out = tmp_path / "faces.h5"
-    parts = Parts(tmp_path / "faces.h5.parts", "of other rows")
-    parts.folder.mkdir()
+    parts = Parts(tmp_path / "faces.h5.parts", {"rows_sha256": "of other rows"})
     for number in range(0, 10 * PHOTOS, PART_ROWS):
-        parts.save(number, {"faces": np.zeros(3)})
+        parts.save(number, part_of(1))
     prepare(read_rows(source, Filters()), out)
     assert_same(out, unbroken)
     assert [path.name for path in tmp_path.iterdir()] == ["faces.h5"]
 
 
+@pytest.mark.parametrize("faces", [0, 1, 3])
+def test_a_part_comes_back_where_all_portraits_have_one_length(tmp_path, faces):
+    parts = Parts(tmp_path, {"rows_sha256": "rows"})
+    parts.save(0, part_of(faces))
+    (found,) = parts.read([0])
+    for name, values in part_of(faces).items():
+        assert len(found[name]) == faces
+        for one, other in zip(found[name], values, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_a_part_that_was_cut_short_counts_as_missing(tmp_path):
-    parts = Parts(tmp_path, "rows")
-    parts.save(0, {"ages": np.arange(100)})
+    parts = Parts(tmp_path, {"rows_sha256": "rows"})
+    parts.save(0, part_of(100))
     assert 0 in parts
     assert 8 not in parts
-    assert 0 not in Parts(tmp_path, "other rows")
+    assert 0 not in Parts(tmp_path, {"rows_sha256": "other rows"})
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     for length in (0, 10, len(whole) // 2, len(whole) - 1):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from faceage.batch.plan import DRAWN, LATENTS, MANIFEST, SHARDS, open_out
 from faceage.errors import UsageError
-from faceage.files import only_one, remove_partials, written_whole
+from faceage.files import link_or_copy, only_one, remove_partials
 from faceage.store.latents import PARTS, LatentIndex, read_settings
 from faceage.store.manifest import Manifest, PhotoOutcome, read_manifest
 
@@ -66,7 +66,7 @@ def _link_parts(shard: Path, rows: list[PhotoOutcome], out: Path) -> dict[str, i
     named = {}
     for part, count in own.parts.items():
         name = f"{shard.name}.{part}"
-        _link(shard / PARTS / f"{part}.h5", out / PARTS / f"{name}.h5")
+        link_or_copy(shard / PARTS / f"{part}.h5", out / PARTS / f"{name}.h5")
         named[name] = count
     return named
 
@@ -76,7 +76,7 @@ def _link_pictures(shard: Path, out: Path) -> None:
         to = out / Path(folder).relative_to(shard)
         to.mkdir(parents=True, exist_ok=True)
         for name in names:
-            _link(Path(folder, name), to / name)
+            link_or_copy(Path(folder, name), to / name)
 
 
 def _remove(shard: Path) -> None:
@@ -84,13 +84,3 @@ def _remove(shard: Path) -> None:
     removed = shard.with_name(f".{shard.name}")
     os.rename(shard, removed)
     shutil.rmtree(removed)
-
-
-def _link(source: Path, target: Path) -> None:
-    with written_whole(target) as partial:
-        partial.unlink(missing_ok=True)
-        try:
-            os.link(source, partial)
-        except OSError:
-            # Not every file system has links.
-            shutil.copyfile(source, partial)

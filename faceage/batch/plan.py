@@ -12,6 +12,7 @@ from typing import Any
 
 from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH
 from faceage.errors import PhotoError, UsageError
+from faceage.files import sync
 from faceage.images import FACE_SIZE
 from faceage.people.options import OptimiserOptions
 from faceage.photos.decode import fingerprint, read_photo
@@ -200,8 +201,7 @@ def open_out(out: Path) -> None:
         # Without a name, so that a kill leaves nothing.
         with tempfile.TemporaryFile(dir=out) as file:
             file.write(b"\0" * 65536)
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
     except OSError as error:
         raise UsageError(
             f"cannot write to --out {out}: {error.strerror or error}", "free some space, or choose another folder"

@@ -107,7 +107,6 @@ class Worker:
         self._decoder = Decoder()
         self._optimiser = LatentOptimiser(model.fast, options.optimiser, age_class=options.age_class)
         self._latents = LatentWriter(task.out / LATENTS, writer, model.fingerprint, options.to_json())
-        self._latents.go_on(parts)
         self._paster = Paster()
         self._waiting = _PASTED_WAITING if options.paste else _GRIDS_WAITING
         self._finished: list[_Photo] = []

@@ -28,8 +28,9 @@ from faceage.faces.align import align, face_transform, resized
 from faceage.faces.detect import Detection, Detector, most_central
 from faceage.images import PORTRAIT_SIZE, encode_portrait
 from faceage.photos.decode import decode, read_photo
-from faceage.store.dataset import COLUMNS, DROPPED_COLUMNS, ENCODED, VERSION, Part, made_of, write
+from faceage.store.dataset import COLUMNS, DROPPED_COLUMNS, VERSION, Part, made_of, write
 from faceage.store.parts import Parts
+from faceage.store.table import BYTES, room
 
 PART_ROWS = 256
 """Rows in a part: what a kill costs at most, some 15 seconds of two cores."""
@@ -114,7 +115,9 @@ def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done:
     with _writing(out):
         # Beside the parts, so that a kill leaves nothing that the next run does not clear away.
         joined = parts.folder / "joined.h5"
-        write(joined, attributes, chain([_part([], rows.dropped)], _with_splits(parts, starts)))
+        dropped = _part([], rows.dropped)
+        size = room(dropped) + parts.size(starts)
+        write(joined, attributes, chain([dropped], _with_splits(parts, starts)), size)
         info = read_info(joined)
         if info.faces:
             os.replace(joined, out)
@@ -261,7 +264,7 @@ def _part(kept: Sequence[tuple[Any, ...]], dropped: Sequence[tuple[str, str]]) -
 
 
 def _column(values: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    if dtype is str or dtype is ENCODED:
+    if dtype is str or dtype is BYTES:
         column = np.empty(len(values), object)
         for i, value in enumerate(values):
             # All at once, NumPy would take arrays of one length for a matrix.

@@ -13,17 +13,16 @@ import numpy as np
 from faceage.ages import AGE_CLASSES
 from faceage.errors import DataError
 from faceage.images import FACE_SIZE
+from faceage.store import table
+from faceage.store.table import BYTES, Columns
 
 FORMAT = "faceage-dataset"
 VERSION = 3
 SPLITS = ("train", "validation", "test")
 
-ENCODED = h5py.vlen_dtype(np.uint8)
-"""Rows that are the bytes of an image file."""
-
-COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {
+COLUMNS: Columns = {
     "faces": ((FACE_SIZE, FACE_SIZE, 3), np.uint8),
-    "portrait": ((), ENCODED),
+    "portrait": ((), BYTES),
     "age": ((), np.int16),
     "age_class": ((), np.int8),
     "split": ((), np.int8),
@@ -38,12 +37,10 @@ COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {
 `portrait` is the aligned face again, at `PORTRAIT_SIZE` pixels, as an image file (`images.encode_portrait`).
 """
 
-DROPPED_COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {"dropped/source": ((), str), "dropped/reason": ((), str)}
+DROPPED_COLUMNS: Columns = {"dropped/source": ((), str), "dropped/reason": ((), str)}
 
 Part = Mapping[str, np.ndarray]
 """Rows of `COLUMNS` and `DROPPED_COLUMNS`, by the names of the datasets."""
-
-_CHUNK = 256
 
 
 @contextmanager
@@ -58,19 +55,19 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise DataError(f"{path} cannot be read as a prepared data set: {error}") from error
 
 
-def write(path: Path, attributes: Mapping[str, Any], parts: Iterable[Part]) -> None:
-    """Write the file from `parts`, one after the other; one is in memory at a time."""
+def write(path: Path, attributes: Mapping[str, Any], parts: Iterable[Part], size: int) -> None:
+    """Write the file from `parts`, one after the other, whole or not at all; one is in memory at a time.
+
+    Raises OSError where the disk has no room for so many bytes.
+    """
     reasons: Counter[str] = Counter()
-    with h5py.File(path, "w") as file:
-        file.attrs.update(format=FORMAT, version=VERSION, age_classes=list(AGE_CLASSES), splits=list(SPLITS))
-        file.attrs.update(attributes)
-        columns = {**COLUMNS, **DROPPED_COLUMNS}
-        for name, (shape, dtype) in columns.items():
-            kind = h5py.string_dtype() if dtype is str else dtype
-            file.create_dataset(name, (0, *shape), kind, maxshape=(None, *shape), chunks=(_CHUNK, *shape))
+    own = {"format": FORMAT, "version": VERSION, "age_classes": list(AGE_CLASSES), "splits": list(SPLITS)}
+    columns = {**COLUMNS, **DROPPED_COLUMNS}
+    with table.new_file(path, {**own, **attributes}, size) as file:
+        table.create(file, columns)
         for part in parts:
             for name in columns:
-                _append(file[name], part[name])
+                table.append(file[name], part[name])
             reasons.update(map(str, part["dropped/reason"]))
         file.attrs["dropped"] = json.dumps(dict(sorted(reasons.items())))
 
@@ -79,11 +76,7 @@ def read(path: Path, *names: str) -> Part:
     """Whole datasets of a prepared file, all of them unless `names` says which. Raises DataError for a foreign file."""
     with opened(path) as file:
         chosen = names or (*COLUMNS, *DROPPED_COLUMNS)
-        return {name: _column(file[name]) for name in chosen}
-
-
-def _column(dataset: h5py.Dataset) -> np.ndarray:
-    return dataset.asstr()[:] if h5py.check_string_dtype(dataset.dtype) else dataset[:]
+        return {name: table.read(file[name]) for name in chosen}
 
 
 def made_of(path: Path, rows_sha256: str) -> bool:
@@ -98,10 +91,3 @@ def made_of(path: Path, rows_sha256: str) -> bool:
 def load_dropped(path: Path) -> list[tuple[str, str]]:
     """(source, reason) of every row that is not in the file. Raises DataError for a foreign file."""
     return list(zip(*read(path, *DROPPED_COLUMNS).values(), strict=True))
-
-
-def _append(dataset: h5py.Dataset, values: np.ndarray) -> None:
-    if len(values):
-        start = len(dataset)
-        dataset.resize(start + len(values), axis=0)
-        dataset[start:] = values

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faceage.files import written_whole
 from faceage.store.dataset import Part, made_of, read, write
+from faceage.store.table import room
 
 
 class Parts:
@@ -22,8 +22,11 @@ class Parts:
     def save(self, number: int, part: Part) -> None:
         """Write a part, whole or not at all. Raises OSError."""
         self.folder.mkdir(exist_ok=True)
-        with written_whole(self._path(number)) as partial:
-            write(partial, self._attributes, [part])
+        write(self._path(number), self._attributes, [part], room(part))
+
+    def size(self, numbers: Sequence[int]) -> int:
+        """How many bytes the parts of these numbers take."""
+        return sum(self._path(number).stat().st_size for number in numbers)
 
     def read(self, numbers: Sequence[int], *names: str) -> Iterator[Part]:
         """The parts of these numbers in this order, one in memory at a time; of each the datasets `names`, or all."""

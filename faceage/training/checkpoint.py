@@ -1,7 +1,6 @@
 """Checkpoints: a stage's weights, its optimisers and the place in training, in one file that is whole or absent."""
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import keras
 
 from faceage.backend import assign_random
 from faceage.errors import TrainingError
-from faceage.files import written_whole
+from faceage.files import find_room, written_whole
 from faceage.training.stage import Stage
 
 _GROUP = "faceage"
@@ -32,7 +31,8 @@ def save_checkpoint(path: Path, stage: Stage, position: Position, score: float |
     """
     try:
         with written_whole(path) as partial:
-            _find_room(partial, stage)
+            # Adam keeps two numbers for each one that is trained.
+            find_room(partial, 65_536 + 3 * sum(4 * math.prod(weight.shape) for weight in stage.weights))
             stage.save_weights(partial)
             with h5py.File(partial, "a") as file:
                 group = file.create_group(_GROUP)
@@ -87,15 +87,6 @@ def read_score(path: Path) -> float | None:
     with h5py.File(path) as file:
         score = file[_GROUP].attrs.get("score")
     return None if score is None else float(score)
-
-
-def _find_room(path: Path, stage: Stage) -> None:
-    """Raise OSError where the disk cannot take a checkpoint: HDF5 crashes the process that it fails amid a write."""
-    # Adam keeps two numbers for each one that is trained.
-    size = 65_536 + 3 * sum(4 * math.prod(weight.shape) for weight in stage.weights)
-    with open(path, "wb") as file:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _passing(stage: Stage) -> list[keras.Variable]:
