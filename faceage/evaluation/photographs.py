@@ -177,7 +177,7 @@ def skin_detail(faces: np.ndarray) -> np.ndarray:
 
 
 def kid(one: np.ndarray, other: np.ndarray) -> float:
-    """Kernel distance of (n, d) and (m, d) features × 1000 (Bińkowski et al. 2018): unbiased, about 0 for equal ones."""
+    """Kernel distance of (n, d) and (m, d) features × 1000 (Bińkowski et al. 2018); unbiased, so about 0 for equals."""
     if min(len(one), len(other)) < 2:
         return float("nan")
 
