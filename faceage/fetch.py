@@ -46,54 +46,36 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model lies: its `name` in the cache, the `url` of its folder or its model.json, and that one's `sha256`.
+    """A model on a server: the `url` of its folder or its model.json, and the SHA-256 of the latter.
 
-    `sha256` None takes any model.json. Raises UsageError for a name, URL or hash that cannot be one.
+    In the cache it is called as the folder there. Raises UsageError for an impossible URL, name or hash.
     """
 
-    name: str
     url: str
-    sha256: str | None
+    sha256: str
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise UsageError(f"{self.name!r} is no name for a model", "letters, digits, dots and dashes: --name NAME")
         parts = _split(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"{self.url!r} is no address", "an address is https://HOST/FOLDER, or http://…")
-        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+        if not _NAME.fullmatch(self.name):
+            raise UsageError(
+                f"{self.name!r} is no name for a model", "the folder's name has letters, digits, dots and dashes"
+            )
+        if not _SHA256.fullmatch(self.sha256):
             raise UsageError(f"{self.sha256!r} is no SHA-256", "it is 64 hexadecimal digits: sha256sum model.json")
 
-    @classmethod
-    def at(cls, url: str, sha256: str | None, name: str | None = None) -> "Source":
-        """The model at an address; without a `name` it is called as the folder there is."""
-        folder = _split(url).path.removesuffix(CARD).rstrip("/")
-        return cls(name or folder.rpartition("/")[2], url, sha256)
+    @property
+    def name(self) -> str:
+        return self._folder.rpartition("/")[2]
 
-    @classmethod
-    def listed(cls, name: str, registry: Path) -> "Source":
-        """The model of that name in a registry file, lines of `name sha256 url` as pooch reads them."""
-        import pooch
-
-        known = pooch.create(path=".", base_url="")
-        try:
-            known.load_registry(registry)
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"--registry {registry} cannot be read: {error}", "its lines are: name sha256 url"
-            ) from error
-        if name not in known.registry:
-            names = ", ".join(sorted(known.registry)) or "none"
-            raise UsageError(f"{registry} lists no model {name!r}", f"it lists {names}")
-        if name not in known.urls:
-            raise UsageError(f"{registry} has no address for {name!r}", "its lines are: name sha256 url")
-        return cls(name, known.urls[name], known.registry[name].removeprefix("sha256:"))
+    @property
+    def _folder(self) -> str:
+        return _split(self.url).path.removesuffix(CARD).rstrip("/")
 
     def file(self, name: str) -> str:
         """The address of a file of the model."""
-        parts = _split(self.url)
-        folder = parts.path.removesuffix(CARD).rstrip("/")
-        return parts._replace(path=f"{folder}/{name}", fragment="").geturl()
+        return _split(self.url)._replace(path=f"{self._folder}/{name}", fragment="").geturl()
 
 
 def pull(
@@ -123,8 +105,7 @@ def pull(
             partial.mkdir(exist_ok=True)
             transfer = _Transfer(session, timeout, progress)
             (partial / CARD).unlink(missing_ok=True)
-            wanted = None if source.sha256 is None else f"sha256:{source.sha256}"
-            content = transfer(source.file(CARD), partial / CARD, wanted, None).read_bytes()
+            content = transfer(source.file(CARD), partial / CARD, f"sha256:{source.sha256}", None).read_bytes()
             card = parse_card(content, _shown(source.file(CARD)))
             entries = _entries(card, source)
             if target.exists():
@@ -144,7 +125,7 @@ def pull(
 
 
 def _is_there(target: Path, source: Source) -> bool:
-    if source.sha256 is None or not (target / CARD).is_file():
+    if not (target / CARD).is_file():
         return False
     content = (target / CARD).read_bytes()
     return hashlib.sha256(content).hexdigest() == source.sha256 and _is_whole(target, content)
@@ -162,7 +143,7 @@ def _is_whole(folder: Path, content: bytes) -> bool:
 def _take_over(target: Path, partial: Path, content: bytes) -> None:
     """Use what is right of a damaged copy of the same model. Raises UsageError where `target` is another one."""
     if not (target / CARD).is_file() or (target / CARD).read_bytes() != content:
-        raise UsageError(f"{target} is another model", "fetch this one under another name (--name), or remove that one")
+        raise UsageError(f"{target} is another model", "remove or rename that folder")
     for path in target.iterdir():
         if not (partial / path.name).exists():
             os.replace(path, partial / path.name)
@@ -212,7 +193,7 @@ class _Transfer:
         self._timeout = timeout
         self._progress = progress
 
-    def __call__(self, url: str, path: Path, known_hash: str | None, size: int | None) -> Path:
+    def __call__(self, url: str, path: Path, known_hash: str, size: int | None) -> Path:
         """Fetch `url` of so many bytes, or of few ones where that is not known, unless `path` is that already."""
         import pooch
 

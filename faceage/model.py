@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
-import numpy as np
-
 from faceage.ages import AGE_CLASSES
 from faceage.errors import UsageError, WeightsError
 from faceage.faces.align import TEMPLATE
 from faceage.files import write_text, written_whole
 from faceage.images import FACE_SIZE
+from faceage.store.weights import check_contents, halve, sha256
 
 if TYPE_CHECKING:
     import keras
@@ -32,17 +30,19 @@ VERSION = 1
 CARD = "model.json"
 VARIABLE = "FACEAGE_WEIGHTS"
 NETWORKS = ("generator", "encoder", "recognizer", "age_estimator")
-"""What `faceage batch` needs. A model in training may also hold its discriminator."""
+"""What finds people, and draws them at 64 pixels: every complete model has them."""
+RE_AGER = "re_ager"
+"""The optional network that draws photographs. A model in training may also hold its discriminator."""
 
 MIN_ACCURACY = 0.8
-"""Balanced same/different accuracy on people it does not know, below which a recogniser is not looked through."""
+"""Recognisers below this balanced same/different accuracy, on people they were not trained on, are refused."""
 
 _REPOSITORY = Path(__file__).resolve().parent.parent / "weights"
 
 
 @dataclass(frozen=True)
 class Model:
-    """The networks of a model folder, ready for inference, and its `card` (model.json)."""
+    """The networks of a model folder, ready for inference, and its `card` (model.json); not every one has a re-ager."""
 
     folder: Path
     card: dict[str, Any]
@@ -50,6 +50,7 @@ class Model:
     encoder: "keras.Model"
     recognizer: "keras.Model"
     age_estimator: "keras.Model"
+    re_ager: "keras.Model | None" = None
 
     @functools.cached_property
     def person_generator(self) -> "keras.Model":
@@ -70,10 +71,28 @@ class Model:
     def fingerprint(self) -> str:
         return fingerprint(self.card)
 
+    @property
+    def drawing_fingerprint(self) -> str:
+        return drawing_fingerprint(self.card)
+
 
 def fingerprint(card: dict[str, Any]) -> str:
-    """One SHA-256 for all the networks that decide what `faceage batch` draws."""
-    hashes = {name: card["networks"][name]["sha256"] for name in NETWORKS}
+    """One SHA-256 for the networks that decide latents."""
+    return _fingerprint(card, NETWORKS)
+
+
+def drawing_fingerprint(card: dict[str, Any]) -> str:
+    """One SHA-256 for the networks that decide pictures: those that decide latents, and the re-ager."""
+    return _fingerprint(card, inference_networks(card))
+
+
+def inference_networks(card: dict[str, Any]) -> tuple[str, ...]:
+    """The networks that `load_model` loads of a model with this card."""
+    return (*NETWORKS, RE_AGER) if RE_AGER in card["networks"] else NETWORKS
+
+
+def _fingerprint(card: dict[str, Any], names: Iterable[str]) -> str:
+    hashes = {name: card["networks"][name]["sha256"] for name in names}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
@@ -166,9 +185,12 @@ def check_entry(card: dict[str, Any], name: str, place: object) -> dict[str, Any
     return entry
 
 
-def check_files(folder: Path, card: dict[str, Any], names: Iterable[str] = NETWORKS) -> None:
-    """Compare each network's file with model.json. Raises WeightsError naming the first that differs."""
-    for name in names:
+def check_files(folder: Path, card: dict[str, Any], names: Iterable[str] | None = None) -> None:
+    """Compare the file of each of `names`, by default what `load_model` loads, with model.json.
+
+    Raises WeightsError naming the first that differs.
+    """
+    for name in inference_networks(card) if names is None else names:
         entry = check_entry(card, name, folder)
         path = folder / f"{name}.weights.h5"
         if not path.is_file():
@@ -176,7 +198,7 @@ def check_files(folder: Path, card: dict[str, Any], names: Iterable[str] = NETWO
         size = path.stat().st_size
         if size != entry["bytes"]:
             raise WeightsError(f"{path} has {size} bytes instead of {entry['bytes']}", _FETCH_AGAIN)
-        if _sha256(path) != entry["sha256"]:
+        if sha256(path) != entry["sha256"]:
             raise WeightsError(f"{path} is not the file that {CARD} describes (its SHA-256 differs)", _FETCH_AGAIN)
 
 
@@ -209,14 +231,15 @@ KNOWN_NETWORKS = frozenset(_STAGE)
 
 
 def load_model(folder: str | os.PathLike[str] | None = None, dtype: str = "float32") -> Model:
-    """Check and load the four networks of a model folder for inference, under the Keras dtype policy `dtype`.
+    """Check and load the networks of a model folder for inference, under the Keras dtype policy `dtype`.
 
     Without a folder it is the one that `find_model` finds. Raises WeightsError.
     """
     folder = find_model() if folder is None else Path(folder)
     card = read_card(folder)
     check_files(folder, card)
-    return Model(folder, card, **{name: _load_checked(folder, card, name, dtype) for name in NETWORKS})
+    networks = {name: _load_checked(folder, card, name, dtype) for name in inference_networks(card)}
+    return Model(folder, card, **networks)
 
 
 def load_network(folder: Path, card: dict[str, Any], name: str, dtype: str = "float32") -> "keras.Model":
@@ -229,7 +252,7 @@ def _load_checked(folder: Path, card: dict[str, Any], name: str, dtype: str) -> 
     path = folder / f"{name}.weights.h5"
     network = build_network(name, dtype, card["networks"][name].get("kind", "compact"))
     try:
-        _check_contents(path, network.count_params())
+        check_contents(path, network.count_params())
         with warnings.catch_warnings():
             # One for each layer of a file that does not fit.
             warnings.simplefilter("ignore", UserWarning)
@@ -239,30 +262,6 @@ def _load_checked(folder: Path, card: dict[str, Any], name: str, dtype: str) -> 
         raise WeightsError(f"{path} does not fit the {name} of this version of faceage", _FETCH_AGAIN) from error
     network.trainable = False
     return network
-
-
-def _check_contents(path: Path, parameters: int) -> None:
-    """Raise ValueError where a file of weights has more numbers than fit, or some that lie in another file.
-
-    A stranger's file is small and may name a dataset of any size, which would be in memory before it is found not to
-    fit.
-    """
-    numbers = 0
-    with h5py.File(path) as file:
-
-        def look(name: str, link: Any) -> None:
-            nonlocal numbers
-            if not isinstance(link, h5py.HardLink):
-                raise ValueError(f"{name} lies in another file")
-            item = file[name]
-            if isinstance(item, h5py.Dataset):
-                if item.is_virtual or item.external is not None:
-                    raise ValueError(f"{name} lies in another file")
-                numbers += item.size
-
-        file.visititems_links(look)
-    if numbers > parameters:
-        raise ValueError(f"{numbers} numbers instead of {parameters}")
 
 
 def build_network(name: str, dtype: str = "float32", kind: str = "compact") -> "keras.Model":
@@ -296,8 +295,8 @@ def save_network(folder: Path, name: str, network: "keras.Model", provenance: di
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / f"{name}.weights.h5") as partial:
         network.save_weights(partial)
-        _halve(partial)
-        entry = {"sha256": _sha256(partial), "bytes": partial.stat().st_size, "parameters": network.count_params()}
+        halve(partial)
+        entry = {"sha256": sha256(partial), "bytes": partial.stat().st_size, "parameters": network.count_params()}
 
     def enter(card: dict[str, Any]) -> None:
         card["networks"][name] = {**entry, **provenance}
@@ -337,32 +336,3 @@ def _contract() -> dict[str, Any]:
         "crop": {"size": FACE_SIZE, "landmarks": TEMPLATE.tolist()},
         "value_range": [-1, 1],
     }
-
-
-def _halve(path: Path) -> None:
-    """Rewrite every float32 array of an HDF5 file as float16, where its numbers are not too large for it."""
-    source_path = path.with_suffix(".float32")
-    os.replace(path, source_path)
-    try:
-        with h5py.File(source_path) as source, h5py.File(path, "w") as target:
-
-            def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
-                if isinstance(item, h5py.Group):
-                    made: Any = target.require_group(name)
-                else:
-                    values = item[()]
-                    fits = values.dtype == np.float32 and np.abs(values).max(initial=0) < np.finfo(np.float16).max
-                    made = target.create_dataset(name, data=values.astype(np.float16) if fits else values)
-                for key, value in item.attrs.items():
-                    made.attrs[key] = value
-
-            for key, value in source.attrs.items():
-                target.attrs[key] = value
-            source.visititems(copy)
-    finally:
-        source_path.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,9 +17,9 @@ from faceage.errors import UsageError
 from faceage.evaluation.age import judge_age
 from faceage.evaluation.identity import judge_identity
 from faceage.evaluation.interval import share
-from faceage.evaluation.judge import ARCFACE_SIDE, ArcFaceJudge, DlibJudge, open_judge, strangers_distances
 from faceage.evaluation.people import LATENTS, find_latents
 from faceage.evaluation.realism import judge_realism
+from faceage.evaluation.recognizers import ARCFACE_SIDE, ArcFaceJudge, DlibJudge, open_judge, strangers_distances
 from faceage.model import find_model, load_model, read_card, save_network
 from faceage.networks.age_estimator import age_estimator
 from faceage.people.samples import sample_faces

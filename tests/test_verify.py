@@ -15,18 +15,16 @@ from PIL import Image
 from faceage.errors import UsageError
 from faceage.evaluation.pairs import Pair, read_pairs
 from faceage.evaluation.same_person import (
-    WEIGHT,
     Comparison,
     Person,
-    Rule,
     area_under_curve,
     compare,
     match_threshold,
     measure_gain,
     roc,
-    score_for_card,
+    same_person_threshold,
 )
-from faceage.model import CARD, find_model, fingerprint, read_card
+from faceage.model import CARD, find_model, read_card
 
 EXAMPLES = REPOSITORY / "examples"
 
@@ -98,12 +96,10 @@ def test_roc_figures_of_a_case_done_by_hand():
     assert found.matched.value == 0.75
 
 
-def labelled(direct: np.ndarray, fused: np.ndarray, same: np.ndarray) -> tuple[list[Pair], list[Comparison]]:
+def labelled(direct: np.ndarray, aged: np.ndarray, same: np.ndarray) -> tuple[list[Pair], list[Comparison]]:
     """Pairs of photos of their own, at these distances."""
     pairs = [Pair((f"{i}a", f"{i}b"), (Path(f"{i}a"), Path(f"{i}b")), bool(one)) for i, one in enumerate(same)]
-    return pairs, [
-        Comparison(float(d), (float(f),) * 6, float(f), float(f), (0, 5)) for d, f in zip(direct, fused, strict=True)
-    ]
+    return pairs, [Comparison(float(d), (float(a),) * 6, float(a), (0, 5)) for d, a in zip(direct, aged, strict=True)]
 
 
 def test_it_says_whether_it_helped():
@@ -119,7 +115,7 @@ def test_it_says_whether_it_helped():
     assert neither.auc_gain == (0, 0, 0)
     assert "no difference" in neither.verdict
     assert (helped.same, helped.different) == (200, 200)
-    assert helped.fused == worse.direct
+    assert helped.aged == worse.direct
 
 
 def test_pairs_that_share_photos_say_less():
@@ -159,54 +155,17 @@ def test_people_are_compared_at_equal_ages():
     assert found.direct == pytest.approx(2 * np.sin(0.5))
     assert found.at_age == pytest.approx(chords)
     assert found.aged == pytest.approx(chords.mean())
-    assert found.fused == pytest.approx((1 - WEIGHT) * found.direct + WEIGHT * chords.mean())
     assert found.classes == (1, 5)
     assert found.far_apart
     assert not compare(a, a).far_apart
-    assert compare(a, a).fused == 0
+    assert compare(a, a).aged == 0
 
 
-def test_the_decision_is_by_the_fused_distance_where_that_was_measured():
-    comparison = Comparison(direct=1.0, at_age=(0.6,) * 6, aged=0.6, fused=0.9, classes=(0, 1))
-    measured, direct = Rule(0.95, 0.92, "x"), Rule(0.95, None, "")
-    assert comparison.same(measured)
-    assert not comparison.same(direct)
-    assert comparison.gain(measured) == pytest.approx(1.0 / 0.95 - 0.9 / 0.92)
-    assert comparison.gain(direct) is None
-
-
-def test_the_threshold_of_a_card_lets_through_as_many_strangers_as_directly():
-    card = read_card(find_model())
-    below = Rule.of(card).direct
-    random = np.random.default_rng(0)
-    direct = random.normal(1.2, 0.15, 1000)
-    entry = score_for_card(card, *labelled(direct, direct * 0.5, np.zeros(1000, bool)), "these")
-    assert entry["threshold"] == pytest.approx(below * 0.5, abs=0.01)
-    assert entry["false_matches"] == pytest.approx((direct < below).mean(), abs=1e-4)
-    assert "gain" not in entry
-    known = {**card, "scores": {**card["scores"], "verification": entry}}
-    rule = Rule.of(known)
-    assert rule.fused == entry["threshold"]
-    assert "1000 pairs of different people in these" in rule.measured
-    # Of other networks, of another optimiser, or weighed otherwise, it means nothing.
-    for change in (
-        {"model": "0" * 64},
-        {"weight": 0.9},
-        {"strength": 0.9},
-        {"optimiser": {**entry["optimiser"], "prior": 0.9}},
-    ):
-        spoilt = {**card, "scores": {**card["scores"], "verification": {**entry, **change}}}
-        assert Rule.of(spoilt) == Rule(below, None, "")
-    with pytest.raises(UsageError, match="299 pairs of different people are too few"):
-        score_for_card(card, *labelled(direct[:299], direct[:299], np.zeros(299, bool)), "these")
-
-
-def test_the_shipped_model_has_a_threshold_for_these_weights():
-    card = read_card(find_model())
-    assert card["scores"]["verification"]["model"] == fingerprint(card)
-    rule = Rule.of(card)
-    assert rule.fused is not None
-    assert 0.5 < rule.fused < 1.2
+def test_the_direct_distance_decides():
+    comparison = Comparison(direct=1.0, at_age=(0.6,) * 6, aged=0.6, classes=(0, 1))
+    assert comparison.same(1.01)
+    assert not comparison.same(0.99)
+    assert 0.5 < same_person_threshold(read_card(find_model())) < 1.2
 
 
 @pytest.fixture(scope="module")
@@ -253,13 +212,12 @@ def test_a_bad_photo_is_one_row_with_a_reason_and_exit_1(listed):
 
 def test_one_person_is_nearer_than_two(listed):
     rows = listed[2]["pairs"]
-    for kind in ("direct", "aged", "fused"):
+    for kind in ("direct", "aged"):
         assert max(row[kind] for row in rows[:2]) < min(row[kind] for row in rows[2:5])
     assert [row["same"] for row in rows[:5]] == [True, True, False, False, False]
     for row in rows[:5]:
         assert len(row["at_age"]) == 6
         assert row["aged"] == pytest.approx(np.mean(row["at_age"]), abs=1e-3)
-        assert row["fused"] == pytest.approx((1 - WEIGHT) * row["direct"] + WEIGHT * row["aged"], abs=1e-3)
         assert 0 <= row["direct"] <= 2
     # Named twice, worked on once.
     assert {**rows[0]} == {**rows[7], "labelled_same": True}
@@ -268,7 +226,7 @@ def test_one_person_is_nearer_than_two(listed):
 def test_labelled_pairs_have_roc_figures(listed):
     gain = listed[2]["gain"]["all pairs"]
     assert (gain["same"], gain["different"]) == (2, 3)
-    assert gain["direct"]["auc"] == gain["fused"]["auc"] == 1
+    assert gain["direct"]["auc"] == gain["aged"]["auc"] == 1
     assert gain["direct"]["accuracy"]["value"] == 1
     assert "no difference that these pairs could show" in gain["verdict"]
 
@@ -279,7 +237,7 @@ def test_two_photos_are_compared_in_a_table(listed):
     assert result.returncode == 0, result.stderr
     assert ": one person" in result.stdout
     assert "both at 40-49" in result.stdout
-    assert "gain over comparing directly" in result.stdout
+    assert "by the distance as they are" in result.stdout
     assert f"{said['pairs'][1]['direct']:.2f}" in result.stdout
     assert "two.png shows 2 faces; the largest was taken" in result.stderr
 
@@ -298,7 +256,6 @@ def test_two_photos_without_a_face_are_exit_1(listed):
         (["a.jpg"], "two photos have to be named"),
         (["a.jpg", "b.jpg"], "no such photo: a.jpg"),
         (["a.jpg", "b.jpg", "--pairs", "p.csv"], "leave A and B out"),
-        (["a.jpg", "b.jpg", "--card"], "--card needs --pairs"),
         (["--pairs", "p.csv"], "cannot be read"),
     ],
 )
@@ -339,5 +296,5 @@ def test_lfw10_figures_are_those_of_the_readme(lfw10, tmp_path):
     gain = json.loads(result.stdout)["gain"]["all pairs"]
     assert (gain["same"], gain["different"]) == (450, 450)
     assert gain["direct"]["auc"] > 0.96
-    assert gain["fused"]["auc"] > 0.96
-    assert "no difference that these pairs could show" in gain["verdict"]
+    assert gain["aged"]["auc"] > 0.9
+    assert not gain["verdict"].startswith("bringing both to one age helped")

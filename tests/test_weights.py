@@ -1,6 +1,7 @@
 """A model folder: what is written is what is loaded, and whatever is wrong with it is said in one sentence."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from faceage.model import (
     NETWORKS,
     build_network,
     check_files,
+    drawing_fingerprint,
     enter_networks,
     find_model,
     fingerprint,
@@ -29,7 +31,9 @@ from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
+from faceage.networks.re_ager import re_ager
 from faceage.networks.recognizer import recognizer
+from faceage.store.weights import sha256
 
 BUILD = {
     "generator": generator,
@@ -150,6 +154,24 @@ def test_fingerprint_follows_the_networks_that_draw(whole):
         assert fingerprint(changed) != before
 
 
+def test_a_re_ager_is_optional_and_decides_pictures_but_not_latents(whole, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in whole[0].iterdir():
+        os.link(path, folder / path.name)
+    assert load_model(folder).re_ager is None
+    plain = read_card(folder)
+    assert drawing_fingerprint(plain) == fingerprint(plain)
+    network = re_ager()
+    save_network(folder, "re_ager", network, {})
+    found = load_model(folder)
+    assert found.re_ager.count_params() == network.count_params()
+    assert found.fingerprint == fingerprint(plain) != found.drawing_fingerprint
+    (folder / "re_ager.weights.h5").unlink()
+    with pytest.raises(WeightsError, match=r"re_ager\.weights\.h5 is missing"):
+        load_model(folder)
+
+
 def test_saving_again_replaces_the_network_and_keeps_the_rest(model):
     update_card(model, lambda card: card["scores"].update(kept=1))
     before = read_card(model)["networks"]
@@ -216,7 +238,7 @@ def test_a_failed_change_leaves_the_card_whole(model, change, error):
 
 def test_a_failed_save_leaves_the_old_network(model, monkeypatch):
     before = {path.name: path.read_bytes() for path in model.iterdir()}
-    monkeypatch.setattr(weights, "_halve", lambda path: 1 / 0)
+    monkeypatch.setattr(weights, "halve", lambda path: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_network(model, "discriminator", discriminator(width=4), {})
     assert {path.name: path.read_bytes() for path in model.iterdir()} == before
@@ -320,7 +342,7 @@ def exchange(folder: Path, other: str, entered: bool = False) -> None:
 def not_hdf5(folder: Path) -> None:
     """Text that the card describes rightly."""
     (folder / FILE).write_text("weights")
-    entry = {"sha256": weights._sha256(folder / FILE), "bytes": 7}
+    entry = {"sha256": sha256(folder / FILE), "bytes": 7}
     edit_card(folder, lambda card: card["networks"].update(discriminator=entry))
 
 
@@ -333,7 +355,7 @@ def enter(folder: Path, change) -> None:
         group = file[str(path.parent)]
         del group[path.name]
         change(group, path.name)
-    entry = {"sha256": weights._sha256(folder / FILE), "bytes": (folder / FILE).stat().st_size}
+    entry = {"sha256": sha256(folder / FILE), "bytes": (folder / FILE).stat().st_size}
     edit_card(folder, lambda card: card["networks"].update(discriminator=entry))
 
 

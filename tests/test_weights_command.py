@@ -20,7 +20,8 @@ import pytest
 from commands import in_this_process
 from conftest import REPOSITORY
 
-from faceage import fetch, weights
+from faceage import fetch
+from faceage import model as weights
 from faceage.errors import UsageError, WeightsError
 from faceage.fetch import Source, pull
 from faceage.model import CARD, NETWORKS, check_files, find_model, read_card, update_card
@@ -65,7 +66,7 @@ class Served:
 
     @property
     def source(self) -> Source:
-        return Source.at(self.url, sha256_of(self.folder))
+        return Source(self.url, sha256_of(self.folder))
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_a_model_comes_whole_and_once(served, model, tmp_path):
 
 
 def test_the_address_may_be_that_of_the_card_and_carry_a_query(served, model, tmp_path):
-    source = Source.at(f"{served.url}/model.json?download=1", sha256_of(model))
+    source = Source(f"{served.url}/model.json?download=1", sha256_of(model))
     assert_whole(pull(source, tmp_path), model)
     assert {path.partition("?")[2] for path, _ in served.asked} == {"download=1"}
 
@@ -277,7 +278,7 @@ def test_a_server_that_lies_is_found_out(served, tmp_path, lie):
 
 def test_another_card_than_the_one_asked_for_is_refused(served, tmp_path):
     with pytest.raises(WeightsError, match=r"model\.json is not the file that was asked for"):
-        pull(Source.at(served.url, "0" * 64), tmp_path)
+        pull(Source(served.url, "0" * 64), tmp_path)
     assert [path for path, _ in served.asked] == ["/models/noise-64/model.json"]
 
 
@@ -306,7 +307,7 @@ def test_a_card_is_checked_before_anything_else_is_fetched(served, model, tmp_pa
     content = change(json.loads((model / CARD).read_text())).encode()
     served.answer = lambda handler, name, _: name == CARD and send(handler, content) is None
     with pytest.raises(WeightsError, match=said):
-        pull(Source.at(served.url, None), tmp_path)
+        pull(Source(served.url, hashlib.sha256(content).hexdigest()), tmp_path)
     assert {path for path, _ in served.asked} == {"/models/noise-64/model.json"}
     assert left_in(tmp_path) == {".noise-64.partial"}
 
@@ -347,14 +348,14 @@ def test_no_server_is_one_sentence(tmp_path, monkeypatch):
     with serving(tmp_path) as gone:
         url = gone.url
     with pytest.raises(WeightsError, match=r"cannot be fetched: .*refused$"):
-        pull(Source.at(url, "0" * 64), tmp_path / "cache")
+        pull(Source(url, "0" * 64), tmp_path / "cache")
 
 
 def test_secrets_in_an_address_are_not_shown(served, tmp_path):
     served.answer = lambda handler, name, content: page(handler, 404)
     url = served.url.replace("://", "://me:secret@") + "?token=secret"
     with pytest.raises(WeightsError, match="404") as error:
-        pull(Source.at(url, "0" * 64), tmp_path)
+        pull(Source(url, "0" * 64), tmp_path)
     assert "secret" not in f"{error.value}{error.value.hint}"
 
 
@@ -377,7 +378,6 @@ def test_another_model_of_that_name_stays(served, model, tmp_path):
     with pytest.raises(UsageError, match="is another model"):
         pull(served.source, tmp_path)
     assert (tmp_path / "noise-64" / CARD).read_text() == "another"
-    assert_whole(pull(Source.at(served.url, None, "second"), tmp_path), model)
 
 
 def test_a_full_disk_is_told_before_and_while_it_fills(served, model, tmp_path, monkeypatch):
@@ -393,7 +393,7 @@ import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({SIZE // 2}, {SIZE // 2}))
 from faceage.cli.app import main
-main(["weights", "pull", {served.url!r}, "--any-checksum"])
+main(["weights", "pull", {served.url!r}, "--sha256", {sha256_of(model)!r}])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=cached_in(tmp_path))
     assert done.returncode == 2
@@ -452,38 +452,21 @@ def cache(tmp_path, monkeypatch) -> Path:
     return weights.cache_folder()
 
 
-def test_by_name_from_a_registry(served, model, tmp_path, cache):
-    registry = tmp_path / "models.txt"
-    registry.write_text(
-        f"# models\nother {'1' * 64} {served.url}x\nnoise {sha256_of(model)} {served.url}\nbare {'0' * 64}\n"
-    )
-    status, out, _ = in_this_process("weights", "pull", "noise", "--registry", registry, "--json")
-    assert status == 0
-    assert json.loads(out)["folder"] == str(cache / "noise")
-    assert_whole(cache / "noise", model)
-    for name, said in (("third", "it lists bare, noise, other"), ("bare", "no address")):
-        status, _, told = in_this_process("weights", "pull", name, "--registry", registry)
-        assert status == 2
-        assert said in told
-    registry.write_text("one two three four\n")
-    status, _, told = in_this_process("weights", "pull", "noise", "--registry", registry)
-    assert (status, "name sha256 url" in told) == (2, True)
+HASH = "0" * 64
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["noise-64"], "--registry"),
-        (["https://host.invalid/noise-64"], "--any-checksum"),
+        (["https://host.invalid/noise-64"], "--sha256"),
         (["https://host.invalid/noise-64", "--sha256", "abc"], "64 hexadecimal digits"),
-        (["ftp://host.invalid/noise-64", "--any-checksum"], "no address"),
-        (["file:///etc/noise-64", "--any-checksum"], "no address"),
-        (["https:///noise-64", "--any-checksum"], "no address"),
-        (["https://[/noise-64", "--any-checksum"], "no address"),
-        (["https://host.invalid/", "--any-checksum"], "--name"),
-        (["https://host.invalid/x", "--any-checksum", "--name", "../x"], "no name for a model"),
-        (["https://host.invalid/..", "--any-checksum"], "no name for a model"),
-        (["x", "--registry", "nowhere.txt"], "cannot be read"),
+        (["noise-64", "--sha256", HASH], "no address"),
+        (["ftp://host.invalid/noise-64", "--sha256", HASH], "no address"),
+        (["file:///etc/noise-64", "--sha256", HASH], "no address"),
+        (["https:///noise-64", "--sha256", HASH], "no address"),
+        (["https://[/noise-64", "--sha256", HASH], "no address"),
+        (["https://host.invalid/", "--sha256", HASH], "no name for a model"),
+        (["https://host.invalid/..", "--sha256", HASH], "no name for a model"),
     ],
 )
 def test_wrong_usage_is_exit_2_before_anything_is_fetched(cache, arguments, said):
@@ -575,6 +558,6 @@ def test_the_shipped_model_can_be_published_as_it_lies(tmp_path):
     """Its card, its files and what is fetched fit together."""
     folder = find_model()
     with serving(folder) as server:
-        pulled = pull(Source.at(server.url, sha256_of(folder), "shipped"), tmp_path)
+        pulled = pull(Source(server.url, sha256_of(folder)), tmp_path)
     check_files(pulled, read_card(pulled))
     assert (pulled / CARD).read_bytes() == (folder / CARD).read_bytes()

@@ -65,7 +65,7 @@ def identity(
     from dataclasses import asdict
 
     from faceage.evaluation.identity import judge_identity
-    from faceage.evaluation.judge import open_judge
+    from faceage.evaluation.recognizers import open_judge
     from faceage.model import find_model, load_model
 
     judging = open_judge(judge)
@@ -192,8 +192,8 @@ def everything(
     check_plots()
     start_backend()
     from faceage.data.dataset import load_faces
-    from faceage.evaluation.judge import open_judge
     from faceage.evaluation.page import evaluate, save_page
+    from faceage.evaluation.recognizers import open_judge
     from faceage.model import find_model, load_model, update_card
 
     judging = open_judge(judge)

@@ -13,7 +13,7 @@ from faceage.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
     from faceage.evaluation.pairs import Pair
-    from faceage.evaluation.same_person import Comparison, Gain, Person, Rule
+    from faceage.evaluation.same_person import Comparison, Gain, Person
 
 
 def verify(
@@ -25,9 +25,6 @@ def verify(
             metavar="FILE.csv", help="Many pairs: columns a, b and, if it is known, same (1 or 0). Paths as from there."
         ),
     ] = None,
-    card: Annotated[
-        bool, typer.Option("--card", help="Enter the threshold that --pairs give in the model's model.json.")
-    ] = False,
     weights: Weights = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -36,10 +33,10 @@ def verify(
 
     faceage verify young.jpg old.jpg
 
-    Prints the distances (0 to 2), the decision, and what was gained over comparing directly. With labelled pairs, also
-    ROC figures of both ways and whether the detour over the ages helped. No proof of who anybody is.
+    Prints the distances (0 to 2) and the decision, which the direct distance makes. With labelled pairs, also ROC
+    figures of both ways and whether the detour over the ages helped. No proof of who anybody is.
     """
-    asked = _asked(a, b, pairs, card)
+    asked = _asked(a, b, pairs)
     from faceage.model import MIN_ACCURACY, check_files, check_recognizer, find_model, load_model, read_card
 
     folder = find_model(weights)
@@ -47,10 +44,9 @@ def verify(
     check_files(folder, told)
     check_recognizer(told["scores"], MIN_ACCURACY, "measure it: faceage train recognizer --people DIR")
     start_backend()
-    from faceage.evaluation.same_person import Rule, compare, find_people, measure_gain, score_for_card
-    from faceage.model import update_card
+    from faceage.evaluation.same_person import compare, find_people, measure_gain, same_person_threshold
 
-    rule = Rule.of(told)
+    threshold = same_person_threshold(told)
     with bars(quiet or json) as shown:
         people = find_people(load_model(folder), [photo for pair in asked for photo in pair.photos], shown)
     compared, reasons = {}, {}
@@ -65,24 +61,20 @@ def verify(
     groups = {"all pairs": labelled, "far apart in age": [pair for pair in labelled if compared[pair].far_apart]}
     measured = {title: measure_gain(rows, [compared[pair] for pair in rows]) for title, rows in groups.items()}
     gains = {title: gain for title, gain in measured.items() if gain is not None}
-    if pairs is not None and card:
-        entry = score_for_card(told, labelled, [compared[pair] for pair in labelled], pairs.stem)
-        update_card(folder, lambda entries: entries["scores"].update(verification=entry))
-        rule = Rule.of(read_card(folder))
     if json:
         out.print_json(
             data={
-                "threshold": {"direct": rule.direct, "fused": rule.fused, "false_matches": rule.measured},
-                "pairs": [_row(pair, compared.get(pair), reasons.get(pair, ""), rule) for pair in asked],
+                "threshold": threshold,
+                "pairs": [_row(pair, compared.get(pair), reasons.get(pair, ""), threshold) for pair in asked],
                 "gain": {title: {**asdict(gain), "verdict": gain.verdict} for title, gain in gains.items()},
             }
         )
     elif quiet:
         pass
     elif pairs is None:
-        _print_pair(asked[0], compared.get(asked[0]), rule)
+        _print_pair(asked[0], compared.get(asked[0]), threshold)
     else:
-        _print_pairs(asked, compared, reasons, rule)
+        _print_pairs(asked, compared, reasons, threshold)
         _print_gains(gains, bool(labelled))
     if not (json or quiet):
         for name, faces in _crowds(asked, people).items():
@@ -92,7 +84,7 @@ def verify(
     raise typer.Exit(EXIT_SOME_FAILED if reasons else EXIT_OK)
 
 
-def _asked(a: Path | None, b: Path | None, pairs: Path | None, card: bool) -> "list[Pair]":
+def _asked(a: Path | None, b: Path | None, pairs: Path | None) -> "list[Pair]":
     from faceage.evaluation.pairs import Pair, read_pairs
 
     if pairs is not None:
@@ -101,8 +93,6 @@ def _asked(a: Path | None, b: Path | None, pairs: Path | None, card: bool) -> "l
         return read_pairs(pairs)
     if a is None or b is None:
         raise UsageError("two photos have to be named", "faceage verify A B, or faceage verify --pairs FILE.csv")
-    if card:
-        raise UsageError("--card needs --pairs", "one pair is no measurement")
     for photo in (a, b):
         if not photo.is_file():
             raise UsageError(f"no such photo: {photo}", "check the spelling, or quote a name with spaces")
@@ -113,7 +103,7 @@ def _decision(same: bool) -> str:
     return "one person" if same else "two people"
 
 
-def _row(pair: "Pair", comparison: "Comparison | None", reason: str, rule: "Rule") -> dict[str, Any]:
+def _row(pair: "Pair", comparison: "Comparison | None", reason: str, threshold: float) -> dict[str, Any]:
     row: dict[str, Any] = {"a": pair.names[0], "b": pair.names[1]}
     if pair.same is not None:
         row["labelled_same"] = pair.same
@@ -121,21 +111,17 @@ def _row(pair: "Pair", comparison: "Comparison | None", reason: str, rule: "Rule
         return {**row, "reason": reason}
     from faceage.evaluation.same_person import class_names
 
-    gain = comparison.gain(rule)
     return {
         **row,
         "ages": class_names(comparison),
         "direct": round(comparison.direct, 4),
         "at_age": [round(value, 4) for value in comparison.at_age],
         "aged": round(comparison.aged, 4),
-        "fused": round(comparison.fused, 4),
-        "same": comparison.same(rule),
-        "same_directly": comparison.direct < rule.direct,
-        "gain": None if gain is None else round(gain, 4),
+        "same": comparison.same(threshold),
     }
 
 
-def _print_pair(pair: "Pair", comparison: "Comparison | None", rule: "Rule") -> None:
+def _print_pair(pair: "Pair", comparison: "Comparison | None", threshold: float) -> None:
     if comparison is None:
         return
     from rich.table import Table
@@ -145,36 +131,24 @@ def _print_pair(pair: "Pair", comparison: "Comparison | None", rule: "Rule") -> 
 
     ages = class_names(comparison)
     table = Table("", "distance", "one person below", "")
-    direct = _decision(comparison.direct < rule.direct)
-    table.add_row("as they are", f"{comparison.direct:.3f}", f"{rule.direct:.3f}", direct)
+    decision = _decision(comparison.same(threshold))
+    table.add_row("as they are", f"{comparison.direct:.3f}", f"{threshold:.3f}", decision)
     for name, distance in zip(AGE_CLASSES, comparison.at_age, strict=True):
         table.add_row(f"  both at {name}", f"{distance:.3f}", "", "")
     table.add_row("mean of the six ages", f"{comparison.aged:.3f}", "", "")
-    below, decided = (
-        ("not measured", "") if rule.fused is None else (f"{rule.fused:.3f}", _decision(comparison.same(rule)))
-    )
-    table.add_row("fused: as they are and at the six ages", f"{comparison.fused:.3f}", below, decided)
     out.print(table)
-    out.print(f"they look {ages[0]} and {ages[1]}: {_decision(comparison.same(rule))}", markup=False)
-    gain = comparison.gain(rule)
-    if gain is None:
-        out.print(
-            "nobody has measured this model's threshold for the fused distance: decided as they are", markup=False
-        )
-    else:
-        speaks = "for one person" if gain > 0 else "against it"
-        out.print(f"gain over comparing directly: {gain:+.1%} of the threshold, {speaks}", markup=False)
+    out.print(f"they look {ages[0]} and {ages[1]}: {decision}, by the distance as they are", markup=False)
 
 
 def _print_pairs(
-    asked: "Sequence[Pair]", compared: "dict[Pair, Comparison]", reasons: "dict[Pair, str]", rule: "Rule"
+    asked: "Sequence[Pair]", compared: "dict[Pair, Comparison]", reasons: "dict[Pair, str]", threshold: float
 ) -> None:
     from rich.table import Table
     from rich.text import Text
 
     from faceage.evaluation.same_person import class_names
 
-    table = Table("a", "b", "ages", "direct", "fused", "decision", "label")
+    table = Table("a", "b", "ages", "as they are", "at the same ages", "decision", "label")
     for pair in asked:
         names = [Text(name) for name in pair.names]
         label = "" if pair.same is None else _decision(pair.same)
@@ -185,8 +159,8 @@ def _print_pairs(
             *names,
             ", ".join(class_names(comparison)),
             f"{comparison.direct:.3f}",
-            f"{comparison.fused:.3f}",
-            _decision(comparison.same(rule)),
+            f"{comparison.aged:.3f}",
+            _decision(comparison.same(threshold)),
             label,
         )
     out.print(table)
@@ -203,7 +177,7 @@ def _print_gains(gains: "dict[str, Gain]", labelled: bool) -> None:
             "found at 1% false matches",
             title=f"{title}: {gain.same} of one person, {gain.different} of two",
         )
-        for name, roc in (("direct", gain.direct), ("at the same ages", gain.aged), ("fused", gain.fused)):
+        for name, roc in (("as they are", gain.direct), ("at the same ages", gain.aged)):
             table.add_row(name, f"{roc.auc:.4f}", str(roc.accuracy), str(roc.matched))
         out.print(table)
         out.print(gain.verdict, markup=False)

@@ -7,14 +7,14 @@ import typer
 
 from faceage.cli.console import bars, err, out
 from faceage.cli.options import Json, Quiet, Weights
-from faceage.errors import UsageError, WeightsError
+from faceage.errors import WeightsError
 
 app = typer.Typer(help="List, verify and fetch models.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_models(weights: Weights = None, json: Json = False) -> None:
-    """Every model in the search path, with what its card says of it; the first is the one that is used.
+    """Every model in the search path, with a summary of its card; the first is the default.
 
     faceage weights list
     """
@@ -85,29 +85,19 @@ def verify_model(weights: Weights = None, json: Json = False, quiet: Quiet = Fal
 
 @app.command()
 def pull(
-    model: Annotated[
+    url: Annotated[
         str,
-        typer.Argument(
-            metavar="URL|NAME",
-            help="Address of a model's folder or model.json; or a name in --registry.",
+        typer.Argument(metavar="URL", help="Address of a model's folder or of its model.json.", show_default=False),
+    ],
+    sha256: Annotated[
+        str,
+        typer.Option(
+            "--sha256",
+            metavar="HEX",
+            help="SHA-256 of its model.json, from whoever published it.",
             show_default=False,
         ),
     ],
-    sha256: Annotated[
-        str | None,
-        typer.Option("--sha256", metavar="HEX", help="SHA-256 of its model.json, from whoever published it."),
-    ] = None,
-    registry: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Models by name: lines of 'name sha256 url', as pooch has them.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="What to call it [default: as the folder there is called].")] = None,
-    any_checksum: Annotated[
-        bool,
-        typer.Option("--any-checksum", help="Take any model.json; its networks are checked against it all the same."),
-    ] = False,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="Give a connection up after so long without a byte.")
-    ] = 30.0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -115,34 +105,18 @@ def pull(
 
     faceage weights pull https://HOST/models/utkface-64 --sha256 HEX
 
-    It goes on where an earlier one stopped, and a model is there when all of it is there and right: model.json by its
-    SHA-256, which 'faceage weights verify' prints, and each network by what model.json says.
+    Continues an interrupted download. The model appears in the cache once all of it is there and right: model.json by
+    its SHA-256, which 'faceage weights verify' prints, and each network by what model.json says.
     """
     from faceage.fetch import Source
     from faceage.fetch import pull as fetch
     from faceage.model import cache_folder, fingerprint, read_card
 
-    if registry is not None:
-        if sha256 is not None:
-            raise UsageError("the registry has the SHA-256 already", "leave --sha256 or --registry out")
-        source = Source.listed(model, registry)
-        if name is not None:
-            source = Source(name, source.url, source.sha256)
-    elif "://" not in model:
-        raise UsageError(f"{model!r} is no address", "give https://HOST/FOLDER, or a name and --registry FILE")
-    else:
-        if sha256 is None and not any_checksum:
-            raise UsageError(
-                "nothing says which model.json is the right one",
-                "give --sha256 HEX from whoever published it, or take what the server has with --any-checksum",
-            )
-        source = Source.at(model, sha256.lower() if sha256 else None, name)
     with bars(quiet or json) as shown:
         folder = fetch(
-            source,
+            Source(url, sha256.lower()),
             cache_folder(),
             lambda what, done, total: shown(f"{what}, MB", done // 10**6, max(total, done) // 10**6),
-            timeout,
         )
     card = read_card(folder)
     if json:

@@ -10,8 +10,8 @@ from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH
 from faceage.data.dataset import FaceSet
 from faceage.errors import DataError
 from faceage.evaluation.interval import Share, share
-from faceage.evaluation.judge import Judge, strangers_distances
 from faceage.evaluation.people import OPTIMISED, aged, drawn, rebuilt
+from faceage.evaluation.recognizers import Judge, strangers_distances
 from faceage.model import Model
 from faceage.people.optimise import Latents
 

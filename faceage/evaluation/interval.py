@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 _RESAMPLED = 2000
+_Z = 1.96
 
 
 @dataclass(frozen=True)
 class Share:
-    """A share of `count` cases, 0..1, with its 95% interval by bootstrap; NaN of no cases."""
+    """A share of `count` cases, 0..1, with its 95% interval; NaN of no cases."""
 
     value: float
     low: float
@@ -21,13 +22,28 @@ class Share:
 
 
 def share(hits: np.ndarray, seed: int = 0) -> Share:
-    """The share of true values in (n,) or (n, k) `hits`; of k values of one face, the face is what is drawn again."""
+    """The share of true values in (n,) or (n, k) `hits`.
+
+    The interval of one value per face is Wilson's. Of k values per face the faces are resampled (bootstrap), because
+    values of one face are not independent; where all are equal, which leaves nothing to resample, it is Wilson's again.
+    """
     hits = np.asarray(hits, float)
-    if not len(hits):
+    if not hits.size:
         return Share(float("nan"), float("nan"), float("nan"), 0)
     per_face = hits.reshape(len(hits), -1).mean(1)
-    random = np.random.default_rng(seed)
-    means = [per_face[random.integers(0, len(hits), len(hits))].mean() for _ in range(_RESAMPLED)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    value, low, high = (round(float(one), 4) for one in (per_face.mean(), low, high))
-    return Share(value, low, high, hits.size)
+    value = float(per_face.mean())
+    if hits.ndim == 1 or value in (0, 1):
+        low, high = _wilson(value, len(hits))
+    else:
+        random = np.random.default_rng(seed)
+        means = [per_face[random.integers(0, len(hits), len(hits))].mean() for _ in range(_RESAMPLED)]
+        low, high = np.quantile(means, [0.025, 0.975])
+    return Share(round(value, 4), round(float(low), 4), round(float(high), 4), hits.size)
+
+
+def _wilson(value: float, count: int) -> tuple[float, float]:
+    """Wilson's score interval (1927) of a share of `count` independent cases."""
+    spread = _Z**2 / count
+    middle = (value + spread / 2) / (1 + spread)
+    half = _Z * np.sqrt(value * (1 - value) / count + spread / (4 * count)) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -14,9 +14,9 @@ from faceage.data.dataset import FaceSet
 from faceage.evaluation.age import AgeScores, judge_age
 from faceage.evaluation.identity import IdentityScores, judge_identity
 from faceage.evaluation.interval import Share, share
-from faceage.evaluation.judge import Judge
 from faceage.evaluation.people import OPTIMISED, aged, drawn
 from faceage.evaluation.realism import RealismScores, judge_realism
+from faceage.evaluation.recognizers import Judge
 from faceage.files import write_text
 from faceage.model import Model
 from faceage.networks.predict import predict

@@ -1,29 +1,21 @@
 """One person or two? Faces of two photos, compared as they are and after both were brought to the same ages."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, STRENGTH, emphasis, one_hot
-from faceage.errors import UsageError
+from faceage.ages import AGE_CLASSES
 from faceage.evaluation.interval import Share, share
 from faceage.evaluation.pairs import Pair
 from faceage.evaluation.people import drawn
 from faceage.evaluation.verification import best_threshold, embed
 from faceage.faces.largest import largest_faces
-from faceage.model import Model, fingerprint
+from faceage.model import Model
 from faceage.people.optimise import LatentOptimiser
 from faceage.people.options import OptimiserOptions
-
-WEIGHT = 0.25
-"""Of the aged distance in the fused one; the rest is the direct distance's.
-
-Chosen on pairs of UTKFace 15 years and more apart, where less of it is better, and tried on lfw10, where it makes no
-difference.
-"""
 
 FALSE_MATCHES = 0.01
 """Share of pairs of different people that are let through where true matches are counted."""
@@ -52,57 +44,34 @@ class Person:
         return int(self.age.argmax())
 
 
-@dataclass(frozen=True)
-class Rule:
-    """When two faces are one person's: `direct` and `fused` distances below these thresholds.
+def same_person_threshold(card: dict[str, Any]) -> float:
+    """The distance below which two faces are one person's, from a model's card.
 
-    `fused` is None where nobody has measured it for the model: the direct distance decides then. `measured` says on
-    what it was, and how many pairs of two people it lets through.
+    Its recogniser must have been measured (`model.check_recognizer`).
     """
-
-    direct: float
-    fused: float | None
-    measured: str
-
-    @classmethod
-    def of(cls, card: dict[str, Any]) -> "Rule":
-        """What a model's card says; its recogniser must have been measured (`weights.check_recognizer`)."""
-        direct = float(card["scores"]["recognizer"]["same_different"]["threshold"])
-        found = card["scores"].get("verification")
-        drawn_by = _drawn_by(card)
-        if not isinstance(found, dict) or {name: found.get(name) for name in drawn_by} != drawn_by:
-            return cls(direct, None, "")
-        measured = (
-            f"{found['false_matches']:.1%} of {found['different_pairs']} pairs of different people in {found['data']}"
-        )
-        return cls(direct, float(found["threshold"]), measured)
+    return float(card["scores"]["recognizer"]["same_different"]["threshold"])
 
 
 @dataclass(frozen=True)
 class Comparison:
     """How far apart two faces are, 0..2.
 
-    `direct` as they are; `at_age` (6,) with both at each age; `aged` the mean of those, `fused` that with `direct`.
-    `classes` are the estimated age classes of the two.
+    `direct` as they are; `at_age` (6,) with both at each age; `aged` the mean of those. `classes` are the estimated age
+    classes of the two. The direct distance decides: no use of the others has been measured to decide better.
     """
 
     direct: float
     at_age: tuple[float, ...]
     aged: float
-    fused: float
     classes: tuple[int, int]
 
     @property
     def far_apart(self) -> bool:
         return abs(self.classes[0] - self.classes[1]) >= FAR_APART
 
-    def same(self, rule: Rule) -> bool:
+    def same(self, threshold: float) -> bool:
         """Whether the two are taken for one person."""
-        return self.direct < rule.direct if rule.fused is None else self.fused < rule.fused
-
-    def gain(self, rule: Rule) -> float | None:
-        """How much more the fused distance speaks for one person than the direct one does, in their thresholds."""
-        return None if rule.fused is None else self.direct / rule.direct - self.fused / rule.fused
+        return self.direct < threshold
 
 
 @dataclass(frozen=True)
@@ -121,7 +90,7 @@ class Roc:
 
 @dataclass(frozen=True)
 class Gain:
-    """What bringing both faces to one age does to labelled pairs: the ROC figures without and with it.
+    """What bringing both faces to the same ages does to labelled pairs: the ROC figures without and with it.
 
     `auc_gain` is the difference of the areas with its 95% interval, for which photos are drawn again, not pairs: pairs
     that share a photo are not independent.
@@ -131,7 +100,6 @@ class Gain:
     different: int
     direct: Roc
     aged: Roc
-    fused: Roc
     auc_gain: tuple[float, float, float]
 
     @property
@@ -187,9 +155,7 @@ def compare(a: Person, b: Person) -> Comparison:
     """How far apart two people are."""
     direct = float(np.linalg.norm(a.direct - b.direct))
     at_age = np.linalg.norm(a.aged - b.aged, axis=1)
-    mean = float(at_age.mean())
-    fused = (1 - WEIGHT) * direct + WEIGHT * mean
-    return Comparison(direct, tuple(map(float, at_age)), mean, fused, (a.age_class, b.age_class))
+    return Comparison(direct, tuple(map(float, at_age)), float(at_age.mean()), (a.age_class, b.age_class))
 
 
 def measure_gain(pairs: Sequence[Pair], comparisons: Sequence[Comparison], seed: int = 0) -> Gain | None:
@@ -197,16 +163,13 @@ def measure_gain(pairs: Sequence[Pair], comparisons: Sequence[Comparison], seed:
     same = np.array([bool(pair.same) for pair in pairs])
     if same.all() or not same.any():
         return None
-    direct, at_age, fused = (
-        np.array([getattr(one, kind) for one in comparisons]) for kind in ("direct", "aged", "fused")
-    )
+    direct, aged = (np.array([getattr(one, kind) for one in comparisons]) for kind in ("direct", "aged"))
     return Gain(
         same=int(same.sum()),
         different=int((~same).sum()),
         direct=roc(direct, same, seed),
-        aged=roc(at_age, same, seed),
-        fused=roc(fused, same, seed),
-        auc_gain=_auc_gain(pairs, direct, fused, same, seed),
+        aged=roc(aged, same, seed),
+        auc_gain=_auc_gain(pairs, direct, aged, same, seed),
     )
 
 
@@ -234,9 +197,9 @@ def area_under_curve(distances: np.ndarray, same: np.ndarray, weights: np.ndarra
 
 
 def _auc_gain(
-    pairs: Sequence[Pair], direct: np.ndarray, fused: np.ndarray, same: np.ndarray, seed: int
+    pairs: Sequence[Pair], direct: np.ndarray, aged: np.ndarray, same: np.ndarray, seed: int
 ) -> tuple[float, float, float]:
-    gain = area_under_curve(fused, same) - area_under_curve(direct, same)
+    gain = area_under_curve(aged, same) - area_under_curve(direct, same)
     photos, ends = np.unique([[str(photo) for photo in pair.photos] for pair in pairs], return_inverse=True)
     ends = ends.reshape(len(pairs), 2)
     random = np.random.default_rng(seed)
@@ -246,46 +209,9 @@ def _auc_gain(
         weights = drawn[ends].prod(1)
         # A draw may leave one kind out where there are few.
         if weights[same].sum() and weights[~same].sum():
-            gains.append(area_under_curve(fused, same, weights) - area_under_curve(direct, same, weights))
+            gains.append(area_under_curve(aged, same, weights) - area_under_curve(direct, same, weights))
     low, high = np.quantile(gains, [0.025, 0.975]) if gains else (np.nan, np.nan)
     return round(gain, 6), round(float(low), 6), round(float(high), 6)
-
-
-def score_for_card(
-    card: dict[str, Any], pairs: Sequence[Pair], comparisons: Sequence[Comparison], data: str
-) -> dict[str, Any]:
-    """What a model's card is to say of verification on the labelled `pairs` called `data`.
-
-    The threshold of the fused distance is the one that lets as many pairs of two people through as the direct one's.
-    Raises UsageError where too few of `pairs` are of two people for a share of them to mean anything.
-    """
-    strangers = [one for pair, one in zip(pairs, comparisons, strict=True) if pair.same is False]
-    if len(strangers) < _FEWEST_STRANGERS:
-        raise UsageError(
-            f"{len(strangers)} pairs of different people are too few for a threshold",
-            f"--card asks for {_FEWEST_STRANGERS} pairs with 0 in the column same",
-        )
-    direct = np.array([one.direct for one in strangers])
-    fused = np.array([one.fused for one in strangers])
-    false_matches = float((direct < Rule.of(card).direct).mean())
-    gain = measure_gain(pairs, comparisons)
-    return {
-        **_drawn_by(card),
-        "threshold": round(match_threshold(fused, false_matches), 4),
-        "false_matches": round(false_matches, 4),
-        "different_pairs": len(strangers),
-        "data": data,
-        **({"gain": asdict(gain)} if gain else {}),
-    }
-
-
-def _drawn_by(card: dict[str, Any]) -> dict[str, Any]:
-    """What fused distances depend on: other networks or another optimiser draw other faces, at other distances."""
-    strength = [round(STRENGTH * emphasis(age), 4) for age in one_hot(range(len(AGE_CLASSES)))]
-    return {"model": fingerprint(card), "weight": WEIGHT, "strength": strength, "optimiser": asdict(OptimiserOptions())}
-
-
-_FEWEST_STRANGERS = 300
 
 
 def class_names(comparison: Comparison) -> tuple[str, str]:

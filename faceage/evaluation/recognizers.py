@@ -10,16 +10,16 @@ from PIL import Image
 from faceage.errors import MissingExtraError, UsageError
 from faceage.evaluation.dlib import SAME_PERSON_DISTANCE, Dlib
 from faceage.faces.align import TEMPLATE, similarity
-from faceage.faces.detect import Detector
 from faceage.images import FACE_SIZE
 
-_MARGIN, _ENLARGED = 16, 2
-"""A face cut as tightly as ours is found by few detectors: it is given a border, and enlarged."""
-_FACES_AT_ONCE = 256
+_BORDER = 4
+"""Detectors find few faces that are cut as tightly as ours: each gets a border of a fourth of its side."""
+_DETECTION_SIDE = 128
+"""Smaller faces are enlarged to this many pixels before detection."""
 
 
 class Judge(Protocol):
-    """`embed` gives (n, d) float32 rows for (n, 64, 64, 3) uint8 faces, NaN for a face that the judge cannot find.
+    """`embed` gives (n, d) float32 rows for (n, s, s, 3) uint8 aligned faces, NaN for a face that it cannot find.
 
     Two faces are one person where their rows are nearer than `threshold` (Euclidean); None: it has to be calibrated.
     """
@@ -40,9 +40,10 @@ def open_judge(choice: str) -> Judge:
 
 
 def with_border(faces: np.ndarray) -> list[np.ndarray]:
-    """(n, 64, 64, 3) faces as photos that a detector can find them in: edges repeated, then enlarged."""
-    side = (FACE_SIZE + 2 * _MARGIN) * _ENLARGED
-    padded = np.pad(faces, ((0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)), mode="edge")
+    """(n, s, s, 3) faces as photos that a detector can find them in: edges repeated, small ones enlarged."""
+    margin = faces.shape[1] // _BORDER
+    padded = np.pad(faces, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
+    side = padded.shape[1] * max(1, _DETECTION_SIDE // faces.shape[1])
     return [np.asarray(Image.fromarray(face).resize((side, side), Image.Resampling.BICUBIC)) for face in padded]
 
 
@@ -71,11 +72,14 @@ ARCFACE_TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 """Where ArcFace's aligned faces (Deng et al. 2019) have eyes, nose and corners of the mouth, in pixels of 112×112."""
-_FROM_ARCFACE = np.linalg.inv(np.vstack([similarity(TEMPLATE, ARCFACE_TEMPLATE), [0, 0, 1]]))[:2].ravel().tolist()
+_FROM_ARCFACE = np.linalg.inv(np.vstack([similarity(TEMPLATE, ARCFACE_TEMPLATE), [0, 0, 1]]))[:2]
 
 
 class ArcFaceJudge:
-    """Any recogniser of ArcFace's kind: (3, 112, 112) float32 in -1..1, RGB → (d,). MTCNN has to find the face."""
+    """Any recogniser of ArcFace's kind: (3, 112, 112) float32 in -1..1, RGB → (d,).
+
+    It needs no detector: an aligned face's landmarks are known. So it finds every face.
+    """
 
     threshold: float | None = None
 
@@ -83,23 +87,16 @@ class ArcFaceJudge:
         """A network in ONNX, or ncnn's FILE.param with FILE.bin beside it. Raises UsageError for any other file."""
         self.name = path.name
         self._run = _ncnn(path) if path.suffix == ".param" else _onnx(path)
-        self._detector = Detector()
 
     def embed(self, faces: np.ndarray) -> np.ndarray:
-        rows: list[np.ndarray | None] = []
-        for start in range(0, len(faces), _FACES_AT_ONCE):
-            batch = faces[start : start + _FACES_AT_ONCE]
-            for face, found in zip(batch, self._detector.detect(with_border(batch)), strict=True):
-                rows.append(self._embed(face) if found else None)
-        size = next((len(row) for row in rows if row is not None), 1)
-        return np.stack([np.full(size, np.nan, np.float32) if row is None else row for row in rows])
+        rows = np.stack([self._run(_arcface_chip(face)) for face in faces])
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
-    def _embed(self, face: np.ndarray) -> np.ndarray:
-        # An aligned face's landmarks are known, and more exactly than they could be found in 64 pixels.
-        size = (ARCFACE_SIDE, ARCFACE_SIDE)
-        chip = Image.fromarray(face).transform(size, Image.Transform.AFFINE, _FROM_ARCFACE, Image.Resampling.BICUBIC)
-        row = self._run(np.asarray(chip))
-        return (row / np.linalg.norm(row)).astype(np.float32)
+
+def _arcface_chip(face: np.ndarray) -> np.ndarray:
+    """(s, s, 3) aligned face → (112, 112, 3), aligned as ArcFace has it."""
+    size, inverse = (ARCFACE_SIDE, ARCFACE_SIDE), (_FROM_ARCFACE * len(face) / FACE_SIZE).ravel().tolist()
+    return np.asarray(Image.fromarray(face).transform(size, Image.Transform.AFFINE, inverse, Image.Resampling.BICUBIC))
 
 
 def _onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -134,6 +131,8 @@ def _ncnn(path: Path) -> Callable[[np.ndarray], np.ndarray]:
         if not file.is_file():
             raise UsageError(f"{file} cannot be read as a part of an ncnn recogniser: there is no such file")
     network = ncnn.Net()
+    # Its threads spin while they wait: on a busy machine several are a hundred times slower than one.
+    network.opt.num_threads = 1
     if network.load_param(str(path)) or network.load_model(str(weights)):
         raise UsageError(f"{path} and {weights.name} cannot be read as an ncnn recogniser")
     (taken,), (given,) = network.input_names(), network.output_names()
