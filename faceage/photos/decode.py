@@ -15,11 +15,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from faceage.errors import PhotoError
 
-MAX_PIXELS = 178_956_970
-"""Larger images are refused before a pixel is decoded (0.5 GB of RGB; Pillow's own limit)."""
-
 MAX_BYTES = 2_000_000_000
-"""Larger files are not read at all: it is 11 bytes a pixel at `MAX_PIXELS`."""
+"""Larger files are not read at all: it is 8 bytes a pixel at the default limit."""
 
 MIN_SIDE = 16
 """Pixels. A face of fewer cannot be found, let alone aligned."""
@@ -63,7 +60,7 @@ def read_photo(path: Path) -> bytes:
                 raise PhotoError("the file is empty")
             if status.st_size > MAX_BYTES:
                 raise PhotoError(f"{status.st_size / 1e9:.1f} GB: over the limit of {MAX_BYTES / 1e9:.0f} GB")
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(status.st_size + 1)
             after = os.fstat(file.fileno())
         if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns) or len(content) != after.st_size:
             raise PhotoError("it changed while it was read")
@@ -72,9 +69,33 @@ def read_photo(path: Path) -> bytes:
         raise PhotoError(f"cannot be read: {error.strerror or error}") from error
 
 
+def stamp(path: Path) -> tuple[int, int]:
+    """A file's size in bytes and time of change in ns, which tell whether it has changed; zeros where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
 def fingerprint(content: bytes) -> str:
     """SHA-256 of a photo's bytes, as hex."""
     return hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What reading one photo may cost. `LIMITS` are the defaults."""
+
+    pixels: int = 250_000_000
+    """Decoded pixels; more are refused by the header. The largest phone cameras have 200 million."""
+    seconds: float = 60.0
+    """For reading and decoding."""
+    memory: int = 6 * 2**30
+    """Bytes of address space of a decoding process, about twice what the largest allowed photo needs."""
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -103,44 +124,53 @@ class Reduction:
 NOT_REDUCED = Reduction(longest=1, factor=1)
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """`pixels` (h, w, 3) uint8, `factor` times smaller than the photo."""
+
+    pixels: np.ndarray
+    factor: int = 1
+
+
 def decode(content: bytes) -> np.ndarray:
     """Decode JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF into (h, w, 3) uint8, upright by its EXIF orientation.
 
     The first frame of an animation is taken, transparency is laid on white, 16-bit values are scaled to 8. Raises
     PhotoError for anything else.
     """
-    pixels, _ = decode_reduced(content, NOT_REDUCED)
-    return pixels
+    return decode_photo(content).pixels
 
 
-def decode_reduced(content: bytes, reduction: Reduction) -> tuple[np.ndarray, int]:
-    """As `decode`, by a factor that `reduction` allows and the format can do smaller; answers (pixels, factor)."""
-    with opened(content, reduction) as (image, factor):
-        return np.ascontiguousarray(_to_rgb(upright(image))), factor
+def decode_photo(content: bytes, reduction: Reduction = NOT_REDUCED, limits: Limits = LIMITS) -> Decoded:
+    """As `decode`, by a factor that `reduction` allows and the format can be decoded smaller by."""
+    with opened(content, reduction, limits) as (image, factor):
+        return Decoded(np.ascontiguousarray(_to_rgb(upright(image))), factor)
 
 
 @contextlib.contextmanager
-def opened(content: bytes, reduction: Reduction = NOT_REDUCED) -> Iterator[tuple[Image.Image, int]]:
-    """The loaded first frame of an image file, and how much smaller it is than that says.
+def opened(
+    content: bytes, reduction: Reduction = NOT_REDUCED, limits: Limits = LIMITS
+) -> Iterator[tuple[Image.Image, int]]:
+    """The loaded first frame of an image file, and the factor by which it is smaller than the file says.
 
-    Raises PhotoError for what cannot be one, or fails in the block.
+    Raises PhotoError where the file holds no usable image, or the block fails.
     """
     try:
         with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise PhotoError(_too_large(f"{width}×{height} pixels"))
             if min(width, height) < MIN_SIDE:
                 raise PhotoError(f"{width}×{height} pixels: too small to hold a face")
-            if (factor := reduction.of(width, height)) > 1 and hasattr(image, "draft"):
-                # Other formats than JPEG take no notice.
+            if (factor := reduction.of(width, height)) > 1:
+                # Only JPEG takes notice.
                 image.draft(None, (width // factor, height // factor))
+            if image.width * image.height > limits.pixels:
+                raise PhotoError(_too_large(f"{width}×{height} pixels", limits))
             image.load()
             yield image, width // image.width
     except PhotoError:
         raise
     except Image.DecompressionBombError as error:
-        raise PhotoError(_too_large("the image")) from error
+        raise PhotoError(_too_large("the image", limits)) from error
     except UnidentifiedImageError as error:
         raise PhotoError("not an image of a known format") from error
     except MemoryError as error:
@@ -150,8 +180,8 @@ def opened(content: bytes, reduction: Reduction = NOT_REDUCED) -> Iterator[tuple
         raise PhotoError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
-def _too_large(what: str) -> str:
-    return f"{what}: over the limit of {MAX_PIXELS / 1e6:.0f} megapixels"
+def _too_large(what: str, limits: Limits) -> str:
+    return f"{what}: over the limit of {limits.pixels / 1e6:.0f} megapixels"
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, JpegImagePlugin
 
 from faceage.errors import PhotoError
 from faceage.files import written_whole
-from faceage.photos.decode import deep_gray_to_8_bits, has_alpha, opened, upright
+from faceage.photos.decode import LIMITS, Limits, deep_gray_to_8_bits, has_alpha, opened, upright
 
 _FORMATS = {
     ".jpg": "JPEG",
@@ -59,13 +59,13 @@ def ending_for(photo: PurePath) -> str:
     return ending if ending in _FORMATS else ".png"
 
 
-def decode_original(content: bytes) -> tuple[np.ndarray, Encoding]:
+def decode_original(content: bytes, limits: Limits = LIMITS) -> tuple[np.ndarray, Encoding]:
     """The upright pixels of an image file in the colours that it holds, (h, w, c) uint8, and its encoding.
 
     c is 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGBA; palettes become RGB, CMYK becomes sRGB, and more than
     8 bits become 8. Opaque pixels are those of `decode`, but for CMYK with a profile. Raises PhotoError as that does.
     """
-    with opened(content) as (file, _):
+    with opened(content, limits=limits) as (file, _):
         image, profile = upright(file), file.info.get("icc_profile") or b""
         if image.mode == "CMYK":
             pixels, profile = _cmyk_to_srgb(image, profile)
