@@ -1,4 +1,4 @@
-"""From the bytes of an image file to upright 8-bit RGB pixels, or to one sentence that says why not."""
+"""From the bytes of an image file to upright 8-bit sRGB pixels, or to one sentence that says why not."""
 
 import contextlib
 import hashlib
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from faceage.errors import PhotoError
+from faceage.photos.colour import GRAY, profile_of, to_srgb
 
 MAX_BYTES = 2_000_000_000
 """Larger files are not read at all: it is 8 bytes a pixel at the default limit."""
@@ -133,7 +134,7 @@ class Decoded:
 
 
 def decode(content: bytes) -> np.ndarray:
-    """Decode JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF into (h, w, 3) uint8, upright by its EXIF orientation.
+    """Decode JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF into (h, w, 3) uint8 sRGB, upright by EXIF orientation.
 
     The first frame of an animation is taken, transparency is laid on white, 16-bit values are scaled to 8. Raises
     PhotoError for anything else.
@@ -143,8 +144,9 @@ def decode(content: bytes) -> np.ndarray:
 
 def decode_photo(content: bytes, reduction: Reduction = NOT_REDUCED, limits: Limits = LIMITS) -> Decoded:
     """As `decode`, by a factor that `reduction` allows and the format can be decoded smaller by."""
-    with opened(content, reduction, limits) as (image, factor):
-        return Decoded(np.ascontiguousarray(_to_rgb(upright(image))), factor)
+    with opened(content, reduction, limits) as (file, factor):
+        image = to_srgb(_flat(upright(file)), profile_of(file))
+        return Decoded(np.ascontiguousarray(image.convert("RGB")), factor)
 
 
 @contextlib.contextmanager
@@ -195,13 +197,16 @@ def upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _flat(image: Image.Image) -> Image.Image:
+    """The image with 8 bits and without alpha, which is laid on white."""
     if image.mode.startswith(("I", "F")):
-        return np.repeat(deep_gray_to_8_bits(np.asarray(image))[..., None], 3, axis=2)
-    if has_alpha(image):
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return np.asarray(image.convert("RGB"))
+        return Image.fromarray(deep_gray_to_8_bits(np.asarray(image)))
+    if not has_alpha(image):
+        return image
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert(
+        "L" if image.mode in GRAY else "RGB"
+    )
 
 
 def has_alpha(image: Image.Image) -> bool:
