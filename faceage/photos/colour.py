@@ -81,13 +81,14 @@ def says_adobe_rgb(image: Image.Image) -> bool:
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     """An image without alpha as L where it is grey, else as RGB, in sRGB. A profile for other channels is ignored."""
     gray = image.mode in ("1", "L")
-    plain = image.convert("L") if gray else image if image.mode == "CMYK" else image.convert("RGB")
-    kind = {"L": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}[plain.mode]
-    if profile[16:20] == kind and (transform := _transform(profile, plain.mode)):
+    mode = "L" if gray else "CMYK" if image.mode == "CMYK" else "RGB"
+    plain = image if image.mode == mode else image.convert(mode)
+    kind = {"L": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}[mode]
+    if profile[16:20] == kind and (transform := _transform(profile, mode)):
         converted = _applied(plain, transform)
         # The three channels differ by rounding at most.
         return converted.getchannel("G") if gray else converted
-    return plain if gray else plain.convert("RGB")
+    return plain.convert("RGB") if mode == "CMYK" else plain
 
 
 def tables(profile: bytes, gray: bool) -> tuple[str, str]:

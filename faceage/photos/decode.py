@@ -11,16 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from faceage.errors import PhotoError
+from faceage.photos import repair
 from faceage.photos.colour import GRAY, profile_of, to_srgb
+from faceage.photos.deep import deep_tiff, to_8_bits
 
 MAX_BYTES = 2_000_000_000
 """Larger files are not read at all: it is 8 bytes a pixel at the default limit."""
 
 MIN_SIDE = 16
 """Pixels. A face of fewer cannot be found, let alone aligned."""
+
+ENOUGH = 0.9
+"""Share of its rows with which a damaged photo is used."""
+
+_FIRST_ONLY = "only the first of its pictures is used"
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,6 +42,9 @@ _TURNS = {
 
 # Every photo's size is checked here against MAX_PIXELS; Pillow's warning at half of it would only clutter stderr.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+# Larger ones are taken out beforehand; Pillow's own limit refuses photos with a printer's profile.
+PngImagePlugin.MAX_TEXT_CHUNK = repair.MOST_TEXT
 
 with contextlib.suppress(ImportError):
     import pillow_heif
@@ -127,16 +137,26 @@ NOT_REDUCED = Reduction(longest=1, factor=1)
 
 @dataclass(frozen=True)
 class Decoded:
-    """`pixels` (h, w, 3) uint8, `factor` times smaller than the photo."""
+    """`pixels` (h, w, 3) uint8, `factor` times smaller than the photo; `warning` says what is not quite right."""
 
     pixels: np.ndarray
     factor: int = 1
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A loaded image, the factor by which it is smaller than the file says, and what is not quite right with it."""
+
+    image: Image.Image
+    factor: int
+    warning: str
 
 
 def decode(content: bytes) -> np.ndarray:
     """Decode JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF into (h, w, 3) uint8 sRGB, upright by EXIF orientation.
 
-    The first frame of an animation is taken, transparency is laid on white, 16-bit values are scaled to 8. Raises
+    The first frame of an animation is taken, transparency is laid on white, more than 8 bits are scaled to 8. Raises
     PhotoError for anything else.
     """
     return decode_photo(content).pixels
@@ -144,31 +164,33 @@ def decode(content: bytes) -> np.ndarray:
 
 def decode_photo(content: bytes, reduction: Reduction = NOT_REDUCED, limits: Limits = LIMITS) -> Decoded:
     """As `decode`, by a factor that `reduction` allows and the format can be decoded smaller by."""
-    with opened(content, reduction, limits) as (file, factor):
-        image = to_srgb(_flat(upright(file)), profile_of(file))
-        return Decoded(np.ascontiguousarray(image.convert("RGB")), factor)
+    with opened(content, reduction, limits) as file:
+        image = to_srgb(_flat(upright(file.image)), profile_of(file.image))
+        pixels = np.asarray(image.convert("RGB") if image.mode == "L" else image)
+        return Decoded(pixels, file.factor, file.warning)
 
 
 @contextlib.contextmanager
-def opened(
-    content: bytes, reduction: Reduction = NOT_REDUCED, limits: Limits = LIMITS
-) -> Iterator[tuple[Image.Image, int]]:
-    """The loaded first frame of an image file, and the factor by which it is smaller than the file says.
+def opened(content: bytes, reduction: Reduction = NOT_REDUCED, limits: Limits = LIMITS) -> Iterator[Opened]:
+    """Open and load the first frame of an image file, used too where it lacks a tenth of its rows at most.
 
     Raises PhotoError where the file holds no usable image, or the block fails.
     """
+    if content.startswith(repair.PNG):
+        content = repair.without_extras(content)
     try:
-        with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
-            width, height = image.size
-            if min(width, height) < MIN_SIDE:
-                raise PhotoError(f"{width}×{height} pixels: too small to hold a face")
-            if (factor := reduction.of(width, height)) > 1:
-                # Only JPEG takes notice.
-                image.draft(None, (width // factor, height // factor))
-            if image.width * image.height > limits.pixels:
-                raise PhotoError(_too_large(f"{width}×{height} pixels", limits))
+        image, factor = _started(content, reduction, limits)
+        notes = [_FIRST_ONLY] if _has_more(image) else []
+        try:
             image.load()
-            yield image, width // image.width
+        except (PhotoError, MemoryError, Image.DecompressionBombError):
+            raise
+        except Exception:
+            image, share = repair.rescue(content, lambda other: _started(other, reduction, limits)[0])
+            if share < ENOUGH:
+                raise
+            notes.append(f"damaged: {1 - share:.1%} of its rows are missing" if share < 1 else "the file lacks its end")
+        yield Opened(image, factor, "; ".join(notes))
     except PhotoError:
         raise
     except Image.DecompressionBombError as error:
@@ -180,6 +202,42 @@ def opened(
     except Exception as error:
         # Pillow's plugins let whatever a damaged file provokes escape: OSError, SyntaxError, struct.error, IndexError…
         raise PhotoError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def _started(content: bytes, reduction: Reduction, limits: Limits) -> tuple[Image.Image, int]:
+    """An image of which no pixel is decoded yet, and the factor by which it will be smaller than the file says."""
+    try:
+        image: Image.Image = Image.open(io.BytesIO(content), formats=tuple(_FORMATS))
+    except UnidentifiedImageError:
+        if content[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            raise
+        try:
+            return deep_tiff(content, lambda width, height: _check_size(width, height, width * height, limits)), 1
+        except (PhotoError, MemoryError):
+            raise
+        except Exception as error:
+            raise UnidentifiedImageError from error
+    width, height = image.size
+    if (factor := reduction.of(width, height)) > 1:
+        # Only JPEG takes notice.
+        image.draft(None, (width // factor, height // factor))
+    _check_size(width, height, image.width * image.height, limits)
+    return image, width // image.width
+
+
+def _has_more(image: Image.Image) -> bool:
+    # A phone's MPO and HEIF hold depth and gain maps, which are no pictures.
+    try:
+        return image.format in ("TIFF", "GIF", "PNG", "WEBP") and getattr(image, "is_animated", False)
+    except Exception:
+        return False
+
+
+def _check_size(width: int, height: int, pixels: int, limits: Limits) -> None:
+    if min(width, height) < MIN_SIDE:
+        raise PhotoError(f"{width}×{height} pixels: too small to hold a face")
+    if pixels > limits.pixels:
+        raise PhotoError(_too_large(f"{width}×{height} pixels", limits))
 
 
 def _too_large(what: str, limits: Limits) -> str:
@@ -200,7 +258,7 @@ def upright(image: Image.Image) -> Image.Image:
 def _flat(image: Image.Image) -> Image.Image:
     """The image with 8 bits and without alpha, which is laid on white."""
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(deep_gray_to_8_bits(np.asarray(image)))
+        return Image.fromarray(to_8_bits(np.asarray(image)))
     if not has_alpha(image):
         return image
     rgba = image.convert("RGBA")
@@ -212,16 +270,3 @@ def _flat(image: Image.Image) -> Image.Image:
 def has_alpha(image: Image.Image) -> bool:
     """Whether any of the image may be transparent."""
     return "A" in image.mode or "a" in image.mode or "transparency" in image.info
-
-
-def deep_gray_to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Grayscale (h, w) of more than 8 bits, integer or float, as uint8: by its format's full range, never stretched."""
-    gray = np.nan_to_num(values.astype(np.float32))
-    highest = gray.max(initial=0.0)
-    if np.issubdtype(values.dtype, np.floating) and highest <= 1.0:
-        gray *= 255.0
-    elif values.dtype.itemsize == 2:
-        gray /= 257.0
-    elif highest > 255.0:
-        gray /= 257.0 if highest <= 65535.0 else highest / 255.0
-    return np.clip(np.rint(gray), 0, 255).astype(np.uint8)

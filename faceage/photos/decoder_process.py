@@ -58,7 +58,7 @@ def _answer(
             header["encoding"] = asdict(encoding)
         else:
             decoded = decode_photo(content, Reduction(longest, factor), limits)
-            pixels, header["factor"] = decoded.pixels, decoded.factor
+            pixels, header["factor"], header["warning"] = decoded.pixels, decoded.factor, decoded.warning
         header["shape"] = pixels.shape
         return header, pixels
     except PhotoError as error:

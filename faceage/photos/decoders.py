@@ -44,15 +44,16 @@ faceage, NumPy and Pillow lie is added, after the standard library."""
 class ReadPhoto:
     """The result of reading a photo.
 
-    `pixels` (h, w, 3) uint8, `factor` times smaller than the photo, or None and `error` says why; `input` the SHA-256
-    of its bytes, `size` how many they are and `modified` when they changed, in ns; "" and 0 where it could not be read.
-    `encoding` is set where the photo was asked for as its file holds it, and `pixels` then are (h, w, 1 to 4), as of
-    `decode_original`.
+    `pixels` (h, w, 3) uint8 sRGB, `factor` times smaller than the photo, or None and `error` says why; `warning` says
+    what is not quite right with a photo that is used. `input` is the SHA-256 of its bytes, `size` how many they are and
+    `modified` when they changed, in ns; "" and 0 where it could not be read. Where the photo was asked for as its file
+    holds it, `encoding` is set and `pixels` are (h, w, 1 to 4), as of `decode_original`, without a `warning`.
     """
 
     pixels: np.ndarray | None = None
     factor: int = 1
     error: str = ""
+    warning: str = ""
     input: str = ""
     size: int = 0
     modified: int = 0

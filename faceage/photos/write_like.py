@@ -17,7 +17,8 @@ from faceage.errors import PhotoError
 from faceage.files import written_whole
 from faceage.photos import colour
 from faceage.photos.colour import GRAY, png_space, profile_of, says_adobe_rgb
-from faceage.photos.decode import LIMITS, Limits, deep_gray_to_8_bits, has_alpha, opened, upright
+from faceage.photos.decode import LIMITS, Limits, has_alpha, opened, upright
+from faceage.photos.deep import to_8_bits
 
 _FORMATS = {
     ".jpg": "JPEG",
@@ -84,7 +85,8 @@ def decode_original(content: bytes, limits: Limits = LIMITS) -> tuple[np.ndarray
     c is 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGBA; palettes become RGB, CMYK and Lab become sRGB, and
     more than 8 bits become 8. Raises PhotoError as `decode` does.
     """
-    with opened(content, limits=limits) as (file, _):
+    with opened(content, limits=limits) as source:
+        file = source.image
         image, profile = upright(file), profile_of(file)
         if image.mode in ("CMYK", "LAB"):
             pixels, profile, says = np.asarray(colour.to_srgb(image, profile)), b"", False
@@ -134,7 +136,7 @@ def save_like(pixels: np.ndarray, encoding: Encoding, path: Path) -> None:
 
 def _in_its_colours(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
-        return deep_gray_to_8_bits(np.asarray(image))
+        return to_8_bits(np.asarray(image))
     gray = image.mode in GRAY
     if has_alpha(image):
         # By way of RGBA, which knows what is transparent in a palette or of one shade.
