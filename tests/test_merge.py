@@ -20,7 +20,8 @@ from faceage.batch.plan import (
     shard_folder,
 )
 from faceage.errors import UsageError
-from faceage.photos.decode import fingerprint, read_photo, stamp
+from faceage.photos.decode import fingerprint, read_photo
+from faceage.photos.decoders import stamp
 from faceage.pictures.save import save_png
 from faceage.store.latents import LatentIndex, LatentWriter, count_rows, read_rows
 from faceage.store.manifest import Manifest, PhotoOutcome

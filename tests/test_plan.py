@@ -22,7 +22,8 @@ from faceage.batch.plan import (
 )
 from faceage.errors import UsageError
 from faceage.people.options import OptimiserOptions
-from faceage.photos.decode import fingerprint, read_photo, stamp
+from faceage.photos.decode import fingerprint, read_photo
+from faceage.photos.decoders import stamp
 from faceage.pictures.save import save_png
 from faceage.store.latents import LatentIndex, LatentWriter
 from faceage.store.manifest import FAILED, NO_FACE, OK, UNREADABLE, Manifest, PhotoOutcome

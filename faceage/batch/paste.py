@@ -48,18 +48,14 @@ class Paster:
         read = self._decoder.read(photo, original=True)
         if read.pixels is None or read.encoding is None:
             raise PhotoError(read.error)
-        # Faces change in sRGB, whatever the photo's own colours are.
-        before = read.encoding.in_srgb(read.pixels)
-        same = read.input == input if input else all(_shows(before, row) for row, _ in faces)
+        same = read.input == input if input else all(_shows(read.pixels, row) for row, _ in faces)
         if not same:
             raise PhotoError("the photo is not the one that its faces were found in")
         for number, (age, path) in enumerate(zip(ages, paths, strict=True), start=1):
-            after = before.copy()
+            picture = read.pixels.copy()
             for row, drawn in faces:
                 folds = _folds(row.age, age)
-                paste_face(after, row.transform, row.landmarks, row.aligned, drawn[0], drawn[number], folds)
-            picture = read.pixels.copy()
-            read.encoding.repaint(picture, before, after)
+                paste_face(picture, row.transform, row.landmarks, row.aligned, drawn[0], drawn[number], folds)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_like(picture, read.encoding, path)
 
@@ -124,11 +120,12 @@ def _groups(latents: Path, photos: Mapping[str, object]) -> Iterator[list[list[F
 
 
 def _shows(photo: np.ndarray, row: FaceRow) -> bool:
-    """Whether the middle of the stored face is what the photo, (h, w, 3) uint8, has in its place."""
+    """Whether the middle of the stored face is what the photo, (h, w, c) uint8, has in its place."""
     if not lies_in(row.transform, row.landmarks, photo.shape[:2]):
         return False
+    colours = photo[..., :3] if photo.shape[2] > 2 else np.broadcast_to(photo[..., :1], (*photo.shape[:2], 3))
     middle = slice(FACE_SIZE // 4, -FACE_SIZE // 4)
-    shown, stored = (face[middle, middle].mean(2).ravel() for face in (align(photo, row.transform), row.aligned))
+    shown, stored = (face[middle, middle].mean(2).ravel() for face in (align(colours, row.transform), row.aligned))
     if not (shown.std() and stored.std()):
         return False
     return bool(np.corrcoef(shown, stored)[0, 1] > _SAME_FACE)

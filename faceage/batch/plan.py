@@ -14,7 +14,8 @@ from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH
 from faceage.errors import PhotoError, UsageError
 from faceage.images import FACE_SIZE
 from faceage.people.options import OptimiserOptions
-from faceage.photos.decode import fingerprint, read_photo, stamp
+from faceage.photos.decode import fingerprint, read_photo
+from faceage.photos.decoders import stamp
 from faceage.photos.find import EXTENSIONS, FoundPhoto, find_photos
 from faceage.photos.write_like import ending_for
 from faceage.store.latents import count_rows

@@ -24,8 +24,8 @@ from faceage.model import load_model
 from faceage.people.details import add_details
 from faceage.people.draw import draw_people
 from faceage.people.optimise import LatentOptimiser, Latents
-from faceage.photos.decode import Reduction, stamp
-from faceage.photos.decoders import Decoder, ReadPhoto, read_ahead
+from faceage.photos.decode import Reduction
+from faceage.photos.decoders import Decoder, ReadPhoto, read_ahead, stamp
 from faceage.photos.find import FoundPhoto
 from faceage.pictures.grid import person_grid
 from faceage.pictures.save import save_png
