@@ -256,6 +256,19 @@ def test_files_from_stdin(tmp_path, portrait):
     assert result.stdout == "a b.jpg\nü.jpg\n"
 
 
+@pytest.mark.parametrize("ending", [b"\n", b"\0", b"\r\n"])
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_files_from_any_program(tmp_path, portrait, ending, locale):
+    name = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
+    with open(name, "wb") as file:
+        portrait.save(file, "JPEG")
+    command = [sys.executable, "-m", "faceage", "batch", "--files-from", "-", "--out", tmp_path / "out", "--dry-run"]
+    environment = {**os.environ, "LC_ALL": locale}
+    result = subprocess.run(command, input=name + ending, capture_output=True, timeout=60, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert b"caf\\xe9.jpg" in result.stdout
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["batch", "-h"], ["train", "gan", "--help"]])
 def test_help_imports_neither_tensorflow_nor_mtcnn(arguments):
     code = (

@@ -11,12 +11,14 @@ from PIL import Image, features
 
 from faceage.errors import PhotoError
 from faceage.photos.decode import (
+    LIMITS,
     MAX_BYTES,
-    MAX_PIXELS,
     MIN_SIDE,
+    NOT_REDUCED,
+    Limits,
     Reduction,
     decode,
-    decode_reduced,
+    decode_photo,
     fingerprint,
     read_photo,
 )
@@ -223,13 +225,13 @@ def test_float_tiff_with_values_that_are_none():
     assert pixels[0, :3, 0].tolist() == [0, 0, 128]
 
 
-@pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (15_000, 12_000), (60_000, 60_000)])
+@pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (20_000, 12_501), (60_000, 60_000)])
 @pytest.mark.parametrize("pillows_limit", [Image.MAX_IMAGE_PIXELS, None])
 def test_a_huge_image_is_refused_by_its_header(monkeypatch, width, height, pillows_limit):
     """There are no pixels in it: had it been decoded, it would have been called damaged."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillows_limit)
-    assert width * height > MAX_PIXELS
-    assert "over the limit of 179 megapixels" in reason_of(header_only_png(width, height))
+    assert width * height > LIMITS.pixels
+    assert "over the limit of 250 megapixels" in reason_of(header_only_png(width, height))
 
 
 def test_a_bomb_is_refused():
@@ -357,8 +359,9 @@ def test_a_reduced_jpeg_is_the_mean_of_its_pixels(factor, orientation):
     photo = np.kron(tiles(160, 240), np.ones((2, 2, 1), np.uint8))
     content = encoded(photo, "JPEG", exif=exif)
     whole = decode(content)
-    reduced, found = decode_reduced(content, Reduction(longest=1, factor=factor))
-    assert found == factor
+    decoded = decode_photo(content, Reduction(longest=1, factor=factor))
+    reduced = decoded.pixels
+    assert decoded.factor == factor
     height, width = whole.shape[0] // factor, whole.shape[1] // factor
     means = whole.reshape(height, factor, width, factor, 3).mean((1, 3))
     assert reduced.shape == means.shape
@@ -383,6 +386,16 @@ def test_a_photo_is_reduced_as_far_as_it_may_be_and_by_whole_pixels(width, heigh
 
 
 def test_formats_that_cannot_be_reduced_are_not():
-    reduced, factor = decode_reduced(encoded(tiles(), "PNG"), Reduction(longest=1))
-    assert factor == 1
-    np.testing.assert_array_equal(reduced, tiles())
+    decoded = decode_photo(encoded(tiles(), "PNG"), Reduction(longest=1))
+    assert decoded.factor == 1
+    np.testing.assert_array_equal(decoded.pixels, tiles())
+
+
+def test_the_limit_is_on_the_pixels_that_are_decoded():
+    limits = Limits(pixels=tiles().size // 3 // 4)
+    whole = "80×48 pixels: over the limit"
+    for kind, reduction in (("JPEG", NOT_REDUCED), ("PNG", Reduction(longest=1))):
+        with pytest.raises(PhotoError, match=whole):
+            decode_photo(encoded(tiles(), kind), reduction, limits)
+    assert decode_photo(encoded(tiles(), "JPEG"), Reduction(longest=1), limits).pixels.shape == (24, 40, 3)
+    assert decode_photo(encoded(tiles(), "PNG"), limits=Limits(pixels=80 * 48)).pixels.shape == (48, 80, 3)

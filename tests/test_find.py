@@ -1,12 +1,14 @@
 """Which files are photos, and in which order."""
 
 import os
+from collections import Counter
 from pathlib import Path, PurePath
 
 import pytest
 
 from faceage.errors import UsageError
 from faceage.photos.find import find_photos, printable, unescaped
+from faceage.photos.lists import parse_list
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -199,3 +201,94 @@ def test_a_place_that_does_not_exist_is_a_usage_error(tmp_path, missing):
 def test_a_folder_without_photos_gives_none(tmp_path):
     touch(tmp_path, "notes.txt")
     assert names(tmp_path) == []
+
+
+OTHERS = ["@eaDir", "#recycle", "@Recycle", "$RECYCLE.BIN", "RECYCLER", "__MACOSX", "System Volume Information"]
+OTHERS += ["Lightroom Previews.lrdata", "LOST.DIR", "#snapshot"]
+
+
+@pytest.mark.parametrize("folder", OTHERS)
+def test_folders_of_other_programs_are_skipped_and_counted(tmp_path, folder):
+    touch(tmp_path, "a.jpg", f"{folder}/b.jpg", f"{folder}/c/d.jpg", f"e/{folder}/f.jpg", f"{folder}.txt", "e/g.jpg")
+    skipped: Counter[str] = Counter()
+    photos = find_photos([tmp_path], skipped=skipped)
+    assert [photo.name for photo in photos] == ["a.jpg", "e/g.jpg"]
+    assert skipped == {folder: 2}
+    assert names(tmp_path / folder) == ["b.jpg", "c/d.jpg"], "named outright"
+
+
+@pytest.mark.parametrize("hidden", [".Trash-1000", ".thumbnails", ".picasaoriginals", ".@__thumb"])
+def test_hidden_folders_of_other_programs_are_left_out_as_all_are(tmp_path, hidden):
+    touch(tmp_path, "a.jpg", f"{hidden}/b.jpg")
+    assert names(tmp_path) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("originals", ["originals", "Masters"])
+def test_of_a_photo_library_only_the_originals_are_walked(tmp_path, originals):
+    library = "Photos Library.photoslibrary"
+    touch(
+        tmp_path,
+        f"{library}/{originals}/A/x.jpg",
+        f"{library}/resources/derivatives/A/x_1.jpg",
+        f"{library}/scopes/y.jpg",
+    )
+    assert names(tmp_path) == [f"{library}/{originals}/A/x.jpg"]
+    assert names(tmp_path / library) == [f"{originals}/A/x.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        (["*_edited.jpg"], ["a.jpg", "b/a.jpg", "b/c/d.jpg"]),
+        (["b"], ["a.jpg", "a_edited.jpg"]),
+        (["b/"], ["a.jpg", "a_edited.jpg"]),
+        (["b/c"], ["a.jpg", "a_edited.jpg", "b/a.jpg"]),
+        (["*/a.jpg"], ["a.jpg", "a_edited.jpg", "b/c/d.jpg"]),
+        (["c", "a[._]*"], []),
+        (["nothing"], ["a.jpg", "a_edited.jpg", "b/a.jpg", "b/c/d.jpg"]),
+    ],
+)
+def test_patterns_leave_files_and_folders_out(tmp_path, patterns, expected):
+    touch(tmp_path, "a.jpg", "a_edited.jpg", "b/a.jpg", "b/c/d.jpg")
+    assert [photo.name for photo in find_photos([tmp_path], exclude=patterns)] == expected
+    assert [photo.name for photo in find_photos([tmp_path / "a.jpg"], exclude=patterns)] == ["a.jpg"], "named outright"
+
+
+def test_a_listed_photo_that_is_gone_is_one_with_a_problem(tmp_path):
+    touch(tmp_path, "a.jpg", "b/c.jpg")
+    listed = [tmp_path / "gone.jpg", tmp_path / "a.jpg", tmp_path / "b", tmp_path / "n" / ("n" * 300)]
+    photos = find_photos([tmp_path / "a.jpg"], listed)
+    assert [(photo.name, photo.problem) for photo in photos[:3]] == [
+        ("a.jpg", ""),
+        ("gone.jpg", "no such file"),
+        ("b/c.jpg", ""),
+    ]
+    assert photos[3].problem == "no such file"
+    with pytest.raises(UsageError):
+        find_photos([tmp_path / "gone.jpg"], listed)
+    assert find_photos([], []) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a.jpg\nb.jpg\n", [b"a.jpg", b"b.jpg"]),
+        (b"a.jpg\nb.jpg", [b"a.jpg", b"b.jpg"]),
+        (b"\n a b .jpg\n\n  \n", [b" a b .jpg"]),
+        (b"a.jpg\r\nb.jpg\r\n", [b"a.jpg", b"b.jpg"]),
+        (b"a.jpg\r\nb.jpg", [b"a.jpg", b"b.jpg"]),
+        (b"a\r\nb.jpg\n", [b"a\r", b"b.jpg"]),
+        (b"caf\xe9.jpg\n\xff\n", [b"caf\xe9.jpg", b"\xff"]),
+        (b"a\nb.jpg\0c d.jpg\0", [b"a\nb.jpg", b"c d.jpg"]),
+        (b"\0\0", []),
+        (b"", []),
+        (b"\xef\xbb\xbfa.jpg\n", [b"a.jpg"]),
+        ("é.jpg\r\n名.jpg\r\n".encode("utf-16"), ["é.jpg".encode(), "名.jpg".encode()]),
+        (b"\xfe\xff" + "é.jpg\n".encode("utf-16-be"), ["é.jpg".encode()]),
+        ("photos/é.jpg\r\n".encode("utf-16-le"), ["photos/é.jpg".encode()]),
+        ("photos/é.jpg\n".encode("utf-16-be"), ["photos/é.jpg".encode()]),
+        ("a\u2028b\u0085c\x0b.jpg\n".encode(), ["a\u2028b\u0085c\x0b.jpg".encode()]),
+    ],
+)
+def test_lists_of_other_programs(content, expected):
+    assert [os.fsencode(path) for path in parse_list(content)] == expected

@@ -1,10 +1,6 @@
 """Every file ends as a row with a reason, in bounded time and memory, whatever is in it."""
 
 import os
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +8,6 @@ from commands import faceage, faceage_measured, rows_of
 from hostile import make_corpus
 from PIL import Image
 
-from faceage.photos.decoders import MEMORY, Decoder, read_ahead
-from faceage.photos.find import FoundPhoto, find_photos
 from faceage.store.latents import count_rows
 
 
@@ -75,90 +69,6 @@ def test_the_same_again_does_only_what_could_not_be_read_at_all(corpus, hostile_
     assert {"fifo.jpg", "nowhere.jpg"} <= set(again)
     assert "good.jpg" not in again
     assert "noise.jpg" not in again
-
-
-def photo(path: Path) -> FoundPhoto:
-    return FoundPhoto(path, path.relative_to(path.parent), path.name)
-
-
-@pytest.fixture(scope="module")
-def slow_photo(tmp_path_factory):
-    """A photo that takes seconds to decode, as every scan of it is a pass over all pixels."""
-    from hostile import encoded
-
-    content = encoded(Image.new("L", (12_000, 12_000)), "JPEG", progressive=True)
-    scan = content.index(b"\xff\xda")
-    path = tmp_path_factory.mktemp("slow") / "slow.jpg"
-    path.write_bytes(content[:-2] + content[scan:-2] * 100 + content[-2:])
-    return path
-
-
-def test_a_photo_that_takes_too_long_is_given_up_and_the_next_one_is_read(slow_photo, tmp_path):
-    Image.new("RGB", (64, 64), "red").save(tmp_path / "next.png")
-    decoder = Decoder(seconds=1.0)
-    try:
-        started = time.monotonic()
-        read = decoder.read(photo(slow_photo))
-        assert time.monotonic() - started < 30
-        assert read.pixels is None
-        assert "within 1 seconds" in read.error
-        assert (read.size, read.modified) == (slow_photo.stat().st_size, slow_photo.stat().st_mtime_ns)
-        decoder._seconds = 60.0
-        assert decoder.read(photo(tmp_path / "next.png")).pixels.shape == (64, 64, 3)
-    finally:
-        decoder.close()
-
-
-def test_a_decoder_that_dies_costs_one_photo(slow_photo, tmp_path):
-    Image.new("RGB", (64, 64), "red").save(tmp_path / "next.png")
-    decoder = Decoder()
-    try:
-        killer = threading.Timer(1.0, decoder.kill)
-        killer.start()
-        assert "SIGKILL" in decoder.read(photo(slow_photo)).error
-        assert not decoder.read(photo(tmp_path / "next.png")).error
-    finally:
-        decoder.close()
-
-
-def test_a_decoder_may_not_take_all_memory(tmp_path):
-    code = (
-        "import resource\n"
-        "from faceage.photos import decoders\n"
-        "decoders._serve()\n"
-        "print(resource.getrlimit(resource.RLIMIT_AS))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], input=b"", capture_output=True, check=True)
-    assert run.stdout == b""
-    assert str(MEMORY).encode() in run.stderr
-
-
-def test_photos_come_in_order_and_no_more_than_fit_are_read_ahead(tmp_path, monkeypatch):
-    from faceage.photos import decoders
-
-    for i in range(12):
-        Image.new("RGB", (100 if i % 3 else 900, 100), (i, i, i)).save(tmp_path / f"{i:02d}.png")
-    monkeypatch.setattr(decoders, "PIXELS_AHEAD", 100_000)
-    shades = []
-    for read in read_ahead(find_photos([tmp_path]), workers=3):
-        time.sleep(0.02)
-        shades.append(read.pixels[0, 0, 0])
-    assert shades == list(range(12))
-
-
-def test_reading_ahead_may_be_given_up(slow_photo, tmp_path):
-    Image.new("RGB", (64, 64), "red").save(tmp_path / "first.png")
-    reads = read_ahead([photo(tmp_path / "first.png"), photo(slow_photo)], workers=1)
-    assert not next(reads).error
-    time.sleep(0.5)
-    # It is in the middle of a photo of half a minute, for which nobody has to wait.
-    started = time.monotonic()
-    reads.close()
-    assert time.monotonic() - started < 10
-
-
-def test_no_photos_are_no_work():
-    assert list(read_ahead([])) == []
 
 
 def test_a_photo_that_changes_while_it_is_read_is_told(tmp_path, monkeypatch):

@@ -3,13 +3,14 @@
 import io
 import json
 import shutil
+import struct
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from commands import faceage, in_this_process, rows_of
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from scipy import ndimage
 
 from faceage.batch.paste import Paster
@@ -454,6 +455,29 @@ def test_a_jpeg_keeps_its_quality(tmp_path, astronaut, options, mode):
         assert written.info.get("progressive") == source.info.get("progressive")
         again = np.asarray(written.convert("RGB")).astype(int)
     assert np.abs(again - decode((tmp_path / "a.jpg").read_bytes())).mean() < (4 if mode == "CMYK" else 1.5)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.bmp"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_photo_keeps_its_resolution(tmp_path, astronaut, name, orientation):
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = orientation
+    options = {} if name in ("a.bmp", "a.tif") else {"exif": tags}
+    Image.fromarray(astronaut[:, :400]).save(tmp_path / name, dpi=(300, 150), **options)
+    pixels, encoding = decode_original((tmp_path / name).read_bytes())
+    save_like(pixels, encoding, tmp_path / f"again-{name}")
+    with Image.open(tmp_path / f"again-{name}") as written:
+        turned = orientation == 6 and bool(options)
+        assert written.info["dpi"] == pytest.approx((150, 300) if turned else (300, 150), abs=0.5)
+
+
+@pytest.mark.parametrize("dpi", [(0, 0), (1e9, 1e9), (float("nan"), 72)])
+def test_a_resolution_that_is_none_is_not_kept(astronaut, dpi):
+    buffer = io.BytesIO()
+    info = PngImagePlugin.PngInfo()
+    info.add(b"pHYs", struct.pack(">IIB", *(int(min(np.nan_to_num(value) / 0.0254, 2**31)) for value in dpi), 1))
+    Image.fromarray(astronaut).save(buffer, "PNG", pnginfo=info)
+    assert decode_original(buffer.getvalue())[1].dpi == ()
 
 
 def test_a_webp_with_losses_stays_one(tmp_path, astronaut):

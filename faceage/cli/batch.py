@@ -195,11 +195,13 @@ def _numbers(face: str | None, faces: str) -> str:
 def _listed(files_from: str | None) -> list[Path]:
     if files_from is None:
         return []
+    from faceage.photos.lists import parse_list
+
     try:
-        text = sys.stdin.read() if files_from == "-" else Path(files_from).read_text(errors="surrogateescape")
+        content = sys.stdin.buffer.read() if files_from == "-" else Path(files_from).read_bytes()
     except OSError as error:
         raise UsageError(f"--files-from {files_from} cannot be read: {error.strerror}") from error
-    return [Path(line) for line in text.splitlines() if line.strip()]
+    return parse_list(content)
 
 
 def _class_of(text: str, option: str) -> int:

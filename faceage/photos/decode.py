@@ -1,4 +1,4 @@
-"""From the bytes of an image file to upright 8-bit RGB pixels, or to one sentence that says why not."""
+"""From the bytes of an image file to upright 8-bit sRGB pixels, or to one sentence that says why not."""
 
 import contextlib
 import hashlib
@@ -11,18 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from faceage.errors import PhotoError
-
-MAX_PIXELS = 178_956_970
-"""Larger images are refused before a pixel is decoded (0.5 GB of RGB; Pillow's own limit)."""
+from faceage.photos import repair
+from faceage.photos.colour import GRAY, profile_of, to_srgb
+from faceage.photos.deep import deep_tiff, to_8_bits
 
 MAX_BYTES = 2_000_000_000
-"""Larger files are not read at all: it is 11 bytes a pixel at `MAX_PIXELS`."""
+"""Larger files are not read at all: it is 8 bytes a pixel at the default limit."""
 
 MIN_SIDE = 16
 """Pixels. A face of fewer cannot be found, let alone aligned."""
+
+ENOUGH = 0.9
+"""Share of its rows with which a damaged photo is used."""
+
+_FIRST_ONLY = "only the first of its pictures is used"
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,6 +42,9 @@ _TURNS = {
 
 # Every photo's size is checked here against MAX_PIXELS; Pillow's warning at half of it would only clutter stderr.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+# Larger ones are taken out beforehand; Pillow's own limit refuses photos with a printer's profile.
+PngImagePlugin.MAX_TEXT_CHUNK = repair.MOST_TEXT
 
 with contextlib.suppress(ImportError):
     import pillow_heif
@@ -63,7 +71,7 @@ def read_photo(path: Path) -> bytes:
                 raise PhotoError("the file is empty")
             if status.st_size > MAX_BYTES:
                 raise PhotoError(f"{status.st_size / 1e9:.1f} GB: over the limit of {MAX_BYTES / 1e9:.0f} GB")
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(status.st_size + 1)
             after = os.fstat(file.fileno())
         if (after.st_size, after.st_mtime_ns) != (status.st_size, status.st_mtime_ns) or len(content) != after.st_size:
             raise PhotoError("it changed while it was read")
@@ -72,9 +80,33 @@ def read_photo(path: Path) -> bytes:
         raise PhotoError(f"cannot be read: {error.strerror or error}") from error
 
 
+def stamp(path: Path) -> tuple[int, int]:
+    """A file's size in bytes and time of change in ns, which tell whether it has changed; zeros where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
 def fingerprint(content: bytes) -> str:
     """SHA-256 of a photo's bytes, as hex."""
     return hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What reading one photo may cost. `LIMITS` are the defaults."""
+
+    pixels: int = 250_000_000
+    """Decoded pixels; more are refused by the header. The largest phone cameras have 200 million."""
+    seconds: float = 60.0
+    """For reading and decoding."""
+    memory: int = 6 * 2**30
+    """Bytes of address space of a decoding process, about twice what the largest allowed photo needs."""
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -103,44 +135,66 @@ class Reduction:
 NOT_REDUCED = Reduction(longest=1, factor=1)
 
 
-def decode(content: bytes) -> np.ndarray:
-    """Decode JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF into (h, w, 3) uint8, upright by its EXIF orientation.
+@dataclass(frozen=True)
+class Decoded:
+    """`pixels` (h, w, 3) uint8, `factor` times smaller than the photo; `warning` says what is not quite right."""
 
-    The first frame of an animation is taken, transparency is laid on white, 16-bit values are scaled to 8. Raises
+    pixels: np.ndarray
+    factor: int = 1
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A loaded image, the factor by which it is smaller than the file says, and what is not quite right with it."""
+
+    image: Image.Image
+    factor: int
+    warning: str
+
+
+def decode(content: bytes) -> np.ndarray:
+    """Decode JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or HEIF into (h, w, 3) uint8 sRGB, upright by EXIF orientation.
+
+    The first frame of an animation is taken, transparency is laid on white, more than 8 bits are scaled to 8. Raises
     PhotoError for anything else.
     """
-    pixels, _ = decode_reduced(content, NOT_REDUCED)
-    return pixels
+    return decode_photo(content).pixels
 
 
-def decode_reduced(content: bytes, reduction: Reduction) -> tuple[np.ndarray, int]:
-    """As `decode`, by a factor that `reduction` allows and the format can do smaller; answers (pixels, factor)."""
-    with opened(content, reduction) as (image, factor):
-        return np.ascontiguousarray(_to_rgb(upright(image))), factor
+def decode_photo(content: bytes, reduction: Reduction = NOT_REDUCED, limits: Limits = LIMITS) -> Decoded:
+    """As `decode`, by a factor that `reduction` allows and the format can be decoded smaller by."""
+    with opened(content, reduction, limits) as file:
+        image = to_srgb(_flat(upright(file.image)), profile_of(file.image))
+        pixels = np.asarray(image.convert("RGB") if image.mode == "L" else image)
+        return Decoded(pixels, file.factor, file.warning)
 
 
 @contextlib.contextmanager
-def opened(content: bytes, reduction: Reduction = NOT_REDUCED) -> Iterator[tuple[Image.Image, int]]:
-    """The loaded first frame of an image file, and how much smaller it is than that says.
+def opened(content: bytes, reduction: Reduction = NOT_REDUCED, limits: Limits = LIMITS) -> Iterator[Opened]:
+    """Open and load the first frame of an image file, used too where it lacks a tenth of its rows at most.
 
-    Raises PhotoError for what cannot be one, or fails in the block.
+    Raises PhotoError where the file holds no usable image, or the block fails.
     """
+    if content.startswith(repair.PNG):
+        content = repair.without_extras(content)
     try:
-        with Image.open(io.BytesIO(content), formats=tuple(_FORMATS)) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise PhotoError(_too_large(f"{width}×{height} pixels"))
-            if min(width, height) < MIN_SIDE:
-                raise PhotoError(f"{width}×{height} pixels: too small to hold a face")
-            if (factor := reduction.of(width, height)) > 1 and hasattr(image, "draft"):
-                # Other formats than JPEG take no notice.
-                image.draft(None, (width // factor, height // factor))
+        image, factor = _started(content, reduction, limits)
+        notes = [_FIRST_ONLY] if _has_more(image) else []
+        try:
             image.load()
-            yield image, width // image.width
+        except (PhotoError, MemoryError, Image.DecompressionBombError):
+            raise
+        except Exception:
+            image, share = repair.rescue(content, lambda other: _started(other, reduction, limits)[0])
+            if share < ENOUGH:
+                raise
+            notes.append(f"damaged: {1 - share:.1%} of its rows are missing" if share < 1 else "the file lacks its end")
+        yield Opened(image, factor, "; ".join(notes))
     except PhotoError:
         raise
     except Image.DecompressionBombError as error:
-        raise PhotoError(_too_large("the image")) from error
+        raise PhotoError(_too_large("the image", limits)) from error
     except UnidentifiedImageError as error:
         raise PhotoError("not an image of a known format") from error
     except MemoryError as error:
@@ -150,8 +204,44 @@ def opened(content: bytes, reduction: Reduction = NOT_REDUCED) -> Iterator[tuple
         raise PhotoError(f"damaged image: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
-def _too_large(what: str) -> str:
-    return f"{what}: over the limit of {MAX_PIXELS / 1e6:.0f} megapixels"
+def _started(content: bytes, reduction: Reduction, limits: Limits) -> tuple[Image.Image, int]:
+    """An image of which no pixel is decoded yet, and the factor by which it will be smaller than the file says."""
+    try:
+        image: Image.Image = Image.open(io.BytesIO(content), formats=tuple(_FORMATS))
+    except UnidentifiedImageError:
+        if content[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            raise
+        try:
+            return deep_tiff(content, lambda width, height: _check_size(width, height, width * height, limits)), 1
+        except (PhotoError, MemoryError):
+            raise
+        except Exception as error:
+            raise UnidentifiedImageError from error
+    width, height = image.size
+    if (factor := reduction.of(width, height)) > 1:
+        # Only JPEG takes notice.
+        image.draft(None, (width // factor, height // factor))
+    _check_size(width, height, image.width * image.height, limits)
+    return image, width // image.width
+
+
+def _has_more(image: Image.Image) -> bool:
+    # A phone's MPO and HEIF hold depth and gain maps, which are no pictures.
+    try:
+        return image.format in ("TIFF", "GIF", "PNG", "WEBP") and getattr(image, "is_animated", False)
+    except Exception:
+        return False
+
+
+def _check_size(width: int, height: int, pixels: int, limits: Limits) -> None:
+    if min(width, height) < MIN_SIDE:
+        raise PhotoError(f"{width}×{height} pixels: too small to hold a face")
+    if pixels > limits.pixels:
+        raise PhotoError(_too_large(f"{width}×{height} pixels", limits))
+
+
+def _too_large(what: str, limits: Limits) -> str:
+    return f"{what}: over the limit of {limits.pixels / 1e6:.0f} megapixels"
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -165,28 +255,18 @@ def upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _flat(image: Image.Image) -> Image.Image:
+    """The image with 8 bits and without alpha, which is laid on white."""
     if image.mode.startswith(("I", "F")):
-        return np.repeat(deep_gray_to_8_bits(np.asarray(image))[..., None], 3, axis=2)
-    if has_alpha(image):
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return np.asarray(image.convert("RGB"))
+        return Image.fromarray(to_8_bits(np.asarray(image)))
+    if not has_alpha(image):
+        return image
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert(
+        "L" if image.mode in GRAY else "RGB"
+    )
 
 
 def has_alpha(image: Image.Image) -> bool:
     """Whether any of the image may be transparent."""
     return "A" in image.mode or "a" in image.mode or "transparency" in image.info
-
-
-def deep_gray_to_8_bits(values: np.ndarray) -> np.ndarray:
-    """Grayscale (h, w) of more than 8 bits, integer or float, as uint8: by its format's full range, never stretched."""
-    gray = np.nan_to_num(values.astype(np.float32))
-    highest = gray.max(initial=0.0)
-    if np.issubdtype(values.dtype, np.floating) and highest <= 1.0:
-        gray *= 255.0
-    elif values.dtype.itemsize == 2:
-        gray /= 257.0
-    elif highest > 255.0:
-        gray /= 257.0 if highest <= 65535.0 else highest / 255.0
-    return np.clip(np.rint(gray), 0, 255).astype(np.uint8)

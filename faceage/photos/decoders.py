@@ -1,18 +1,10 @@
-"""Photos are decoded in processes of their own: one that hangs, crashes or eats memory ends there and nowhere else.
+"""Photos are decoded in processes of their own: one that hangs, crashes or eats memory ends there and nowhere else."""
 
-`python -m faceage.photos.decoders` is such a process. It is asked for one photo after the other on stdin, by the
-reduction that may be made (4 bytes twice), whether it is wanted as its file holds it (1 byte), the length of its path
-(4 bytes) and the path, and answers on stdout: the length of a JSON
-header (4 bytes), the header, and the pixels.
-"""
-
-import contextlib
 import json
 import math
 import os
-import select
 import signal
-import struct
+import socket
 import subprocess
 import sys
 import threading
@@ -20,42 +12,48 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from faceage.errors import PhotoError
-from faceage.photos.decode import NOT_REDUCED, Reduction, decode_reduced, fingerprint, read_photo
+from faceage.photos.decode import LIMITS, NOT_REDUCED, Limits, Reduction, stamp
+from faceage.photos.decoder_process import LENGTH
 from faceage.photos.find import FoundPhoto
-from faceage.photos.write_like import Encoding, decode_original
-
-SECONDS = 60.0
-"""A photo that takes longer to read and decode is given up."""
-
-MEMORY = 6 * 2**30
-"""Bytes of address space for a decoding process; the largest photo allowed needs about half of it."""
+from faceage.photos.write_like import Encoding
 
 PIXELS_AHEAD = 100_000_000
-"""Decoded pixels, at most, that wait to be asked for; one larger photo may wait by itself."""
+"""Limits the memory of photos that are decoded and not yet taken; one larger photo may wait by itself."""
 
 PHOTOS_AHEAD = 64
 
-_REQUEST = struct.Struct("<II?I")
+_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+"""Writing to a dead process raises an error; SIGPIPE would end a program that has it at its default."""
+
+_PROGRAM = """
+import sys
+at = next((i for i, place in enumerate(sys.path) if place.endswith("-packages")), len(sys.path))
+sys.path[at:at] = sys.argv[2:]
+from faceage.photos.decoder_process import serve
+serve(sys.argv[1])
+"""
+"""Run isolated (-I), so that neither the current folder nor PYTHONPATH names code: only where this process's own
+faceage, NumPy and Pillow lie is added, after the standard library."""
 
 
 @dataclass(frozen=True)
 class ReadPhoto:
-    """What reading a photo gave.
+    """The result of reading a photo.
 
-    `pixels` (h, w, 3) uint8, `factor` times smaller than the photo, or None and `error` says why; `input` the SHA-256
-    of its bytes, `size` how many they are and `modified` when they changed, in ns; "" and 0 where it could not be read.
-    `encoding` is there where the photo was asked for as its file holds it, and `pixels` then are (h, w, 1 to 4), as of
-    `decode_original`.
+    `pixels` (h, w, 3) uint8 sRGB, `factor` times smaller than the photo, or None and `error` says why; `warning` says
+    what is not quite right with a photo that is used. `input` is the SHA-256 of its bytes, `size` how many they are and
+    `modified` when they changed, in ns; "" and 0 where it could not be read. Where the photo was asked for as its file
+    holds it, `encoding` is set and `pixels` are (h, w, 1 to 4), as of `decode_original`, without a `warning`.
     """
 
     pixels: np.ndarray | None = None
     factor: int = 1
     error: str = ""
+    warning: str = ""
     input: str = ""
     size: int = 0
     modified: int = 0
@@ -63,249 +61,192 @@ class ReadPhoto:
     encoding: Encoding | None = None
 
 
+class Decoder:
+    """A decoding process. It is started when needed, and again after a photo that it did not survive."""
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._ended = False
+
+    def read(self, photo: FoundPhoto, reduction: Reduction = NOT_REDUCED, original: bool = False) -> ReadPhoto:
+        """Read and decode one photo, as its file holds it if `original`. What is wrong with it is in the answer."""
+        if photo.problem:
+            return ReadPhoto(error=photo.problem)
+        started = time.monotonic()
+        request = {
+            **asdict(reduction),
+            "path": os.fsencode(os.path.abspath(photo.path)).decode("latin-1"),
+            "original": original,
+        }
+        error = ""
+        # A process may be killed from outside, for want of memory: only what kills two of them is the photo's fault.
+        for _ in range(2):
+            try:
+                header, pixels = self._ask(json.dumps(request).encode(), time.monotonic() + self._limits.seconds)
+                return ReadPhoto(pixels, **header, seconds=time.monotonic() - started)
+            except (OSError, EOFError) as failure:
+                late = isinstance(failure, TimeoutError)
+                error = f"not decoded within {self._limits.seconds:g} seconds" if late else self._death()
+                self.close()
+                if late or self._ended:
+                    break
+        size, modified = stamp(photo.path)
+        return ReadPhoto(error=error, size=size, modified=modified, seconds=time.monotonic() - started)
+
+    def kill(self) -> None:
+        """End the process for good, from another thread; the reader is told that it died."""
+        self._ended = True
+        if process := self._process:
+            process.kill()
+
+    def close(self) -> None:
+        """End the process; it is started again when needed."""
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            process.wait()
+        if self._socket:
+            self._socket.close()
+
+    def _start(self) -> socket.socket:
+        # A program of its own: a fork of this one would share TensorFlow's threads and locks.
+        modules = [sys.modules[name] for name in ("faceage", "numpy", "PIL", "pillow_heif") if name in sys.modules]
+        packages = dict.fromkeys(str(Path(str(module.__file__)).parents[1]) for module in modules)
+        self._socket, other = socket.socketpair()
+        with other:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _PROGRAM, json.dumps(asdict(self._limits)), *packages],
+                stdin=other.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=os.sep,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                # Ctrl-C is for the run, which ends its decoders itself.
+                start_new_session=True,
+            )
+        if self._ended:
+            self._process.kill()
+        return self._socket
+
+    def _ask(self, request: bytes, deadline: float) -> tuple[dict[str, Any], np.ndarray | None]:
+        connection = self._socket if self._process and self._socket else self._start()
+        connection.settimeout(self._limits.seconds)
+        connection.sendall(LENGTH.pack(len(request)) + request, _NO_SIGNAL)
+        (length,) = LENGTH.unpack(_receive(connection, LENGTH.size, deadline))
+        header = json.loads(bytes(_receive(connection, length, deadline)))
+        shape = header.pop("shape", None)
+        if encoding := header.pop("encoding", None):
+            header["encoding"] = Encoding(**encoding)
+        if shape is None:
+            return header, None
+        return header, np.frombuffer(_receive(connection, math.prod(shape), deadline), np.uint8).reshape(shape)
+
+    def _death(self) -> str:
+        if self._process is None:
+            return "the decoder could not be started"
+        self._process.kill()
+        status = self._process.wait()
+        return f"the decoder died of it ({signal.Signals(-status).name if status < 0 else f'status {status}'})"
+
+
+def _receive(connection: socket.socket, count: int, deadline: float) -> bytearray:
+    """`count` bytes. Raises TimeoutError after `deadline`, and EOFError where the stream ends before."""
+    received = bytearray(count)
+    view, done = memoryview(received), 0
+    while done < count:
+        connection.settimeout(max(deadline - time.monotonic(), 1e-3))
+        length = connection.recv_into(view[done:])
+        if not length:
+            raise EOFError
+        done += length
+    return received
+
+
 def read_ahead(
     photos: Sequence[FoundPhoto],
     reduction: Reduction = NOT_REDUCED,
     workers: int | None = None,
-    seconds: float = SECONDS,
+    limits: Limits = LIMITS,
 ) -> Iterator[ReadPhoto]:
-    """What reading each of `photos` gives, in their order, while `workers` processes read on.
+    """Read `photos` with `workers` processes that work ahead, and yield the results in order.
 
-    Photos may come as much smaller as `reduction` allows. One that takes longer than `seconds` cannot be read.
+    Photos may come as much smaller as `reduction` allows.
     """
     if workers is None:
         workers = max(1, min(8, (os.cpu_count() or 1) // 2))
-    ahead = _Ahead(photos, reduction, seconds)
-    threads = [threading.Thread(target=ahead.work, daemon=True) for _ in range(min(workers, len(photos)))]
-    for thread in threads:
-        thread.start()
+    ahead = _Ahead(photos, reduction, [Decoder(limits) for _ in range(min(workers, len(photos)))])
     try:
         for number in range(len(photos)):
             yield ahead.take(number)
     finally:
         ahead.stop()
-        for thread in threads:
-            thread.join()
 
 
 class _Ahead:
-    """The photos that have been read and not yet been asked for, and how far the threads may go on."""
+    """One thread per decoder, and the photos that they have read and nobody has taken yet."""
 
-    def __init__(self, photos: Sequence[FoundPhoto], reduction: Reduction, seconds: float) -> None:
-        self._photos = photos
-        self._reduction = reduction
-        self._seconds = seconds
+    def __init__(self, photos: Sequence[FoundPhoto], reduction: Reduction, decoders: Sequence[Decoder]) -> None:
+        self._photos, self._reduction, self._decoders = photos, reduction, decoders
         self._change = threading.Condition()
-        self._next = 0
-        self._wanted = 0
-        self._pixels = 0
-        self._read: dict[int, ReadPhoto | BaseException] = {}
+        self._next = self._wanted = self._pixels = 0
+        self._results: dict[int, ReadPhoto | BaseException] = {}
         self._stopped = False
-        self._decoders: list[Decoder] = []
-
-    def work(self) -> None:
-        decoder = Decoder(self._seconds)
-        with self._change:
-            self._decoders.append(decoder)
-        number = -1
-        try:
-            while (number := self._choose()) >= 0:
-                self._put(number, decoder.read(self._photos[number], self._reduction))
-        except BaseException as error:
-            # No photo's fault: whoever asks for it next is told.
-            self._put(max(number, 0), error)
-        finally:
-            decoder.close()
+        self._threads = [threading.Thread(target=self._work, args=(decoder,), daemon=True) for decoder in decoders]
+        for thread in self._threads:
+            thread.start()
 
     def take(self, number: int) -> ReadPhoto:
+        """The photo of this number, waited for if need be; what is no photo's fault is raised."""
         with self._change:
             self._wanted = number
             self._change.notify_all()
-            self._change.wait_for(lambda: number in self._read)
-            read = self._read.pop(number)
-            if isinstance(read, BaseException):
-                raise read
-            self._pixels -= _pixels(read)
-            return read
+            self._change.wait_for(lambda: number in self._results)
+            result = self._results.pop(number)
+            if isinstance(result, BaseException):
+                raise result
+            self._pixels -= _pixels(result)
+            return result
 
     def stop(self) -> None:
         with self._change:
             self._stopped = True
             self._change.notify_all()
-            for decoder in self._decoders:
-                # Whatever it is reading, nobody waits for it any more.
-                decoder.kill()
+        for decoder in self._decoders:
+            decoder.kill()
+        for thread in self._threads:
+            thread.join()
 
-    def _choose(self) -> int:
+    def _work(self, decoder: Decoder) -> None:
+        number = 0
+        try:
+            while (number := self._claim()) < len(self._photos):
+                self._put(number, decoder.read(self._photos[number], self._reduction))
+        except BaseException as error:
+            self._put(number, error)
+        finally:
+            decoder.close()
+
+    def _claim(self) -> int:
+        """The next photo to read, when there is room for it; the number of photos when there is none left."""
         with self._change:
             number, self._next = self._next, self._next + 1
-            if number >= len(self._photos):
-                return -1
-            self._change.wait_for(lambda: self._stopped or self._may_read(number))
-            return -1 if self._stopped else number
+            self._change.wait_for(lambda: self._stopped or self._has_room(number))
+            return len(self._photos) if self._stopped else number
 
-    def _may_read(self, number: int) -> bool:
-        # The photo that is waited for always goes on, however much waits after it.
-        room = self._pixels < PIXELS_AHEAD and number < self._wanted + PHOTOS_AHEAD
-        return number <= self._wanted or room
+    def _has_room(self, number: int) -> bool:
+        # The photo that is waited for always goes on, however much waits behind it.
+        return number <= self._wanted or (self._pixels < PIXELS_AHEAD and number < self._wanted + PHOTOS_AHEAD)
 
-    def _put(self, number: int, read: ReadPhoto | BaseException) -> None:
+    def _put(self, number: int, result: ReadPhoto | BaseException) -> None:
         with self._change:
-            self._read[number] = read
-            self._pixels += _pixels(read)
+            self._results[number] = result
+            self._pixels += _pixels(result)
             self._change.notify_all()
 
 
-def _pixels(read: ReadPhoto | BaseException) -> int:
-    if isinstance(read, BaseException) or read.pixels is None:
+def _pixels(result: ReadPhoto | BaseException) -> int:
+    if isinstance(result, BaseException) or result.pixels is None:
         return 0
-    return read.pixels.shape[0] * read.pixels.shape[1]
-
-
-class Decoder:
-    """A process that decodes; it is started when needed, and anew after a photo that it did not survive."""
-
-    def __init__(self, seconds: float = SECONDS) -> None:
-        self._seconds = seconds
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def read(self, photo: FoundPhoto, reduction: Reduction = NOT_REDUCED, original: bool = False) -> ReadPhoto:
-        """Read and decode one photo, as its file holds it if `original`; what is wrong with it is in the answer."""
-        started = time.monotonic()
-        if photo.problem:
-            return ReadPhoto(error=photo.problem)
-        process = self._process or self._start()
-        try:
-            asked = (reduction.longest, reduction.factor, original)
-            header, pixels = self._ask(process, photo.path, asked, started + self._seconds)
-            return ReadPhoto(pixels, **header, seconds=time.monotonic() - started)
-        except TimeoutError:
-            said = f"not decoded within {self._seconds:g} seconds"
-        except (OSError, EOFError):
-            process.kill()
-            said = f"the decoder died of it ({_death(process.wait())})"
-        self.close()
-        size, modified = stamp(photo.path)
-        return ReadPhoto(error=said, size=size, modified=modified, seconds=time.monotonic() - started)
-
-    def kill(self) -> None:
-        """End the process, from another thread; who waits for its answer is told that it died."""
-        if process := self._process:
-            process.kill()
-
-    def close(self) -> None:
-        process, self._process = self._process, None
-        if process:
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                if stream:
-                    with contextlib.suppress(OSError):
-                        stream.close()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        # A program of its own: a fork of this one would share TensorFlow's threads and locks.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        package = str(Path(__file__).resolve().parents[2])
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "faceage.photos.decoders"],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            # Ctrl-C is for the run, which ends its decoders itself.
-            start_new_session=True,
-        )
-        return self._process
-
-    def _ask(
-        self, process: subprocess.Popen[bytes], path: Path, asked: tuple[int, int, bool], until: float
-    ) -> tuple[dict[str, Any], Any]:
-        assert process.stdin
-        assert process.stdout
-        name = os.fsencode(os.path.abspath(path))
-        process.stdin.write(_REQUEST.pack(*asked, len(name)) + name)
-        (length,) = struct.unpack("<I", _receive(process.stdout, 4, until))
-        header = json.loads(bytes(_receive(process.stdout, length, until)))
-        shape = header.pop("shape")
-        if not shape[0]:
-            return header, None
-        if encoding := header.pop("encoding"):
-            header["encoding"] = Encoding(**encoding)
-        return header, np.frombuffer(_receive(process.stdout, math.prod(shape), until), np.uint8).reshape(shape)
-
-
-def _receive(stream: IO[bytes], count: int, until: float) -> bytearray:
-    """`count` bytes. Raises TimeoutError after `until` and EOFError where the stream ends before."""
-    received = bytearray(count)
-    view, done = memoryview(received), 0
-    while done < count:
-        left = until - time.monotonic()
-        if left <= 0 or not select.select([stream], [], [], left)[0]:
-            raise TimeoutError
-        read = os.readv(stream.fileno(), [view[done:]])
-        if not read:
-            raise EOFError
-        done += read
-    return received
-
-
-def _death(status: int) -> str:
-    return signal.Signals(-status).name if status < 0 else f"status {status}"
-
-
-def stamp(path: Path) -> tuple[int, int]:
-    """A file's size in bytes and time of change in ns, by which a change shows; zeros where there is none."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
-
-
-def _serve() -> None:
-    """Answer until nobody asks any more."""
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    # Whatever a codec prints must not get between the answers.
-    os.dup2(2, 1)
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    while asked := requests.read(_REQUEST.size):
-        longest, factor, original, length = _REQUEST.unpack(asked)
-        read = _read(Path(os.fsdecode(requests.read(length))), Reduction(longest, factor), original)
-        pixels = read.pixels
-        names = ("error", "factor", "input", "size", "modified")
-        header = {name: getattr(read, name) for name in names}
-        header["shape"] = (0, 0, 0) if pixels is None else pixels.shape
-        header["encoding"] = asdict(read.encoding) if read.encoding else None
-        text = json.dumps(header).encode()
-        answers.write(struct.pack("<I", len(text)) + text)
-        if pixels is not None:
-            answers.write(pixels.tobytes())
-        answers.flush()
-
-
-def _read(path: Path, reduction: Reduction, original: bool) -> ReadPhoto:
-    found: dict[str, Any] = {}
-    try:
-        content = read_photo(path)
-        found["size"], found["modified"] = stamp(path)
-        found["input"] = fingerprint(content)
-        if original:
-            pixels, encoding = decode_original(content)
-            return ReadPhoto(pixels, encoding=encoding, **found)
-        pixels, factor = decode_reduced(content, reduction)
-        return ReadPhoto(pixels, factor, **found)
-    except PhotoError as error:
-        return ReadPhoto(error=str(error), **found)
-    except MemoryError:
-        return ReadPhoto(error="not enough memory to read it", **found)
-
-
-if __name__ == "__main__":
-    _serve()
+    return result.pixels.shape[0] * result.pixels.shape[1]

@@ -2,8 +2,10 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 from faceage.errors import UsageError
@@ -11,6 +13,24 @@ from faceage.errors import UsageError
 EXTENSIONS = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif"],
 )
+
+OTHERS_FOLDERS = frozenset(
+    [
+        # Previews, bins and snapshots of network storage.
+        *("@eadir", "@recycle", "#recycle", "#snapshot", "@recently-snapshot", "@__thumb", "network trash folder"),
+        # Bins and system folders of operating systems.
+        *("$recycle.bin", "recycler", "recycled", "system volume information", "lost+found", "lost.dir", "__macosx"),
+    ]
+)
+"""Folders that other programs fill with copies, previews and rubbish, in lower case; most others are hidden ones."""
+
+OTHERS_ENDINGS = (".lrdata", ".cocatalog")
+"""Endings of such folders, in lower case: previews of Lightroom and Capture One."""
+
+LIBRARY_ENDINGS = (".photoslibrary", ".photolibrary", ".aplibrary", ".migratedphotolibrary")
+"""Endings of libraries of Photos, iPhoto and Aperture: only what the user put in is walked."""
+
+LIBRARY_ORIGINALS = ("originals", "masters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +46,38 @@ class FoundPhoto:
     problem: str = ""
 
 
-def find_photos(places: Sequence[Path]) -> list[FoundPhoto]:
+def find_photos(
+    places: Sequence[Path],
+    listed: Sequence[Path] = (),
+    exclude: Sequence[str] = (),
+    skipped: Counter[str] | None = None,
+) -> list[FoundPhoto]:
     """Photos in folders (by extension, to any depth) and files named outright (whatever their extension).
 
-    Folders come in the order given, their contents sorted by name; hidden files and folders are left out, a folder
-    reached twice through links is walked once, and a file reached twice is listed once. Paths are relative to the
-    folder if there is one place, else to the parent that all places share. Raises UsageError for a place that does not
-    exist.
+    Folders come in the order given, their contents sorted by name; hidden files and folders are left out, and so are
+    folders of other programs, which are counted by name in `skipped`. A folder reached twice through links is walked
+    once, and a file reached twice is listed once. Paths are relative to the folder if there is one place, else to the
+    parent that all places share.
+
+    `listed` are more places, from a list that may be older than the folders: one that is gone is a photo with a
+    problem. Names that match a pattern of `exclude` (* ? [ ]) are left out below the places: file and folder names,
+    or, where it has a slash, paths relative to their place. Raises UsageError for another place that does not exist.
     """
     for place in places:
         if not os.path.lexists(place):
             raise UsageError(f"no such file or folder: {place}", "check the spelling, or quote a name with spaces")
-    base = _base(places)
+    everywhere = [*places, *listed]
+    if not everywhere:
+        return []
+    base = _base(everywhere)
     found: dict[Path, FoundPhoto] = {}
     seen: set[tuple[int, int]] = set()
-    for place in places:
-        files = _walk(place, seen) if os.path.isdir(place) else iter([(place, "")])
+    skipped = Counter() if skipped is None else skipped
+    for place in everywhere:
+        if os.path.isdir(place):
+            files = _walk(place, seen, exclude, skipped)
+        else:
+            files = iter([(place, "" if os.path.lexists(place) else "no such file")])
         for path, problem in files:
             key = Path(os.path.abspath(path))
             relative = PurePath(os.path.relpath(key, base))
@@ -65,7 +101,9 @@ def _base(places: Sequence[Path]) -> Path:
     return Path(os.path.commonpath([os.path.dirname(os.path.abspath(place)) for place in places]))
 
 
-def _walk(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
+def _walk(
+    top: Path, seen: set[tuple[int, int]], exclude: Sequence[str], skipped: Counter[str]
+) -> Iterator[tuple[Path, str]]:
     waiting = [(top, True)]
     while waiting:
         path, is_folder = waiting.pop()
@@ -83,7 +121,29 @@ def _walk(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[Path, str]]:
         except OSError as error:
             yield path, f"folder cannot be read: {error.strerror}"
             continue
-        waiting += [(path / entry.name, _is_folder(entry)) for entry in entries if not entry.name.startswith(".")]
+        for entry in entries:
+            if entry.name.startswith(".") or _matches(path / entry.name, top, exclude):
+                continue
+            is_folder = _is_folder(entry)
+            if is_folder and _is_others(path, entry.name):
+                skipped[entry.name] += 1
+            else:
+                waiting.append((path / entry.name, is_folder))
+
+
+def _matches(path: Path, top: Path, patterns: Sequence[str]) -> bool:
+    """Whether a file or folder is excluded, by its name or by its path from `top`."""
+    relative = path.relative_to(top).as_posix() if any("/" in pattern for pattern in patterns) else ""
+    texts = ((relative if "/" in pattern.strip("/") else path.name, pattern.strip("/")) for pattern in patterns)
+    return any(fnmatchcase(text, pattern) for text, pattern in texts)
+
+
+def _is_others(parent: Path, name: str) -> bool:
+    """Whether another program keeps copies or rubbish in this folder of `parent`."""
+    name = name.lower()
+    if parent.suffix.lower() in LIBRARY_ENDINGS:
+        return name not in LIBRARY_ORIGINALS
+    return name in OTHERS_FOLDERS or name.endswith(OTHERS_ENDINGS)
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

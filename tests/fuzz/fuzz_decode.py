@@ -2,8 +2,8 @@
 
 fuzz_decode.py CORPUS... [-max_total_time=SECONDS]     as libFuzzer takes them; needs the package `atheris`
 
-Whatever the bytes, `decode` answers (h, w, 3) uint8 within its limits or raises PhotoError, and any landmarks on what
-it answers give an aligned face.
+Whatever the bytes, `decode_photo` answers (h, w, 3) uint8 within its limits or raises PhotoError, and any landmarks on
+what it answers give an aligned face.
 """
 
 import sys
@@ -14,18 +14,17 @@ import atheris
 with atheris.instrument_imports(include=["PIL", "faceage"]):
     from faceage.errors import PhotoError
     from faceage.faces.align import align, face_transform, side_in_photo
-    from faceage.photos import decode as module
-    from faceage.photos.decode import MIN_SIDE, Reduction, decode, decode_reduced
+    from faceage.photos.decode import MIN_SIDE, NOT_REDUCED, Limits, Reduction, decode_photo
 
 import numpy as np
 
-# As large as a fuzzer can afford, thousands of times a second.
-module.MAX_PIXELS = 1_000_000
+LIMITS = Limits(pixels=1_000_000)
+"""As large as a fuzzer can afford, thousands of times a second."""
 
 
 def one_input(content: bytes) -> None:
     try:
-        photo = decode(content)
+        photo = decode_photo(content, NOT_REDUCED, LIMITS).pixels
     except PhotoError as error:
         if not str(error) or "\n" in str(error):
             raise AssertionError("a reason is one line") from error
@@ -34,10 +33,10 @@ def one_input(content: bytes) -> None:
     assert photo.dtype == np.uint8
     assert channels == 3
     assert min(height, width) >= MIN_SIDE
-    assert height * width <= module.MAX_PIXELS
-    reduced, factor = decode_reduced(content, Reduction(longest=1))
-    assert reduced.dtype == np.uint8
-    assert reduced.shape == (height // factor, width // factor, 3)
+    assert height * width <= LIMITS.pixels
+    reduced = decode_photo(content, Reduction(longest=1), LIMITS)
+    assert reduced.pixels.dtype == np.uint8
+    assert reduced.pixels.shape == (height // reduced.factor, width // reduced.factor, 3)
     # Landmarks of a face of any size and place, and on the photo, as the detector has them.
     random = np.random.default_rng(len(content))
     landmarks = random.random((5, 2)) * random.uniform(1, 200) + random.random(2) * (width, height)
