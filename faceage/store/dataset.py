@@ -101,7 +101,11 @@ def load_dropped(path: Path) -> list[tuple[str, str]]:
 
 
 def _append(dataset: h5py.Dataset, values: np.ndarray) -> None:
-    if len(values):
-        start = len(dataset)
-        dataset.resize(start + len(values), axis=0)
+    start = len(dataset)
+    dataset.resize(start + len(values), axis=0)
+    if h5py.check_vlen_dtype(dataset.dtype) == np.uint8:
+        # One by one: h5py takes arrays that happen to be of one length for a matrix.
+        for row, content in enumerate(values, start):
+            dataset[row] = content
+    elif len(values):
         dataset[start:] = values
