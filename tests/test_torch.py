@@ -32,7 +32,7 @@ def part(found: dict, prefix: str) -> dict:
     return {name: value for name, value in found.items() if name.startswith(prefix)}
 
 
-STAGES = ("age", "recognizer", "gan", "gan-between-penalties", "encoder", "identity")
+STAGES = ("age", "recognizer", "gan", "gan-between-penalties", "encoder", "identity", "photo-pairs", "photo")
 
 
 @pytest.mark.parametrize("stage", STAGES)

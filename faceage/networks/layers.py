@@ -102,14 +102,6 @@ class LabelPlanes(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("faceage")
-class UnitLength(keras.layers.Layer):
-    """(b, n) → the same vectors with length 1."""
-
-    def call(self, inputs):
-        return inputs * ops.rsqrt(ops.sum(ops.square(inputs), axis=-1, keepdims=True) + 1e-12)
-
-
-@keras.saving.register_keras_serializable("faceage")
 class SpaceToDepth(keras.layers.Layer):
     """(b, h, w, c) → (b, h/block, w/block, c·block²)."""
 

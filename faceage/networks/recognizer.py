@@ -4,7 +4,6 @@ import keras
 from keras import layers, ops
 
 from faceage.images import FACE_SIZE
-from faceage.networks.layers import UnitLength
 from faceage.networks.residual import feature_maps, residual_trunk
 
 EMBEDDING_SIZE = 128
@@ -34,7 +33,7 @@ def recognizer(kind: str = "compact", dtype: str = "float32", backbone: str | No
     else:
         raise ValueError(f"recogniser {kind!r} is none of {', '.join(RECOGNIZERS)}")
     embedding = layers.Dense(EMBEDDING_SIZE, dtype="float32")(features)
-    embedding = UnitLength(dtype="float32", name="embedding")(embedding)
+    embedding = layers.UnitNormalization(dtype="float32", name="embedding")(embedding)
     return keras.Model(face, embedding, name="recognizer")
 
 

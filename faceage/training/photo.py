@@ -16,7 +16,7 @@ from faceage.networks.augment import affine_views, blurred
 from faceage.networks.discriminator import patch_discriminator
 from faceage.networks.re_ager import re_ager
 from faceage.networks.skin import SMOOTHING, smooth_skin
-from faceage.networks.vgg import vgg_features
+from faceage.networks.vgg import published_weights, vgg_features
 from faceage.pictures.grid import draw_grid
 from faceage.training.adversarial import AdversarialOptions, AdversarialStage
 from faceage.training.job import Job
@@ -50,6 +50,7 @@ class PhotoOptions(AdversarialOptions):
     full: float = 0.3
     """Weight of how far single pixels do."""
     adversarial: float = 0.15
+    """Weight of the discriminator's loss, after `ramp`."""
     strength: float = 1.6
     """Ageing strength in training lies between half of this and all of it."""
     stains: float = 0.8
@@ -66,6 +67,10 @@ class PhotoJob(Job):
     NEEDS = ("encoder", "generator", "age_estimator")
     USES = ("re_ager",)
     OPTIONS = PhotoOptions
+
+    @classmethod
+    def check_extras(cls) -> None:
+        published_weights()
 
     def stage(self) -> "PhotoTraining":
         networks, options = self.inputs.networks, self.options
@@ -86,11 +91,6 @@ class PhotoJob(Job):
     def batches(self, epoch: int, first_step: int = 0) -> PortraitBatches:
         train = self.inputs.data.train
         return PortraitBatches(train, targets=dated_people(train), **self.sizes(epoch, first_step))
-
-    def example(self) -> tuple[Any, np.ndarray]:
-        faces, ages = super().example()
-        portraits = np.repeat(np.repeat(faces, 3, 1), 3, 2)[:, :PORTRAIT_SIZE, :PORTRAIT_SIZE]
-        return (faces, portraits), np.pad(ages, ((0, 0), (0, len(GENDERS))))
 
     def pictures(self, stage: "PhotoTraining") -> dict[str, Image.Image]:
         shown = self.inputs.data.validation.of_each_class(SHOWN // len(AGE_CLASSES))
