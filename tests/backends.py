@@ -8,9 +8,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from absent import hide
+
 if os.environ["KERAS_BACKEND"] == "torch":
     # Training on PyTorch works where there is no TensorFlow.
-    sys.modules["tensorflow"] = None
+    hide("tensorflow")
 
 import keras
 import numpy as np

@@ -109,7 +109,7 @@ def gan(only_gan):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras calls it on TensorFlow")
 def test_keras_still_calls_the_private_method_that_stages_replace():
-    """It builds a model with a batch: where it has another name, fit() trains on one batch less, and fails on workers."""
+    """It builds the model with a batch: were it renamed, fit() would train on one batch less."""
     calls = []
 
     class Plain(keras.Model):

@@ -33,22 +33,24 @@ def outcomes(tmp_path_factory):
 
 
 ALONE = """
-import importlib.machinery, json, sys
+import json, sys
+from absent import hide
 
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"tensorflow", "mtcnn", "skimage", "matplotlib", "jinja2", "pooch", "requests"}:
-            raise ImportError(f"{name} is not to be imported")
-
-sys.meta_path.insert(0, Blocked())
+hide("tensorflow", "mtcnn")
 from faceage.cli.app import main
 try:
     main(sys.argv[1:])
 except SystemExit as end:
     assert not end.code, end.code
-packages = {name.partition(".")[0] for name, module in sys.modules.items() if getattr(module, "__file__", None)}
-print(json.dumps(sorted(packages)))
+installed = {
+    name.partition(".")[0] for name, module in sys.modules.items()
+    if "site-packages" in (getattr(module, "__file__", None) or "")
+}
+print(json.dumps(sorted(installed)))
 """
+
+
+NEEDED = set()
 
 
 def test_photographs_are_learnt_where_there_is_neither_tensorflow_nor_mtcnn(tmp_path, write_faces):
@@ -57,7 +59,8 @@ def test_photographs_are_learnt_where_there_is_neither_tensorflow_nor_mtcnn(tmp_
     small = ("epochs=2", "pairs_epochs=1", "steps_per_epoch=1", "batch_size=2", "view=16", "dtype=float32")
     command = ["train", "photo", "--data", data, "--run", tmp_path / "run", "--start", find_model(), "--quiet"]
     command += [word for setting in small for word in ("--set", setting)]
-    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": str(SCRIPT.parent.parent)}
+    path = f"{SCRIPT.parent}{os.pathsep}{SCRIPT.parent.parent}"
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, "-c", ALONE, *map(str, command)], env=environment, capture_output=True, text=True, check=False
     )
@@ -65,9 +68,8 @@ def test_photographs_are_learnt_where_there_is_neither_tensorflow_nor_mtcnn(tmp_
     card = read_card(tmp_path / "run" / "model")
     assert set(card["networks"]) == {"re_ager"}
     check_files(tmp_path / "run" / "model", card, ["re_ager"])
-    packages = json.loads(done.stdout.splitlines()[-1])
-    assert "torch" in packages
-    assert not {"tensorflow", "mtcnn", "pandas", "sklearn"} & set(packages)
+    # Written down, since such a machine may be one that nothing can be fetched on.
+    assert set(json.loads(done.stdout.splitlines()[-1])) <= NEEDED
 
 
 def part(found: dict, prefix: str) -> dict:

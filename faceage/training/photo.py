@@ -155,7 +155,7 @@ class PhotoTraining(AdversarialStage):
         (faces, portraits), labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         faces, portraits, labels = unit_faces(faces), unit_faces(portraits), ops.cast(labels, "float32")
         mirrored = keras.random.uniform((ops.shape(faces)[0], 1, 1, 1), seed=self.random) < 0.5
-        faces, portraits = (ops.where(mirrored, x[:, :, ::-1], x) for x in (faces, portraits))
+        faces, portraits = (ops.where(mirrored, ops.flip(x, 2), x) for x in (faces, portraits))
         ages, genders = split_labels(labels)
         targets = ops.take(ages, keras.random.shuffle(ops.arange(ops.shape(ages)[0]), seed=self.random), axis=0)
         strength = self._uniform(faces, self.options.strength / 2, self.options.strength)
@@ -254,17 +254,17 @@ class PhotoTraining(AdversarialStage):
         asked = own + strength * (targets - own)
         before, after = (self._drawn(faces, ages) for ages in (own, asked))
         one, other = ops.split(after - before, 2)
-        change = (one + other[:, :, ::-1]) / 2
+        change = (one + ops.flip(other, 2)) / 2
         return ops.clip(faces + change, -1, 1), own, asked, change
 
     def _way_back(self, aged: Any, own: Any, asked: Any) -> Any:
         """The change from what G made of a face at `asked` back to its own age."""
         one, other = ops.split(self._drawn(aged, own) - self._drawn(aged, asked), 2)
-        return (one + other[:, :, ::-1]) / 2
+        return (one + ops.flip(other, 2)) / 2
 
     def _drawn(self, faces: Any, ages: Any) -> Any:
         """G's faces of `faces` and of their mirror images, (2b, 64, 64, 3)."""
-        latents = self.encoder(ops.concatenate([faces, faces[:, :, ::-1]]), training=False)
+        latents = self.encoder(ops.concatenate([faces, ops.flip(faces, 2)]), training=False)
         return self.generator([latents, ops.concatenate([ages, ages])], training=False)
 
     def _seen(self, portraits: Any) -> Any:
