@@ -5,28 +5,34 @@ Random numbers differ between backends, so that they come from NumPy here, for w
 
 import os
 import sys
+import tempfile
 from pathlib import Path
+
+from absent import hide
 
 if os.environ["KERAS_BACKEND"] == "torch":
     # Training on PyTorch works where there is no TensorFlow.
-    sys.modules["tensorflow"] = None
+    hide("tensorflow")
 
 import keras
 import numpy as np
 from keras import ops
 from plain_stage import BATCH, Batches, outcome, train
+from tiny_training import Enlarged, photo_options, tiny_re_ager, write_vgg
 
 from faceage.ages import AGE_CLASSES
 from faceage.data.dataset import GENDERS
 from faceage.networks.age_estimator import age_estimator
-from faceage.networks.discriminator import discriminator, projected_discriminator
+from faceage.networks.discriminator import discriminator, patch_discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.recognizer import recognizer
+from faceage.networks.vgg import vgg_features
 from faceage.training.age import AgeTraining
 from faceage.training.encoder import EncoderTraining
 from faceage.training.gan import GAN
 from faceage.training.identity import IdentityTraining
+from faceage.training.photo import PhotoTraining
 from faceage.training.recognizer import Distillation
 
 random = np.random.default_rng(0)
@@ -44,7 +50,12 @@ def randint(shape, minval, maxval, dtype="int32", seed=None):
     return ops.convert_to_tensor(random.integers(minval, maxval, shape), dtype)
 
 
+def shuffle(x, axis=0, seed=None):
+    return ops.take(x, random.permutation(x.shape[0]), axis=axis)
+
+
 keras.random.normal, keras.random.uniform, keras.random.randint = normal, uniform, randint
+keras.random.shuffle = shuffle
 
 
 def drawn(network: keras.Model) -> keras.Model:
@@ -98,6 +109,27 @@ def identity():
     )
 
 
+def photo(phase: int):
+    options = photo_options(batch_size=BATCH)
+    with tempfile.TemporaryDirectory() as folder:
+        features = vgg_features(options.view, weights=write_vgg(Path(folder) / "vgg.h5"))
+    stage = adversarial(
+        PhotoTraining,
+        re_ager=drawn(tiny_re_ager()),
+        drawing=tiny_re_ager(),
+        discriminator=drawn(patch_discriminator(features, len(AGE_CLASSES) + len(GENDERS), width=4)),
+        features=features,
+        encoder=drawn(encoder(width=4)),
+        generator=generators()[0],
+        age_estimator=drawn(age_estimator(width=8)),
+        options=options,
+    )
+    stage.begin_epoch(phase * options.pairs_epochs)
+    # All of the discriminator's say.
+    stage.steps.assign(1000)
+    return stage
+
+
 STAGES = {
     "age": lambda: supervised(AgeTraining(drawn(age_estimator(width=8)), 0, attack=1.0)),
     "recognizer": lambda: supervised(Distillation(drawn(recognizer()), 0)),
@@ -105,6 +137,8 @@ STAGES = {
     "gan-between-penalties": lambda: gan(1),
     "encoder": lambda: supervised(EncoderTraining(drawn(encoder(width=4)), generators()[0], 0)),
     "identity": identity,
+    "photo-pairs": lambda: photo(0),
+    "photo": lambda: photo(1),
 }
 
 
@@ -124,9 +158,11 @@ def first_step(name: str) -> dict[str, np.ndarray]:
     if name == "recognizer":
         targets = random.standard_normal((BATCH, 128)).astype(np.float32)
         targets /= np.linalg.norm(targets, axis=1, keepdims=True)
-    if name == "identity":
+    if name.startswith("photo"):
+        faces = faces, Enlarged(faces)[np.arange(BATCH)]
+    if name == "identity" or name.startswith("photo"):
         targets = np.concatenate([targets, np.eye(len(GENDERS))[random.integers(len(GENDERS), size=BATCH)]], axis=1)
-    losses = stage.train_step((ops.convert_to_tensor(faces), ops.convert_to_tensor(targets)))
+    losses = stage.train_step(keras.tree.map_structure(ops.convert_to_tensor, (faces, targets)))
     found = {f"{name}_loss_{key}": ops.convert_to_numpy(value) for key, value in losses.items()}
     return {**found, f"{name}_gradients": gradients_of(stage)}
 

@@ -62,10 +62,20 @@ def test_an_age_in_the_middle_of_a_class_is_that_class_and_others_are_between_tw
     for years in np.linspace(0, 100, 41):
         weights = age_weights(float(years))
         assert weights.dtype == np.float32
-        assert weights.sum() == pytest.approx(1)
-        assert 1 <= (weights > 0).sum() <= 2
-    np.testing.assert_array_equal(age_weights(0), one_hot([0])[0])
-    np.testing.assert_array_equal(age_weights(100), one_hot([5])[0])
+        assert weights.sum() == pytest.approx(1, abs=1e-6)
+        assert (weights != 0).sum() <= 2
+        assert (weights >= 0).all() == (9 <= years <= 70)
+
+
+def test_years_beyond_the_middles_go_on_and_all_years_differ():
+    weights = np.array([age_weights(years) for years in (0, 5, 12, 25, 45, 65, 80, 100)])
+    place = weights @ np.arange(6)
+    assert (np.diff(place) > 0.05).all()
+    # Beyond the middles the outermost class weighs more than 1, and its neighbour less than 0.
+    for years, outermost, neighbour in ((5, 0, 1), (80, 5, 4)):
+        assert age_weights(years)[outermost] > 1.05
+        assert age_weights(years)[neighbour] == pytest.approx(1 - age_weights(years)[outermost], abs=1e-6)
+    np.testing.assert_array_equal(age_weights(np.array([5, 80])), [age_weights(5), age_weights(80)])
 
 
 def test_ages_go_on_smoothly():

@@ -10,9 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceage.ages import age_class, one_hot
-from faceage.data.dataset import FaceBatches, FaceSet, load_faces, one_hot_people, sampling_weights
-from faceage.data.prepare import prepare, split_of
+from faceage.ages import age_class, age_weights, one_hot
+from faceage.data.dataset import (
+    FaceBatches,
+    FaceSet,
+    PortraitBatches,
+    dated_people,
+    load_faces,
+    one_hot_people,
+    sampling_weights,
+)
+from faceage.data.prepare import hash_order, prepare, split_of
 from faceage.data.rows import Filters, Row, Rows
 from faceage.data.sources import read_rows
 from faceage.data.utkface import utkface_rows
@@ -131,9 +139,9 @@ def test_prepare_reports_every_row(prepared):
     assert sum(told) == len(AGES) + 3
     with h5py.File(out) as file:
         assert json.loads(file.attrs["dropped"]) == report.dropped
-    assert load_dropped(out) == [
-        ("101_0_0_7.jpg", "age over 100"),
-        ("nobody.jpg", "no age in the name"),
+    dropped = load_dropped(out)
+    assert dropped[:2] == [("101_0_0_7.jpg", "age over 100"), ("nobody.jpg", "no age in the name")]
+    assert sorted(dropped[2:]) == [
         ("15_0_0_cut.jpg", "unreadable"),
         ("20_0_0_blank.jpg", "no face"),
         ("30_0_0_text.jpg", "unreadable"),
@@ -156,17 +164,19 @@ def test_prepared_labels_stay_with_their_faces(prepared, utkface):
     assert (np.diff(brightness) > 5).all()
 
 
-def test_prepared_splits_are_those_of_the_names(prepared):
+def test_rows_are_in_the_order_of_a_hash_and_not_of_names(prepared, utkface):
     whole = load_faces(prepared[0])
-    for index, split in enumerate(SPLITS):
-        expected = tuple(source for source in whole.sources if split_of(source) == index)
-        if not expected:
-            with pytest.raises(DataError, match="holds no faces"):
-                load_faces(prepared[0], split)
-            continue
-        part = load_faces(prepared[0], split)
-        assert part.sources == expected
-        assert len(part) == len(part.faces) == len(part.ages) == len(part.landmarks) == len(expected)
+    order = [row.source for row in hash_order(read_rows(utkface, Filters()).rows) if row.source in whole.sources]
+    assert list(whole.sources) == order != sorted(order)
+
+
+def test_a_photo_and_its_copies_are_in_one_split(prepared):
+    whole = load_faces(prepared[0])
+    first = min(split_of(source) for source in whole.sources)
+    assert load_faces(prepared[0], SPLITS[first]).sources == whole.sources
+    for split in set(SPLITS) - {SPLITS[first]}:
+        with pytest.raises(DataError, match="holds no faces"):
+            load_faces(prepared[0], split)
 
 
 def test_the_label_goes_to_the_face_nearest_the_middle(tmp_path, astronaut):
@@ -266,6 +276,39 @@ def test_people_are_labelled_by_age_class_and_by_gender_where_it_is_known():
         labels, [[1, 0, 0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0, 1, 0]]
     )
     assert one_hot_people(face_set(np.array([], int))).shape == (0, 8)
+
+
+def test_people_are_labelled_by_their_years_where_an_age_is_more_than_a_class():
+    faces = face_set(np.array([0, 5, 2]), ages=np.array([4, 80, 33]), genders=("male", "", "female"))
+    labels = dated_people(faces)
+    assert labels.dtype == np.float32
+    np.testing.assert_array_equal(labels[:, :6], [age_weights(years) for years in (4, 80, 33)])
+    np.testing.assert_array_equal(labels[:, 6:], one_hot_people(faces)[:, 6:])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_as_many_of_each_class_are_taken_in_their_order(count):
+    faces = face_set([5, 0, 1, 5, 0, 5, 3])
+    found = faces.of_each_class(count)
+    expected = [i for index in range(6) for i in np.flatnonzero(faces.classes == index)[:count]]
+    assert [int(face[0, 0, 0]) for face in found.faces] == expected
+    assert faces.first(3).sources == faces.sources[:3]
+    assert len(faces.first(100)) == 7
+
+
+def test_batches_of_portraits_show_the_same_people_as_their_faces(tmp_path, write_faces):
+    # Colours far apart, which a JPEG cannot mix up.
+    whole = face_set(np.arange(12) % 6)
+    whole = replace(whole, faces=whole.faces * 20)
+    faces = load_faces(write_faces(tmp_path / "faces.h5", [face_set([0]), whole]), "validation")
+    batches = PortraitBatches(faces, 8, 3, seed=1, targets=dated_people(faces))
+    for i in range(3):
+        (small, portraits), target = batches[i]
+        assert (small.shape, portraits.shape) == ((8, 64, 64, 3), (8, 160, 160, 3))
+        assert small.dtype == portraits.dtype == np.uint8
+        np.testing.assert_allclose(portraits[:, 80, 80], small[:, 32, 32].astype(int), atol=3)
+        np.testing.assert_array_equal(target, dated_people(faces)[small[:, 0, 0, 0] // 20])
+        np.testing.assert_array_equal(small, FaceBatches(faces, 8, 3, seed=1)[i][0])
 
 
 def test_weights_go_with_one_over_the_root_of_a_classes_size():

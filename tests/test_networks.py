@@ -10,16 +10,26 @@ from faceage.backend import gradients
 from faceage.images import to_float, to_uint8
 from faceage.networks import LATENT_SIZE, OFFSET_SIZE
 from faceage.networks.age_estimator import age_estimator
-from faceage.networks.discriminator import discriminator, projected_discriminator
+from faceage.networks.discriminator import discriminator, patch_discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator, with_offset
 from faceage.networks.landmarks import landmark_difference, landmark_weights
-from faceage.networks.layers import LabelPlanes, UnitLength, UpsampleConv
+from faceage.networks.layers import LabelPlanes, UpsampleConv
 from faceage.networks.predict import draw, predict
+from faceage.networks.re_ager import re_ager
 from faceage.networks.recognizer import EMBEDDING_SIZE, feature_difference, kind_of, recognizer, with_features
 from faceage.networks.whiten import MIN_FACES, whiten_latents
 
 DTYPES = ("float32", "mixed_bfloat16")
+
+
+def small_features() -> keras.Model:
+    """Feature maps of two sizes, as a VGG16 has them."""
+    picture = keras.Input((32, 32, 3))
+    fine = keras.layers.Conv2D(6, 3, 2, "same")(picture)
+    return keras.Model(picture, [fine, keras.layers.Conv2D(10, 3, 2, "same")(fine)])
+
+
 SMALL = {
     "generator": lambda dtype="float32": generator(dtype, width=8),
     "discriminator": lambda dtype="float32": discriminator(dtype, width=8),
@@ -27,6 +37,8 @@ SMALL = {
     "encoder": lambda dtype="float32": encoder(dtype, width=4),
     "age_estimator": lambda dtype="float32": age_estimator(dtype, width=8),
     "recognizer": lambda dtype="float32": recognizer("compact", dtype),
+    "re_ager": lambda dtype="float32": re_ager(dtype, widths=(4, 6, 6, 8), depths=(1, 1, 1, 1), size=32),
+    "patches": lambda dtype="float32": patch_discriminator(small_features(), 8, dtype, width=8),
 }
 OUTPUTS = {
     "generator": (64, 64, 3),
@@ -35,6 +47,8 @@ OUTPUTS = {
     "encoder": (LATENT_SIZE,),
     "age_estimator": (6,),
     "recognizer": (EMBEDDING_SIZE,),
+    "re_ager": (32, 32, 3),
+    "patches": (2 * 8 * 8,),
 }
 
 
@@ -42,7 +56,7 @@ def random_inputs(network: keras.Model, count: int = 5, scale: float = 1.0) -> l
     """Noise, and for pictures a colour of each one's own, which averaging over the picture leaves."""
     random = np.random.default_rng(0)
     inputs = [random.standard_normal((count, *x.shape[1:])) for x in network.inputs]
-    inputs = [x + random.standard_normal((count, 1, 1, 3)) if x.ndim == 4 else x for x in inputs]
+    inputs = [x + random.standard_normal((count, 1, 1, x.shape[-1])) if x.ndim == 4 else x for x in inputs]
     return [(scale * x).astype(np.float32) for x in inputs]
 
 
@@ -118,12 +132,6 @@ def test_embeddings_have_length_one(dtype):
     assert np.ptp(embeddings, axis=0).max() > 1e-3
 
 
-def test_unit_length_keeps_the_direction_and_survives_zero():
-    vectors = np.array([[3, -4], [1e-3, 0], [0, 0]], np.float32)
-    found = ops.convert_to_numpy(UnitLength()(vectors))
-    np.testing.assert_allclose(found, [[0.6, -0.8], [1, 0], [0, 0]], atol=1e-5)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_age_estimator_gives_probabilities(dtype):
     network = randomise(age_estimator(dtype, width=8))
@@ -133,12 +141,12 @@ def test_age_estimator_gives_probabilities(dtype):
     assert np.ptp(age, axis=0).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["generator", "discriminator", "projected"])
-def test_both_inputs_reach_the_output(name):
+@pytest.mark.parametrize("name", ["generator", "discriminator", "projected", "re_ager", "patches"])
+def test_every_input_reaches_the_output(name):
     network = randomise(SMALL[name]())
     inputs = random_inputs(network)
     plain = output(network, inputs)
-    for changed in range(2):
+    for changed in range(len(inputs)):
         other = [x + 0.5 if i == changed else x for i, x in enumerate(inputs)]
         assert np.abs(output(network, other) - plain).max() > 1e-3
 

@@ -15,6 +15,7 @@ from PIL import Image
 from tiny_training import STEPS, Brightness, BrightnessJob, BrightnessOptions, TinySplits
 
 from faceage.errors import Interrupted, TrainingError, UsageError
+from faceage.model import build_network, save_network
 from faceage.training.checkpoint import Position, load_checkpoint, read_position
 from faceage.training.run import Run, stage_position, train_stage
 from faceage.training.watch import read_rows
@@ -152,6 +153,7 @@ def test_what_has_ended_is_not_trained_again(tmp_path):
         ({"seed": 1}, r"seed: 0 → 1\)"),
         ({"learning_rate": 0.5, "batch_size": 4, "epochs": 9}, r"batch_size: 8 → 4, learning_rate: 0.1 → 0.5\)"),
         ({"data": TinySplits("others")}, r"data sha256: noise → others\)"),
+        ({"dtype": "mixed_bfloat16"}, r"dtype: auto → mixed_bfloat16\)"),
     ],
 )
 def test_other_options_or_data_are_refused_once_it_has_trained(tmp_path, change, said):
@@ -165,6 +167,49 @@ def test_other_options_or_data_are_refused_once_it_has_trained(tmp_path, change,
     assert trained
     assert rows[0]["epoch"] == 1
     assert json.loads((tmp_path / "brightness" / "options.json").read_text()) != json.loads(options)
+
+
+class Taking(BrightnessJob):
+    """Takes a network of the model that the run starts from."""
+
+    USES = ("age_estimator",)
+
+
+def test_changed_networks_of_an_earlier_stage_are_refused_and_the_checkpoints_stay(tmp_path):
+    starts = []
+    for seed in range(2):
+        keras.utils.set_random_seed(seed)
+        starts.append(tmp_path / f"model {seed}")
+        save_network(starts[-1], "age_estimator", build_network("age_estimator"), {})
+
+    def begun(start: Path, restart: bool = False, epochs: int = 1) -> bool:
+        run = Run(tmp_path / "run", start=start)
+        return train_stage(Taking, BrightnessOptions(epochs=epochs), run, TinySplits(), restart)
+
+    assert begun(starts[0])
+    before = (tmp_path / "run" / LAST).read_bytes()
+    for epochs in (1, 2):
+        with pytest.raises(UsageError, match=r"\(the age_estimator: \w{8} → \w{8}\)") as error:
+            begun(starts[1], epochs=epochs)
+        assert "faceage train brightness … --restart" in error.value.hint
+    assert (tmp_path / "run" / LAST).read_bytes() == before
+    assert not begun(starts[0])
+    assert begun(starts[1], restart=True)
+
+
+def test_a_run_goes_on_on_a_machine_with_another_fastest_dtype(tmp_path, monkeypatch):
+    for dtype, epochs in (("float32", 1), ("mixed_bfloat16", 2)):
+        monkeypatch.setattr("faceage.training.stage.fastest_dtype", lambda dtype=dtype: dtype)
+        trained, rows = train(tmp_path, epochs=epochs)
+        assert trained
+        assert len(rows) == epochs
+    # It has ended for either.
+    monkeypatch.setattr("faceage.training.stage.fastest_dtype", lambda: "float32")
+    assert not train(tmp_path, epochs=2)[0]
+    # Checkpoints of before the dtype could be "auto" name one.
+    options = tmp_path / "brightness" / "options.json"
+    options.write_text(options.read_text().replace('"auto"', '"mixed_bfloat16"'))
+    assert train(tmp_path, epochs=3)[0]
 
 
 def test_a_run_explains_itself(tmp_path):

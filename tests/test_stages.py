@@ -107,6 +107,25 @@ def gan(only_gan):
     return gan
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras calls it on TensorFlow")
+def test_keras_still_calls_the_private_method_that_stages_replace():
+    """It builds the model with a batch: were it renamed, fit() would train on one batch less."""
+    calls = []
+
+    class Plain(keras.Model):
+        def _maybe_symbolic_build(self, *args, **kwargs):
+            calls.append(args or kwargs)
+
+        def train_step(self, data):
+            return {}
+
+    model = Plain()
+    model.built = True
+    model.compile(optimizer=None)
+    model.fit(np.zeros((2, 1)), verbose=0)
+    assert calls
+
+
 def test_average_starts_as_the_generator(gan):
     assert_equal(values(gan.average.weights), values(gan.generator.weights))
 

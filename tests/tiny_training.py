@@ -1,6 +1,7 @@
 """Stages so small that a whole training takes seconds, as a module for the tests and as a program that can be killed.
 
-tiny_training.py RUN EPOCHS     trains a narrow GAN in RUN, bit for bit the same each time; prints each step
+tiny_training.py RUN EPOCHS           trains a narrow GAN in RUN, bit for bit the same each time; prints each step
+tiny_training.py RUN EPOCHS photo     trains a narrow re-ager, two epochs on pairs alone, then with its discriminator
 """
 
 import os
@@ -11,16 +12,22 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import h5py
 import keras
 import numpy as np
 from keras import ops
 
 from faceage.ages import age_class
-from faceage.data.dataset import FaceSet
-from faceage.networks.discriminator import discriminator
+from faceage.data.dataset import FaceSet, Portraits
+from faceage.networks.age_estimator import age_estimator
+from faceage.networks.discriminator import discriminator, patch_discriminator
+from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
+from faceage.networks.re_ager import re_ager
+from faceage.networks.vgg import vgg_features
 from faceage.training.gan import GAN, GANJob, GANOptions
 from faceage.training.job import Baseline, Job, Splits
+from faceage.training.photo import PhotoJob, PhotoOptions, PhotoTraining
 from faceage.training.run import Run, train_stage
 from faceage.training.stage import StageOptions, SupervisedStage, unit_faces
 
@@ -41,7 +48,21 @@ def face_set(count: int = 24, seed: int = 0) -> FaceSet:
         landmarks=np.zeros((count, 5, 2), np.float32),
         root=Path("photos"),
         identities=tuple(f"person {i % (count // 4)}" for i in range(count)),
+        portraits=Enlarged(faces.astype(np.uint8)),
     )
+
+
+class Enlarged(Portraits):
+    """Portraits that are faces of 64 pixels enlarged, in place of a file."""
+
+    def __init__(self, faces: np.ndarray) -> None:
+        object.__setattr__(self, "faces", faces)
+
+    def take(self, chosen: np.ndarray) -> "Enlarged":
+        return Enlarged(self.faces[chosen])
+
+    def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
+        return self.faces[chosen].repeat(3, 1).repeat(3, 2)[:, 16:-16, 16:-16]
 
 
 class TinySplits(Splits):
@@ -122,13 +143,72 @@ class TinyGAN(GANJob):
     MAKES = ()
 
 
-def main() -> None:
-    import tensorflow as tf
+def tiny_re_ager() -> keras.Model:
+    return re_ager(widths=(4, 6, 6, 8), depths=(1, 1, 1, 1))
 
-    tf.config.experimental.enable_op_determinism()
-    options = GANOptions(epochs=int(sys.argv[2]), steps_per_epoch=STEPS, batch_size=8)
+
+def write_vgg(path: Path) -> Path:
+    """Random weights in the layout of the published file, of the size that keeps what passes through them."""
+    random = np.random.default_rng(0)
+    channels = 3
+    with h5py.File(path, "w") as file:
+        for number, block in enumerate(((64, 64), (128, 128), (256, 256, 256)), start=1):
+            for place, filters in enumerate(block):
+                variables = file.create_group(f"block{number}/layers/conv2d{f'_{place}' if place else ''}/vars")
+                variables["0"] = random.normal(0, (2 / 9 / channels) ** 0.5, (3, 3, channels, filters))
+                variables["1"] = random.normal(0, 0.1, filters)
+                channels = filters
+    return path
+
+
+def photo_stage(options: PhotoOptions, vgg: Path) -> PhotoTraining:
+    """The photo stage with narrow networks; `vgg` is a file of the VGG16."""
+    features = vgg_features(options.view, weights=vgg)
+    stage = PhotoTraining(
+        re_ager=tiny_re_ager(),
+        drawing=tiny_re_ager(),
+        discriminator=patch_discriminator(features, 8, width=4),
+        features=features,
+        encoder=encoder(width=4),
+        generator=generator(width=8),
+        age_estimator=age_estimator(width=8),
+        options=options,
+    )
+    for frozen in (stage.encoder, stage.generator, stage.age_estimator):
+        frozen.trainable = False
+    stage.compile()
+    return stage
+
+
+class TinyPhoto(PhotoJob):
+    """The photo stage with narrow networks and a VGG16 of random weights."""
+
+    NEEDS = USES = MAKES = ()
+
+    def stage(self) -> PhotoTraining:
+        return photo_stage(self.options, write_vgg(self.inputs.folder / "vgg.random"))
+
+    def results(self, stage: PhotoTraining) -> dict[str, keras.Model]:
+        return {}
+
+
+def photo_options(**changes) -> PhotoOptions:
+    """Small squares for the discriminator; its say rises from the third epoch on."""
+    small = {"steps_per_epoch": STEPS, "batch_size": 4, "pairs_epochs": 2, "ramp": 4, "view": 16, "dtype": "float32"}
+    return PhotoOptions(**{**small, **changes})
+
+
+def main() -> None:
+    epochs = int(sys.argv[2])
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
     run = Run(Path(sys.argv[1]), progress=lambda what, done, total: print("step", done, flush=True))
-    train_stage(TinyGAN, options, run, TinySplits())
+    if sys.argv[3:] == ["photo"]:
+        train_stage(TinyPhoto, photo_options(epochs=epochs), run, TinySplits())
+    else:
+        train_stage(TinyGAN, GANOptions(epochs=epochs, steps_per_epoch=STEPS, batch_size=8), run, TinySplits())
 
 
 if __name__ == "__main__":

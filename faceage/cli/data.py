@@ -1,4 +1,4 @@
-"""`faceage data`: from labelled photos to the file that training reads, and what is in it."""
+"""`faceage data`: prepare labelled photos for training, and count what is in a prepared file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,11 +35,11 @@ def prepare(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Detect and align every labelled face and store it with its age, in splits of 90/5/5 that share nobody.
+    """Detect, align and store every labelled face with its age, in splits of 90/5/5 that share no person and no photo.
 
     faceage data prepare faces/ --out faces.h5
 
-    The same command goes on where it was interrupted.
+    The same command continues an interrupted one.
     """
     from faceage.errors import UsageError
 
@@ -68,7 +68,7 @@ def prepare(
 def info(
     file: Annotated[Path, typer.Argument(metavar="FILE.h5", help="A data set written by 'faceage data prepare'.")],
     sheet: Annotated[
-        Path | None, typer.Option(metavar="SHEET.png", help="Draw faces of every age class there, to look at.")
+        Path | None, typer.Option(metavar="SHEET.png", help="Draw some faces of every age class there.")
     ] = None,
     dropped: Annotated[
         bool, typer.Option("--dropped", help="Print source and reason of every dropped row, with a tab between.")

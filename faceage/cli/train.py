@@ -3,12 +3,11 @@
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from faceage.cli.console import bars, err, out, start_backend
+from faceage.cli.console import bars, out, start_backend
 from faceage.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change an option of the stage; repeat for more."),
 ]
-SetAll = Annotated[
+SetOfStage = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change an option of a stage; repeat for more."),
 ]
@@ -60,22 +59,22 @@ def train_everything(
     run: RunFolder,
     people: People = None,
     preset: Preset = "best",
-    settings: SetAll = None,
+    overrides: SetOfStage = None,
     epochs: Epochs = None,
     start: Start = None,
     devices: Devices = "one",
     restart: Restart = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done and how long it would take.")
+        bool, typer.Option("--dry-run", help="Print the steps that are left of each stage, and its options.")
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """recogniser → age → GAN → encoder → identity → evaluation; what has ended is skipped.
+    """Train all stages that have not ended: recogniser, age, GAN, encoder, identity, photo (extra [photo]).
 
     faceage train all --data faces/ --run runs/first
 
-    RUN/model is then what 'faceage batch --weights' loads.
+    Then 'faceage batch --weights RUN/model' draws with the result.
     """
     _check(data, people, start)
     start_backend()
@@ -83,13 +82,11 @@ def train_everything(
     from faceage.training.presets import JOBS
 
     given = [f"{stage}.epochs={epochs}" for stage in JOBS] if epochs is not None else []
-    options = everything.all_options(preset, [*given, *(settings or [])])
+    options = everything.all_options(preset, [*given, *(overrides or [])])
     with ExitStack() as stack:
         training = _run(stack, run, start, people, devices, quiet)
         if dry_run:
-            folder = Path(stack.enter_context(TemporaryDirectory()))
-            sample, faces = _sample(data, training, folder)
-            plan = everything.make_plan(options, training, sample, faces)
+            plan = everything.make_plan(options, training, *_known(data, training))
             _print_plan(plan, everything.describe(plan, data), json)
             return
         everything.train_all(options, training, _prepared(data, training), restart)
@@ -104,7 +101,7 @@ def _stage(name: str) -> Any:
         run: RunFolder,
         people: People = None,
         preset: Preset = "best",
-        settings: Set = None,
+        overrides: Set = None,
         epochs: Epochs = None,
         start: Start = None,
         devices: Devices = "one",
@@ -114,12 +111,12 @@ def _stage(name: str) -> Any:
     ) -> None:
         _check(data, people, start)
         start_backend()
+        from faceage.training.overrides import overridden
         from faceage.training.presets import JOBS, preset_options
         from faceage.training.run import train_stage
-        from faceage.training.settings import changed
 
         given = [f"epochs={epochs}"] if epochs is not None else []
-        options = changed(preset_options(preset, name), [*given, *(settings or [])], name)
+        options = overridden(preset_options(preset, name), [*given, *(overrides or [])], name)
         with ExitStack() as stack:
             training = _run(stack, run, start, people, devices, quiet)
             train_stage(JOBS[name], options, training, _prepared(data, training), restart)
@@ -178,26 +175,18 @@ def _prepared(data: Path, run: "Run") -> "Splits":
     return Splits(path)
 
 
-def _sample(data: Path, run: "Run", folder: Path) -> tuple["Splits", int]:
-    """Faces to measure steps with, and how many of the whole are trained on; `folder` may hold a few prepared ones."""
-    from faceage.data.prepare import SHARES, prepare
+def _known(data: Path, run: "Run") -> tuple["Splits | None", int]:
+    """The prepared data, or None where there are none yet, and the number of training faces, estimated then."""
+    from faceage.data.info import read_info
+    from faceage.data.prepare import SHARES
     from faceage.data.rows import Filters
     from faceage.data.sources import read_rows
     from faceage.training.job import Splits
 
-    known = data if data.is_file() else run.folder / "data.h5"
-    if known.is_file():
-        splits = Splits(known)
-        return splits, len(splits.train)
-    rows = read_rows(data, Filters())
-    faces = round(len(rows.rows) * SHARES[0])
-    # Faces of named people, where there are any: they decide how the recogniser is trained.
-    rows.rows = sorted(rows.rows, key=lambda row: row.identity)[-_MEASURED_ROWS:]
-    prepare(rows, folder / "sample.h5")
-    return Splits(folder / "sample.h5"), faces
-
-
-_MEASURED_ROWS = 128
+    prepared = data if data.is_file() else run.folder / "data.h5"
+    if prepared.is_file():
+        return Splits(prepared), read_info(prepared).per_split["train"]
+    return None, round(len(read_rows(data, Filters()).rows) * SHARES[0])
 
 
 def _print_plan(plan: "list[Planned]", described: dict[str, object], json: bool) -> None:
@@ -206,20 +195,11 @@ def _print_plan(plan: "list[Planned]", described: dict[str, object], json: bool)
         return
     from rich.table import Table
 
-    table = Table("stage", "steps", "left", "time", "options")
+    table = Table("stage", "steps", "left", "options")
     for planned in plan:
         options = ", ".join(f"{key}={value}" for key, value in vars(planned.options).items())
-        table.add_row(planned.name, str(planned.steps), str(planned.left), _duration(planned.seconds), options)
-    table.add_section()
-    total = sum(planned.seconds for planned in plan)
-    table.add_row("in all", "", str(sum(planned.left for planned in plan)), _duration(total), "")
+        table.add_row(planned.name, str(planned.steps), str(planned.left), options)
     out.print(table)
-    err.print("the time is that of the steps, ten of which were measured; scores and dlib's lessons come on top")
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min" if seconds else "done"
 
 
 def _print_scores(run: Path, names: list[str], json: bool, quiet: bool) -> None:

@@ -18,49 +18,52 @@ from faceage.store.dataset import SPLITS, opened
 _ROWS_AT_ONCE = 4096
 
 GENDERS = ("female", "male")
-"""What a label can say of a gender, in the order of one-hot genders."""
+"""Genders that a label can give, in the order of one-hot genders."""
 
 MAX_OVERSAMPLED = 4.0
-"""How much more often than by chance a face is drawn, at most, for being of a gender that is rare at its age."""
+"""Largest sampling weight of a face whose gender is rare at its age, relative to sampling by chance."""
 
 
 @dataclass(frozen=True)
 class Portraits:
-    """The aligned faces of some rows of a prepared file at `PORTRAIT_SIZE`, decoded when they are asked for."""
+    """The aligned faces of some rows of a prepared file at `PORTRAIT_SIZE`, read and decoded on access."""
 
     path: Path = Path()
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, int))
 
     def take(self, chosen: np.ndarray) -> "Portraits":
-        """Those at the indices `chosen`."""
+        """The portraits at the indices `chosen`."""
         return Portraits(self.path, self.rows[chosen] if len(self.rows) else self.rows)
 
     def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
-        """(n, 160, 160, 3) uint8 of those at n indices, in any order. Raises DataError where the file has changed."""
+        """(n, 160, 160, 3) uint8, those at n indices in any order. Raises DataError where they cannot be read."""
+        # h5py takes rows in ascending order, each once.
         rows, places = np.unique(self.rows[chosen], return_inverse=True)
         with opened(self.path) as file:
-            # h5py takes rows in ascending order, each once.
-            encoded = file["portrait"][rows]
-        return np.stack([decode_portrait(content.tobytes()) for content in encoded])[places]
+            return np.stack([decode_portrait(content.tobytes()) for content in file["portrait"][rows]])[places]
 
 
 @dataclass(frozen=True)
 class FaceSet:
-    """One split in memory: faces (n, 64, 64, 3) uint8, ages in years and classes (n,) int, and where they came from.
-
-    Two faces of one identity are of one person; of an identity "" nothing is known. The order is that of a hash, so
-    that the first n are a fair sample. `portraits` are the same faces larger.
-    """
+    """The faces of one split, in the order of a hash, so that the first n are a fair sample."""
 
     faces: np.ndarray
+    """(n, 64, 64, 3) uint8."""
     ages: np.ndarray
+    """Years, (n,) int."""
     classes: np.ndarray
+    """Age classes, (n,) int."""
     sources: tuple[str, ...]
+    """Paths of the photos, relative to `root`."""
     genders: tuple[str, ...]
+    """One of `GENDERS`, or "" where unknown."""
     identities: tuple[str, ...]
+    """The same text for all faces of one person, "" where unknown."""
     landmarks: np.ndarray
+    """Pixels of the photo, (n, 5, 2) float32."""
     root: Path
     portraits: Portraits = Portraits()
+    """The same faces at `PORTRAIT_SIZE`, read on access."""
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -123,7 +126,7 @@ def load_faces(path: Path, split: str | None = None) -> FaceSet:
 
 
 def _rows(dataset: h5py.Dataset, chosen: np.ndarray) -> np.ndarray:
-    """The rows `chosen`, ascending (n,) int, read slice by slice: little more is ever in memory than what is wanted."""
+    """The rows `chosen`, ascending (n,) int, read slice by slice to need little more memory than they take."""
     rows = np.empty((len(chosen), *dataset.shape[1:]), dataset.dtype)
     for start in range(0, len(dataset), _ROWS_AT_ONCE):
         first, last = np.searchsorted(chosen, (start, start + _ROWS_AT_ONCE))
@@ -133,7 +136,7 @@ def _rows(dataset: h5py.Dataset, chosen: np.ndarray) -> np.ndarray:
 
 
 def data_fingerprint(path: Path) -> str:
-    """One SHA-256 for which photos a prepared file holds, and their ages. Raises DataError for another file."""
+    """SHA-256 of the sources and ages in a prepared file. Raises DataError for another file."""
     digest = hashlib.sha256()
     with opened(path) as file:
         for source, age in zip(file["source"].asstr()[:], file["age"][:], strict=True):
@@ -142,46 +145,45 @@ def data_fingerprint(path: Path) -> str:
 
 
 def one_hot_people(faces: FaceSet) -> np.ndarray:
-    """(n, 8) float32: each of `faces`'s one-hot age class, then its one-hot gender, zeros where that is unknown."""
+    """(n, 8) float32: one-hot age class, then one-hot gender, zeros where unknown."""
     genders = np.asarray(faces.genders, dtype=object)[:, None] == np.asarray(GENDERS, dtype=object)
     return np.concatenate([one_hot(faces.classes), genders.astype(np.float32)], axis=1)
 
 
 def dated_people(faces: FaceSet) -> np.ndarray:
-    """(n, 8) float32: as `one_hot_people`, with the weights of the age in years (`age_weights`) for the class."""
+    """(n, 8) float32: the weights of the age in years (`age_weights`), then one-hot gender, zeros where unknown."""
     return np.concatenate([age_weights(faces.ages), one_hot_people(faces)[:, len(AGE_CLASSES) :]], axis=1)
 
 
 def sampling_weights(faces: FaceSet, balanced: bool = True) -> np.ndarray:
-    """Probability (n,) of drawing each of `faces`: in each class women as often as men, as far as genders are known.
+    """Sampling probability (n,) of each face: within a class, women as often as men, where genders are known.
 
-    Most of the public photos of 40 to 59 year old people are of men: what learns from them as they come takes a man's
-    face for a sign of age. `balanced` also draws in proportion to 1/√(size of the class): halfway between the data as
-    it is, where the old are rare, and equal classes, where their few faces are learnt by heart.
+    Most public photos of people of 40 to 59 show men, and a network trained on them takes a man's face for a sign of
+    age. `balanced` also weighs each face by 1/√(size of its class): halfway between the data as they are, where the old
+    are rare, and equal classes, where their few faces are memorised.
     """
     genders = np.asarray(faces.genders, dtype=object)
     weights = np.ones(len(faces))
-    for found in np.unique(faces.classes):
-        of = faces.classes == found
-        known = [of & (genders == gender) for gender in sorted(set(genders[of]) - {""})]
+    for index in np.unique(faces.classes):
+        members = faces.classes == index
+        known = [members & (genders == gender) for gender in sorted(set(genders[members]) - {""})]
         for group in known:
             weights[group] = min(np.sum(known) / len(known) / group.sum(), MAX_OVERSAMPLED)
-        weights[of] *= (np.sqrt(of.sum()) if balanced else of.sum()) / weights[of].sum()
+        weights[members] *= (np.sqrt(members.sum()) if balanced else members.sum()) / weights[members].sum()
     return weights / weights.sum()
 
 
 class EpochBatches(keras.utils.PyDataset):
     """Random batches of one epoch for `fit()`, from `first_step` on.
 
-    A batch depends on `seed`, `epoch` and its number alone, so that a resumed run sees what the unbroken one would
-    have.
+    A batch depends on `seed`, `epoch` and its number only, so that a resumed run sees the batches of an unbroken one.
     """
 
     def __init__(
         self, faces: FaceSet, batch_size: int, steps: int, seed: int = 0, epoch: int = 0, first_step: int = 0
     ) -> None:
         super().__init__()
-        self._faces = faces.faces
+        self._faces = faces
         self._batch_size = batch_size
         self._steps = range(first_step, steps)
         self._place = (seed, epoch)
@@ -190,17 +192,17 @@ class EpochBatches(keras.utils.PyDataset):
         return len(self._steps)
 
     def __getitem__(self, index: int) -> tuple[Any, np.ndarray]:
-        return self._drawn(np.random.default_rng((*self._place, self._steps[index])))
+        return self._batch(np.random.default_rng((*self._place, self._steps[index])))
 
-    def _drawn(self, random: np.random.Generator) -> tuple[Any, np.ndarray]:
-        """A batch by `random`."""
+    def _batch(self, random: np.random.Generator) -> tuple[Any, np.ndarray]:
+        """A random batch."""
         raise NotImplementedError
 
 
 class FaceBatches(EpochBatches):
-    """Batches (faces uint8 (b, 64, 64, 3), targets).
+    """Batches (faces uint8 (b, 64, 64, 3), targets), sampled by `sampling_weights`.
 
-    `targets` (n, …) default to one-hot ages; they are drawn by `sampling_weights`.
+    `targets` (n, …) are those of all faces, one-hot ages by default.
     """
 
     def __init__(
@@ -217,24 +219,20 @@ class FaceBatches(EpochBatches):
         self._targets = one_hot(faces.classes) if targets is None else targets
         self._cumulative = np.cumsum(sampling_weights(faces, balanced))
 
-    def _drawn(self, random: np.random.Generator) -> tuple[Any, np.ndarray]:
+    def _batch(self, random: np.random.Generator) -> tuple[Any, np.ndarray]:
         draw = random.random(self._batch_size) * self._cumulative[-1]
-        chosen = np.searchsorted(self._cumulative, draw, side="right").clip(max=len(self._faces) - 1)
-        return self._inputs(chosen), self._targets[chosen]
+        rows = np.searchsorted(self._cumulative, draw, side="right").clip(max=len(self._faces) - 1)
+        return self._inputs(rows), self._targets[rows]
 
-    def _inputs(self, chosen: np.ndarray) -> Any:
-        return self._faces[chosen]
+    def _inputs(self, rows: np.ndarray) -> Any:
+        return self._faces.faces[rows]
 
 
 class PortraitBatches(FaceBatches):
-    """Batches ((faces uint8 (b, 64, 64, 3), the same ones uint8 (b, 160, 160, 3)), targets)."""
+    """Batches ((faces uint8 (b, 64, 64, 3), portraits of them uint8 (b, 160, 160, 3)), targets)."""
 
-    def __init__(self, faces: FaceSet, batch_size: int, steps: int, **options: Any) -> None:
-        super().__init__(faces, batch_size, steps, **options)
-        self._portraits = faces.portraits
-
-    def _inputs(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._faces[chosen], self._portraits[chosen]
+    def _inputs(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._faces.faces[rows], self._faces.portraits[rows]
 
 
 class PeopleBatches(EpochBatches):
@@ -249,14 +247,14 @@ class PeopleBatches(EpochBatches):
         super().__init__(faces, batch_size, steps, **place)
         self._people = people
 
-    def _drawn(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _batch(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         count = math.ceil(self._batch_size / self.PER_PERSON)
-        # Nobody twice while there are others: every batch is to hold strangers.
+        # Nobody twice before everybody once: a batch needs strangers.
         rounds = math.ceil(count / len(self._people))
-        drawn = np.concatenate([random.permutation(len(self._people)) for _ in range(rounds)])[:count]
-        people = np.repeat(drawn, self.PER_PERSON)[: self._batch_size].astype(np.int32)
-        chosen = np.concatenate([_some_of(self._people[person], self.PER_PERSON, random) for person in drawn])
-        return self._faces[chosen[: self._batch_size]], people
+        sample = np.concatenate([random.permutation(len(self._people)) for _ in range(rounds)])[:count]
+        people = np.repeat(sample, self.PER_PERSON)[: self._batch_size].astype(np.int32)
+        rows = np.concatenate([_some_of(self._people[person], self.PER_PERSON, random) for person in sample])
+        return self._faces.faces[rows[: self._batch_size]], people
 
 
 def _some_of(indices: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:

@@ -15,7 +15,7 @@ from faceage.data.rows import Filters, Row, Rows, leads_outside
 from faceage.errors import DataError
 
 HALVES = {"imdb": "imdb_crop/imdb.mat", "wiki": "wiki_crop/wiki.mat"}
-"""Either half may be there alone."""
+"""The .mat files, of which one is enough."""
 
 _REQUIRED = ("dob", "photo_taken", "full_path", "face_score")
 # The opposite of UTKFace's codes.
@@ -27,12 +27,11 @@ _LAST_DAY = 3_652_425
 
 
 def imdb_wiki_rows(root: Path, filters: Filters) -> Rows:
-    """Rows of the halves that lie under `root`: IMDB's, then Wikipedia's, each in its file's order.
+    """Rows of the halves under `root`: IMDB's, then Wikipedia's, each in the order of its file.
 
-    The age is that on 1 July of the year of the photo, since the day is not known. A missing gender drops no row. The
-    identity is the normalised name and not `celeb_id`: many people are in both halves, and only the name says so. Two
-    people of one name count as one, which costs nothing but that they land in the same split. Raises DataError for a
-    .mat file that cannot be read.
+    The age is that on 1 July of the photo's year, as the day is unknown. Rows of unknown gender are kept. The identity
+    is the normalised name, not `celeb_id`, because many people are in both halves and only the name connects them; two
+    people of one name merely share a split. Raises DataError for a .mat file that cannot be read.
     """
     result = Rows(root)
     for half, file in HALVES.items():
@@ -42,7 +41,7 @@ def imdb_wiki_rows(root: Path, filters: Filters) -> Rows:
 
 
 def age_on_1_july(born: np.ndarray, year: np.ndarray) -> np.ndarray:
-    """Whole years (n,) float64 between birth (n,), a datenum, and 1 July of `year` (n,); NaN where either is absurd."""
+    """Whole years (n,) float64 from birth (n,), a datenum, to 1 July of `year` (n,); NaN where either is impossible."""
     known = (born >= 1) & (born <= _LAST_DAY) & (year >= 1) & (year <= 9999)
     day = (np.floor(np.where(known, born, _UNIX_EPOCH)) - _UNIX_EPOCH).astype("datetime64[D]")
     birth_year = day.astype("datetime64[Y]")
@@ -51,7 +50,7 @@ def age_on_1_july(born: np.ndarray, year: np.ndarray) -> np.ndarray:
 
 
 def person(name: str) -> str:
-    """A name in lower case, without accents and punctuation: the same for the spellings of both halves."""
+    """A name in lower case without accents and punctuation, so that spellings of both halves agree."""
     letters = (letter for letter in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(letter))
     return " ".join("".join(letter if letter.isalnum() else " " for letter in letters).split())
 
@@ -69,7 +68,7 @@ def _add_half(result: Rows, half: str, fields: dict[str, np.ndarray], filters: F
 
 
 def _problem(path: str, age: float, fields: dict[str, np.ndarray], i: int, filters: Filters) -> str:
-    """Why row `i` is dropped, or "": the first reason that holds."""
+    """The first reason to drop row `i`, or ""."""
     if not path:
         return "no path"
     if leads_outside(path):
@@ -87,7 +86,7 @@ def _problem(path: str, age: float, fields: dict[str, np.ndarray], i: int, filte
 
 
 def _fields(path: Path, half: str) -> dict[str, np.ndarray]:
-    """The struct's fields as (n,) arrays: numbers as float64, texts as objects; what is optional and absent, as blank.
+    """The struct's fields as (n,) arrays, numbers as float64 and texts as objects; absent optional ones are blank.
 
     Raises DataError.
     """
@@ -96,7 +95,7 @@ def _fields(path: Path, half: str) -> dict[str, np.ndarray]:
     except NotImplementedError as error:
         raise DataError(f"{path} is of MATLAB's version 7.3", "save it with -v7, as it was published") from error
     except Exception as error:
-        # SciPy lets whatever a damaged file provokes escape: ValueError, TypeError, zlib.error, IndexError…
+        # SciPy raises many things for a damaged file: ValueError, TypeError, zlib.error, IndexError…
         raise DataError(f"{path} cannot be read: {error}", "fetch it again; it may be incomplete") from error
     struct = content.get(half)
     if struct is None or struct.dtype.names is None or struct.size != 1:
@@ -118,7 +117,7 @@ def _fields(path: Path, half: str) -> dict[str, np.ndarray]:
     except (TypeError, ValueError) as error:
         raise DataError(f"{path} holds fields of an unknown kind: {error}") from error
     if odd := [name for name, values in fields.items() if len(values) != count]:
-        # Rows that are matched by position must be equally many, or labels would go to other people's photos.
+        # Rows are matched by position: with other counts, labels would go to other people's photos.
         raise DataError(f"{path} has {count} paths, but another number of: {', '.join(odd)}")
     return fields
 
@@ -128,7 +127,7 @@ def _numbers(values: np.ndarray) -> np.ndarray:
 
 
 def _texts(cells: np.ndarray) -> np.ndarray:
-    """(n,) str objects from a cell array, whose cells are arrays of one text, or of none."""
+    """(n,) str objects from a cell array, whose cells are arrays of one text, or empty."""
     texts = np.empty(cells.size, object)
     for i, cell in enumerate(np.ravel(cells)):
         first = np.ravel(cell)[:1]

@@ -1,4 +1,4 @@
-"""What is in a prepared data set: its counts, and a sheet of its faces to look at."""
+"""The counts of a prepared data set, and a sheet of its faces."""
 
 import json
 from dataclasses import dataclass
@@ -13,12 +13,14 @@ from faceage.pictures.grid import draw_grid
 from faceage.store.dataset import SPLITS, opened
 
 PAPER_FACES = 5000
-"""Faces of each age class that Age-cGAN was trained on, at the least."""
+"""Least number of faces per age class in the training of Age-cGAN."""
 
 
 @dataclass(frozen=True)
 class DataInfo:
-    """Faces in all, per split, per class and per class and split; people known by name; rows dropped per reason."""
+    """Faces in all, per split, per class, and per class and split; people with a known identity; dropped rows by
+    reason.
+    """
 
     faces: int
     people: int
@@ -52,14 +54,11 @@ def read_info(path: Path) -> DataInfo:
 
 
 def contact_sheet(path: Path, columns: int = 12) -> Image.Image:
-    """A row of up to `columns` random faces for each age class, the same ones every time, labelled by the class."""
+    """The first `columns` faces of each age class, or all where there are fewer, a row for each class."""
     cells = np.full((len(AGE_CLASSES), columns, FACE_SIZE, FACE_SIZE, 3), 255, np.uint8)
-    random = np.random.default_rng(0)
     with opened(path) as file:
         classes = file["age_class"][:]
         for index, row in enumerate(cells):
-            members = np.flatnonzero(classes == index)
-            # h5py wants indices in ascending order.
-            chosen = np.sort(random.choice(members, min(columns, len(members)), replace=False))
-            row[: len(chosen)] = file["faces"][chosen]
+            members = np.flatnonzero(classes == index)[:columns]
+            row[: len(members)] = file["faces"][members]
     return draw_grid(cells, row_labels=AGE_CLASSES)

@@ -1,4 +1,4 @@
-"""Any folder with a `labels.csv`: path, age[, identity][, gender]."""
+"""A folder with a `labels.csv`: path, age[, identity][, gender]."""
 
 import csv
 import math
@@ -15,8 +15,8 @@ _GENDER = {"male": "male", "m": "male", "female": "female", "f": "female"}
 def labelled_rows(root: Path, filters: Filters) -> Rows:
     """Rows of `root`/labels.csv, in its order: UTF-8 with a header, paths relative to `root`, ages in years.
 
-    A decimal age is rounded down, as ages are; other columns are ignored. Raises DataError where the file cannot be
-    read or lacks a column.
+    Decimal ages are rounded down, and other columns ignored. Raises DataError where the file cannot be read or lacks a
+    column.
     """
     result = Rows(root)
     path = root / LABELS
@@ -42,7 +42,7 @@ def _add(result: Rows, header: list[str], cells: list[str], filters: Filters) ->
     source, text = values["path"], values.get("age", "").strip()
     age = _whole_years(text)
     if len(cells) > len(header):
-        # A comma inside an unquoted cell: which cell is which column can only be guessed.
+        # An unquoted comma within a cell: the columns of the cells are unknown.
         result.drop(source, "more cells than columns")
     elif not source:
         result.drop(source, "no path")

@@ -1,25 +1,25 @@
 """Rows → one HDF5 file of aligned faces, by the same detector and the same transform that `faceage batch` uses.
 
-The rows are in the order of a hash, so that the first n of them are a fair sample: sorted names are sorted ages.
+Rows are stored in the order of a hash, so that the first n are a fair sample: sorted names are often sorted ages.
 
-The work is done in parts of `PART_ROWS` rows. A finished part is a file in FILE.h5.parts/, and a run that was killed
-goes on with the parts that are missing. At the end the parts are joined to FILE.h5 and deleted.
+The work is done in parts of `PART_ROWS` rows. A finished part is a file in FILE.h5.parts/, so that an interrupted run
+goes on with the missing parts. At the end the parts are joined to FILE.h5 and deleted.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from faceage.ages import age_class
+from faceage.ahead import ahead
 from faceage.data.info import DataInfo, read_info
 from faceage.data.near_duplicates import descriptors, groups_of
 from faceage.data.rows import Row, Rows
@@ -33,54 +33,49 @@ from faceage.store.parts import Parts
 from faceage.store.table import BYTES, room
 
 PART_ROWS = 256
-"""Rows in a part: what a kill costs at most, some 15 seconds of two cores."""
+"""Rows of a part. A kill costs at most one part, some 15 seconds on two cores."""
 
 _GROUP_BYTES = 64_000_000
-"""A group of decoded photos ends where it is so large. Three are in memory: one read, one searched, one aligned."""
+"""Decoded photos of a group, at most, give or take one. Three groups are in memory: one being read, one in the
+detector, one being aligned."""
 
 SHARES = (0.90, 0.05)
-"""Of the faces that go into the train and the validation split; the rest is for testing."""
-
-T = TypeVar("T")
+"""Shares of the train and validation splits; the rest is the test split."""
 
 
 def split_of(source: str, identity: str = "") -> int:
-    """Index into `store.SPLITS`, 90/5/5 by a hash of the identity, so that nobody is in two splits.
+    """Index into `SPLITS`, 90/5/5 by a hash of the identity, so that all photos of a person share a split.
 
-    Of someone unknown the file name is hashed: the same photo falls the same way in every data set.
+    Where the person is unknown, the file name is hashed: the same photo gets the same split in every data set.
     """
-    return int(np.searchsorted(np.cumsum(SHARES), _position(identity or _name(source)), side="right"))
+    return int(np.searchsorted(np.cumsum(SHARES), _hash(identity or source.rsplit("/", 1)[-1]), side="right"))
 
 
-def splits_of(sources: np.ndarray, identities: np.ndarray, described: np.ndarray) -> np.ndarray:
-    """Split (n,) of each face, near-duplicates together: the same photo again, cut or retouched, is in no other split.
+def joined_splits(splits: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """`splits` (n,) with one split for each of `groups` (n,), the first one of its members.
 
-    `described` are the `descriptors` of the faces. A group that hashes fall apart goes to the first of its splits,
-    training, so that nothing which was trained on is tested on.
+    That is the train split before the others, so that no photo that was trained on is tested on.
     """
-    splits = np.array([split_of(source, person) for source, person in zip(sources, identities, strict=True)], np.int8)
-    groups = groups_of(described, list(identities))
     first = np.full(groups.max(initial=-1) + 1, len(SHARES), np.int8)
     np.minimum.at(first, groups, splits)
     return first[groups]
 
 
 def hash_order(rows: Sequence[Row]) -> list[Row]:
-    """`rows` in the order of a hash of their file names, which says nothing of what they show."""
-    return sorted(rows, key=lambda row: (_position(_name(row.source)), row.source))
+    """`rows` in the order of a hash of their paths.
+
+    The hash is not that of `split_of`: in its order, all rows of the train split would come first.
+    """
+    return sorted(rows, key=lambda row: (_hash(f"order of {row.source}"), row.source))
 
 
-def _name(source: str) -> str:
-    return source.rsplit("/", 1)[-1]
-
-
-def _position(key: str) -> float:
-    """0..1 by a hash."""
+def _hash(key: str) -> float:
+    """A number from 0 to 1."""
     return int.from_bytes(hashlib.sha256(os.fsencode(key)).digest()[:8], "big") / 2**64
 
 
 def fingerprint(rows: Rows) -> str:
-    """SHA-256 of what decides the file, save the pixels themselves: version, root, rows, sizes of the photos, drops."""
+    """SHA-256 of everything that decides the file except pixels: version, root, rows, photo sizes and dropped rows."""
     digest = hashlib.sha256(json.dumps([VERSION, str(rows.root.resolve())]).encode())
     for row in rows.rows:
         path = rows.path(row)
@@ -92,11 +87,11 @@ def fingerprint(rows: Rows) -> str:
 
 
 def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done: None) -> DataInfo:
-    """Detect, align and store every row's face in `out`; `progress` is told how many rows have just been done.
+    """Detect, align and store every row's face in `out`; `progress` gets the number of rows done since its last call.
 
-    Goes on where an earlier call for the same rows was stopped, and leaves `out` as it is where one came to its end. Of
-    several faces in a photo the label belongs to the one nearest the middle, by the layout of labelled data sets.
-    Raises DataError where not one face is found, and where a disk fails.
+    An interrupted call for the same rows is continued, a finished one is not repeated. In a photo of several faces the
+    label belongs to the one nearest the middle, as labelled data sets are laid out. Raises DataError where no face is
+    found, and where a disk fails.
     """
     rows = Rows(rows.root, hash_order(rows.rows), rows.dropped)
     attributes = {"root": str(rows.root.resolve()), "rows_sha256": fingerprint(rows)}
@@ -113,7 +108,7 @@ def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done:
         with _writing(out):
             parts.save(start, part)
     with _writing(out):
-        # Beside the parts, so that a kill leaves nothing that the next run does not clear away.
+        # In the folder of the parts, which the next run deletes if this one is killed.
         joined = parts.folder / "joined.h5"
         dropped = _part([], rows.dropped)
         size = room(dropped) + parts.size(starts)
@@ -128,15 +123,19 @@ def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done:
 
 
 def _with_splits(parts: Parts, starts: Sequence[int]) -> Iterator[Part]:
-    """The parts, each face in the split that it has among all of them."""
-    known = list(parts.read(starts, "source", "identity", "faces"))
-    sources, identities = (np.concatenate([part[name] for part in known]) for name in ("source", "identity"))
-    splits = splits_of(sources, identities, np.concatenate([descriptors(part["faces"]) for part in known]))
-    start = 0
-    for part in parts.read(starts):
-        count = len(part["source"])
-        yield {**part, "split": splits[start : start + count]}
-        start += count
+    """The parts, with near-duplicates in one split."""
+    splits, identities, described = [], [], []
+    for part in parts.read(starts, "split", "identity", "faces"):
+        splits.append(part["split"])
+        identities += list(part["identity"])
+        # Only these stay in memory, a twelfth of the faces.
+        described.append(descriptors(part["faces"]))
+    if not splits:
+        return
+    joined = joined_splits(np.concatenate(splits), groups_of(np.concatenate(described), identities))
+    ends = np.cumsum([len(split) for split in splits])
+    for part, split in zip(parts.read(starts), np.split(joined, ends[:-1]), strict=True):
+        yield {**part, "split": split}
 
 
 @contextmanager
@@ -151,7 +150,7 @@ def _writing(out: Path) -> Iterator[None]:
 
 @dataclass
 class _Group:
-    """Photos of one part on their way: the pixels of every row, None if unreadable, and what the detector found."""
+    """Some photos of the part that begins at row `start`, None for an unreadable one, and their detections."""
 
     start: int
     photos: list[tuple[Row, np.ndarray | None]] = field(default_factory=list)
@@ -161,19 +160,19 @@ class _Group:
 def _made(rows: Rows, starts: Sequence[int], progress: Callable[[int], Any]) -> Iterator[tuple[int, Part]]:
     """The parts that begin at the rows `starts`.
 
-    The detector takes most of the time and every core; reading and aligning go on beside it. Several processes, each
-    with a TensorFlow of 1 GB, were no faster.
+    The detector takes most of the time and all cores; photos are read and aligned in threads beside it. Several
+    processes, each with a TensorFlow of 1 GB, were no faster.
     """
     if not starts:
         return
     detector = Detector()
 
-    def detected(groups: Iterable[_Group]) -> Iterator[_Group]:
+    def detected(groups: Iterable[_Group]) -> Generator[_Group, None, None]:
         for group in groups:
             group.detections = detector.detect([photo for _, photo in group.photos if photo is not None])
             yield group
 
-    groups = _ahead(detected(_ahead(_read(rows, starts))))
+    groups = ahead(detected(ahead(_read(rows, starts))))
     for start, members in groupby(groups, lambda group: group.start):
         kept: list[tuple[Any, ...]] = []
         dropped: list[tuple[str, str]] = []
@@ -183,18 +182,9 @@ def _made(rows: Rows, starts: Sequence[int], progress: Callable[[int], Any]) -> 
         yield start, _part(kept, dropped)
 
 
-def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, the next one being made in a thread while the last one is used."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
-
-
-def _read(rows: Rows, starts: Sequence[int]) -> Iterator[_Group]:
-    """Each part's photos in groups. Where a group ends depends on its part alone, so that a resumed run, whose batches
-    would otherwise be others, gives the same bits.
+def _read(rows: Rows, starts: Sequence[int]) -> Generator[_Group, None, None]:
+    """Each part's photos in groups, which never cross parts: a resumed run has the same batches, and gives the same
+    bits.
     """
     for start in starts:
         group, size = _Group(start), 0
@@ -222,13 +212,13 @@ def _content(path: Path) -> bytes:
         return read_photo(path)
     except PhotoError as error:
         if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, PermissionError):
-            # All the rest of the photos may be about to fail like this, and would be gone from the data for good.
+            # All remaining photos may fail in the same way, and would be dropped from the data for good.
             raise DataError(f"{path} {error}", "mend that, and the same command goes on") from error
         raise
 
 
 def _align(group: _Group, kept: list[tuple[Any, ...]], dropped: list[tuple[str, str]]) -> None:
-    """Add a row of `COLUMNS` for each face to `kept`, pixels and labels as one, and to `dropped` what has no face."""
+    """Add a row of `COLUMNS` for each face to `kept`, and source and reason of each other photo to `dropped`."""
     detections = iter(group.detections)
     for row, photo in group.photos:
         if photo is None:
@@ -267,7 +257,7 @@ def _column(values: Sequence[Any], shape: tuple[int, ...], dtype: Any) -> np.nda
     if dtype is str or dtype is BYTES:
         column = np.empty(len(values), object)
         for i, value in enumerate(values):
-            # All at once, NumPy would take arrays of one length for a matrix.
+            # One by one: NumPy takes arrays that happen to be of one length for a matrix.
             column[i] = value
         return column
     return np.array(values, dtype).reshape(len(values), *shape)

@@ -1,4 +1,4 @@
-"""What every source of training faces is brought to before a pixel is read."""
+"""Labelled photos of any source, before a pixel is read."""
 
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -9,40 +9,39 @@ from faceage.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One labelled photo.
-
-    `source` is its path relative to the data set's root, with forward slashes; `gender` is "male", "female" or "";
-    `identity` is the same text for all photos of one person, "" where the person is not known.
-    """
+    """One labelled photo."""
 
     source: str
+    """Path relative to the root of the data set, with forward slashes."""
     age: int
     gender: str = ""
+    """"male", "female", or "" where unknown."""
     identity: str = ""
+    """The same text for all photos of one person, "" where unknown."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Which rows of a source are used. Raises UsageError for a range of ages that holds none.
-
-    Ages are in years, both ends included; what lies outside is dropped, never put into the nearest class.
-    `min_face_score` and `second_faces` (whether photos with a second face are used) are for sources that know them.
-    """
+    """Which rows of a source are used. Raises UsageError for an empty range of ages."""
 
     min_age: int = 0
+    """Younger faces are dropped, not put into the nearest class."""
     max_age: int = MAX_AGE
+    """Older faces are dropped."""
     min_face_score: float = 1.0
+    """Photos with a lower score are dropped (IMDB-WIKI)."""
     second_faces: bool = False
+    """Whether photos with a second face are used (IMDB-WIKI)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_age <= self.max_age <= MAX_AGE:
             raise UsageError(
-                f"ages from {self.min_age} to {self.max_age} cannot be asked for",
+                f"ages from {self.min_age} to {self.max_age} are no range",
                 f"the lowest and the highest age lie in 0 to {MAX_AGE}, the lowest first",
             )
 
     def age_problem(self, age: float) -> str:
-        """Why a photo of this age is dropped, or ""."""
+        """The reason to drop a photo of this age, or ""."""
         if age < self.min_age:
             return f"age under {self.min_age}"
         return f"age over {self.max_age}" if age > self.max_age else ""
@@ -50,22 +49,22 @@ class Filters:
 
 @dataclass
 class Rows:
-    """The usable rows of a source in a fixed order, and (source, reason) of every row that is not used."""
+    """The usable rows of a source in a fixed order, and (source, reason) of every dropped row."""
 
     root: Path
     rows: list[Row] = field(default_factory=list)
     dropped: list[tuple[str, str]] = field(default_factory=list)
 
     def drop(self, source: str, reason: str) -> None:
-        """Record that a row is not used. Bytes of `source` that are no UTF-8 become escapes, as HDF5 holds UTF-8."""
+        """Add a dropped row. Bytes of `source` that are not UTF-8 are escaped, as HDF5 stores UTF-8."""
         self.dropped.append((source.encode("utf-8", "backslashreplace").decode(), reason))
 
     def path(self, row: Row) -> Path:
-        """Where the row's photo lies."""
+        """The path of the row's photo."""
         return self.root / row.source
 
 
 def leads_outside(source: str) -> bool:
-    """Whether a path that a label file gives is no path to something inside the data set's folder."""
+    """Whether a path in a label file leads outside the folder of the data set."""
     path = PurePosixPath(source)
     return path.is_absolute() or ".." in path.parts

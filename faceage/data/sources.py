@@ -1,4 +1,4 @@
-"""A folder of labelled photos, whatever its layout, as rows and as a prepared data set."""
+"""Folders of labelled photos in any known layout, as rows and as a prepared data set."""
 
 import os
 from collections import Counter
@@ -22,10 +22,10 @@ LAYOUTS = (
 
 
 def read_rows(source: Path, filters: Filters) -> Rows:
-    """The labelled photos of a folder in one of the `LAYOUTS`, recognised by what lies in it.
+    """The labelled photos of a folder in one of the `LAYOUTS`, which is recognised by its files.
 
-    Every row that is not used is in `dropped`, one whose photo is not there as "missing file". Raises DataError for
-    another folder, for label files that cannot be read, and where no row is left.
+    Rows that are not used are in `dropped`, for example as "missing file". Raises DataError for another folder, for
+    label files that cannot be read, and where no row is left.
     """
     if not source.is_dir():
         raise DataError(f"no such folder: {source}", LAYOUTS)
@@ -49,8 +49,8 @@ def prepared(
 ) -> Path:
     """`source` itself if it is a prepared file, else run_folder/data.h5, prepared from the folder `source`.
 
-    That takes no time where it was prepared already, and is done anew where the rows have changed since. `progress` is
-    told how many rows are done, of how many. Raises DataError as `read_rows` and `prepare` do.
+    A file that was prepared from the same rows is used again. `progress` gets the rows done and the rows in all. Raises
+    DataError as `read_rows` and `prepare` do.
     """
     if source.is_file():
         with opened(source):
@@ -70,7 +70,7 @@ def prepared(
 
 
 def _drop_absent(rows: Rows) -> None:
-    """Drop the rows whose photo is not there, or has a name that HDF5, which holds UTF-8, cannot keep."""
+    """Drop the rows whose photo is missing, or whose name is not UTF-8 and so cannot be stored in HDF5."""
     present = []
     for row in rows.rows:
         if not row.source.isascii() and not _is_utf8(row.source):

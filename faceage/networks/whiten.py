@@ -1,4 +1,4 @@
-"""Making what E gives for photos look like what G draws random faces from."""
+"""Whitening: give E's latents of photos the distribution N(0, I) of random ones, and let G undo it."""
 
 import keras
 import numpy as np
@@ -6,18 +6,18 @@ import numpy as np
 from faceage.networks import LATENT_SIZE
 
 MIN_FACES = 10 * LATENT_SIZE
-"""Fewer say too little of the covariance of 100 dimensions."""
+"""Fewer faces do not determine the covariance of 100 dimensions."""
 
 _SMALLEST = 1e-3
-"""Of the variance along a direction: less is no more than rounding."""
+"""Least variance along a direction: less is rounding error."""
 
 
 def whiten_latents(encoder: keras.Model, generator: keras.Model, latents: np.ndarray) -> None:
-    """Change both so that E's `latents` (n, 100) of photos are, all in all, uncorrelated, of mean 0 and variance 1.
+    """Change both networks so that E's `latents` (n, 100) of photos get mean 0 and covariance I.
 
-    E then answers C^(-1/2) (z - m), with their mean m and covariance C, and G undoes it first: whatever is drawn from
-    E's latents stays as it was. Random latents, which are N(0, I), come to lie where those of photos lie; G knows how
-    to draw from there. The change is linear and goes into the weights of E's last and G's first layer.
+    With their mean m and covariance C, E then answers C^(-1/2) (z - m), and G undoes it first: faces drawn from E's
+    latents stay the same. Random latents then lie where those of photos do, where G has learnt to draw. The change is
+    linear, and is merged into the weights of E's last and G's first layer.
     """
     mean, covariance = latents.mean(0, dtype=np.float64), np.cov(latents.astype(np.float64), rowvar=False)
     variances, directions = np.linalg.eigh(covariance)

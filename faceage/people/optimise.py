@@ -155,8 +155,8 @@ class LatentOptimiser:
         self._offset.assign(ops.zeros_like(self._offset))
         for optimizer in self._optimizers:
             for variable in optimizer.variables:
-                # The learning rate is a variable of the optimiser too.
-                if variable is not optimizer._learning_rate:
+                # The learning rate is a variable of the optimizer too.
+                if variable is not optimizer.learning_rate:
                     variable.assign(ops.zeros_like(variable))
 
     def _others(self, own_age: np.ndarray) -> list[tuple[Any, Any, Any]]:

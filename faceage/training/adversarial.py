@@ -1,4 +1,4 @@
-"""What the stages that train against a discriminator share: its loss, and the moving average of what is kept."""
+"""Training against a discriminator: its loss and update, and the moving averages that become the result."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,41 +12,41 @@ from faceage.networks.augment import view
 from faceage.training.stage import Stage, StageOptions
 
 R1_EVERY = 16
-"""Steps between gradient penalties, each weighed so much more (Karras et al. 2020)."""
+"""Steps between gradient penalties, whose weight is multiplied by as much (Karras et al. 2020)."""
 AVERAGE_EVERY = 4
 """Steps between updates of the moving average."""
 
 
 @dataclass(frozen=True)
 class AdversarialOptions(StageOptions):
-    """How D is trained and how the networks that are kept follow the trained ones.
-
-    `beta_1` and `beta_2` are Adam's; `discriminator_rate` is D's learning rate as a multiple of the others' (Heusel et
-    al. 2017); `wrong_age` weighs real faces shown with a wrong age, which count as fake (Reed et al. 2016); `r1` the
-    gradient penalty on real faces (Mescheder et al. 2018); `augment` shows D everything shifted, mirrored, lighter or
-    darker (Zhao et al. 2020); `average_decay` is that of the moving average per step, 0 for none; `clip` the largest norm of the gradient of what
-    is trained besides D, 0 for any.
-    """
+    """Options of every stage with a discriminator."""
 
     beta_1: float = 0.0
+    """Of Adam."""
     beta_2: float = 0.99
+    """Of Adam."""
     discriminator_rate: float = 1.0
+    """Learning rate of the discriminator, as a multiple of `learning_rate` (Heusel et al. 2017)."""
     wrong_age: float = 0.3
+    """Weight of real faces with wrong labels, which count as fake (Reed et al. 2016)."""
     r1: float = 1.0
+    """Weight of the gradient penalty on real faces (Mescheder et al. 2018)."""
     augment: bool = True
+    """Shift, mirror, brighten and darken everything that the discriminator sees (Zhao et al. 2020)."""
     average_decay: float = 0.999
+    """Decay of the moving average per step, 0 for no averaging."""
     clip: float = 0.0
+    """Largest norm of the gradient of what is trained besides D, 0 for any."""
 
 
 class AdversarialStage(Stage):
     """Trains networks against `discriminator` with the non-saturating logistic loss (Goodfellow et al. 2014).
 
-    `trained` are the networks that learn, besides D; `averages` the moving averages of them, in the same order, which
-    are what is kept in the end.
+    `trained` are the networks besides D; `averages`, in the same order, their moving averages, which are the result.
     """
 
     BEGINS_AT_RANDOM = True
-    """Whether what is trained knows nothing yet. The moving average forgets that faster."""
+    """True when training starts from random weights: the moving average warms up faster."""
 
     def __init__(
         self,
@@ -66,14 +66,14 @@ class AdversarialStage(Stage):
         self.built = True
 
     def compile(self, **kwargs: Any) -> None:
-        # None of Keras's own making, which it would save too.
+        # No optimizer of Keras's own, which would be saved as well.
         super().compile(optimizer=None, **kwargs)
         rate, betas = self.options.learning_rate, (self.options.beta_1, self.options.beta_2)
         self.trained_optimizer = keras.optimizers.Adam(
             self.learning_rate(), *betas, global_clipnorm=self.options.clip or None
         )
         self.discriminator_optimizer = keras.optimizers.Adam(rate * self.options.discriminator_rate, *betas)
-        # Unbuilt optimisers would be restored from a checkpoint empty, with no more than a warning.
+        # Keras restores an unbuilt optimizer empty, with only a warning.
         self.trained_optimizer.build(self.trained_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
         self._apply = fuse(self._apply_gradients)
@@ -88,18 +88,18 @@ class AdversarialStage(Stage):
         return [variable for network in self.trained for variable in network.trainable_variables]
 
     def fooling(self, faces: Any, labels: Any) -> Any:
-        """What (b, 64, 64, 3) drawn `faces` of one-hot `labels` lose where D does not take them for real."""
+        """Loss of generated `faces` (b, 64, 64, 3) with their `labels`: low where D takes them for real."""
         return ops.mean(ops.softplus(-self.discriminator([self.seen(faces), labels], training=True)))
 
     def discriminating(self, faces: Any, labels: Any, drawn: list[tuple[Any, Any]]) -> tuple[Any, Any, list]:
-        """What `telling_apart` answers, and the gradients of D's loss."""
+        """The result of `telling_apart`, and the gradients of D's loss."""
         variables = self.discriminator.trainable_variables
         return gradients(lambda: self.telling_apart(faces, labels, drawn), variables)
 
     def telling_apart(self, faces: Any, labels: Any, drawn: list[tuple[Any, Any]]) -> tuple[Any, tuple[Any, dict]]:
-        """D's loss on real `faces`, on each of `drawn` (faces, labels), and on real faces of a wrong label.
+        """D's loss on real `faces`, on each (faces, labels) of `drawn`, and on real faces with wrong labels.
 
-        Answers (loss with the gradient penalty, (loss without it, the shares that D judges rightly)).
+        Answers (loss with gradient penalty, (loss without it, D's accuracy on each kind)).
         """
         real = self.discriminator([self.seen(faces), labels], training=True)
         fakes = [self.discriminator([self.seen(f), of], training=True) for f, of in drawn]
@@ -121,11 +121,11 @@ class AdversarialStage(Stage):
         return loss + 0.5 * self.options.r1 * R1_EVERY * penalty, (loss, shares)
 
     def seen(self, faces: Any) -> Any:
-        """`faces` as D sees them."""
+        """`faces` as D sees them, augmented."""
         return view(faces, self.random) if self.options.augment else faces
 
     def update(self, gradients: Any, discriminator_gradients: Any) -> None:
-        """End a step: move both sides, then the averages."""
+        """End a step: update the networks, then the averages."""
         self._apply(gradients, discriminator_gradients)
         self._end_step()
 
@@ -139,11 +139,11 @@ class AdversarialStage(Stage):
         return AVERAGE_EVERY if self.options.average_decay else 1
 
     def wrong_labels(self, labels: Any) -> Any:
-        """What D is shown real faces with besides: here labels are one-hot ages, and these `wrong_ages`."""
+        """Wrong labels for real faces. Here labels are one-hot ages."""
         return self.wrong_ages(labels)
 
     def wrong_ages(self, ages: Any) -> Any:
-        """A class other than the true one for each row, all others equally likely."""
+        """Another one-hot age class for each row, all equally likely."""
         classes = len(AGE_CLASSES)
         step = keras.random.randint((ops.shape(ages)[0],), 1, classes, seed=self.random)
         return ops.one_hot((ops.argmax(ages, axis=-1) + ops.cast(step, "int32")) % classes, classes)

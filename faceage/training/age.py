@@ -19,26 +19,27 @@ from faceage.training.job import Baseline, Job
 from faceage.training.stage import StageOptions, SupervisedStage, cross_entropy, unit_faces
 
 LABEL_DEVIATION = 3.0
-"""Years. How far a photo's label is taken to be off, as a standard deviation, when a class is learnt from it."""
+"""Standard deviation, in years, that is assumed of age labels."""
 
 
 @dataclass(frozen=True)
 class AgeOptions(StageOptions):
-    """12 epochs of 300 steps, twenty minutes on two fast CPU cores.
+    """Options of the age estimator; the defaults take 20 minutes on two fast CPU cores.
 
-    `attack` is how far, as ‖·‖₂ of a face in -1..1, each face is at most moved to where the network errs more before it
-    learns from it (adversarial training, Madry et al. 2018), 0 for not at all. What such a network's gradient adds to a
-    face looks like age (Tsipras et al. 2019); what another's adds are specks that nobody else takes for it. G and
-    the optimiser follow that gradient. Such a network guesses ages less well: of what is kept, `start_share` is the
-    network that the stage began with (Wortsman et al. 2022), and between the two lie some that do both.
+    G and the optimiser follow its gradient, so it is trained adversarially (Madry et al. 2018): the gradient of such a
+    network adds signs of age to a face (Tsipras et al. 2019), that of another adds specks that no other network takes
+    for age. Its estimates are less accurate.
     """
 
     epochs: int = 12
     steps_per_epoch: int = 300
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
+    """Of AdamW."""
     attack: float = 2.0
+    """Largest perturbation of a training face, as ‖·‖₂ for pixels in -1..1; 0 trains without."""
     start_share: float = 0.0
+    """Share of the initial network in the average of weights that is the result (Wortsman et al. 2022), 0 to 1."""
 
 
 class AgeJob(Job):
@@ -51,7 +52,7 @@ class AgeJob(Job):
 
     def prepare(self) -> None:
         if self.options.start_share and "age_estimator" not in self.inputs.networks:
-            raise UsageError("start_share is of an age estimator to begin with", "name its model by --start")
+            raise UsageError("start_share needs an age estimator to begin with", "name its model by --start")
 
     def best(self) -> tuple[str, bool]:
         return "exact", True
@@ -71,7 +72,7 @@ class AgeJob(Job):
         return network
 
     def batches(self, epoch: int, first_step: int = 0) -> FaceBatches:
-        # Ages as they come: the score is that of the data's own mix of them.
+        # Unbalanced, since scores are computed on the distribution of the data.
         faces = self.inputs.data.train
         return FaceBatches(faces, balanced=False, targets=soft_classes(faces.ages), **self.sizes(epoch, first_step))
 
@@ -96,13 +97,13 @@ class AgeJob(Job):
 
 
 def age_scores(network: keras.Model, faces: FaceSet) -> dict[str, float]:
-    """Shares of `faces` whose class is hit exactly, and missed by one at most."""
+    """Shares of `faces` whose estimated class is the true one, and at most one class off."""
     miss = np.abs(predict(network, faces.faces).argmax(1) - faces.classes)
     return {"exact": round(float((miss == 0).mean()), 4), "within_one": round(float((miss <= 1).mean()), 4)}
 
 
 class AgeTraining(SupervisedStage):
-    """Cross-entropy on (faces uint8 (b, 64, 64, 3), class probabilities (b, 6)), on augmented and attacked views."""
+    """Cross-entropy on (faces uint8 (b, 64, 64, 3), class probabilities (b, 6)), augmented and perturbed."""
 
     LOSSES = ("loss", "accuracy")
 
@@ -119,7 +120,7 @@ class AgeTraining(SupervisedStage):
         return loss, {"loss": loss, "accuracy": ops.mean(ops.cast(hit, "float32"))}
 
     def _attacked(self, faces: Any, target: Any) -> Any:
-        """`faces`, each moved a random part of the radius up the gradient of its loss, from a random place nearby."""
+        """`faces`, each moved along the gradient of its loss by up to `attack`, starting from a random point nearby."""
         near = faces + 0.5 * self.attack * _unit_length(keras.random.normal(ops.shape(faces), seed=self.random))
 
         def losses(x: Any) -> Any:
@@ -134,9 +135,9 @@ def _unit_length(faces: Any) -> Any:
 
 
 def soft_classes(ages: np.ndarray) -> np.ndarray:
-    """Ages in years (n,) as class probabilities (n, 6) float32: the age blurred by `LABEL_DEVIATION`.
+    """Ages in years (n,) as class probabilities (n, 6) float32, for labels with an error of `LABEL_DEVIATION`.
 
-    A face of 29 is nearly one of 30: to call the neighbouring class plainly wrong would teach the labels' noise.
+    Hard classes would teach the noise of the labels: a face of 29 may well be of 30.
     """
     edges = np.concatenate([[-np.inf], LOWEST_AGES[1:] - 0.5, [np.inf]])
     below = ndtr((edges[None] - np.asarray(ages, np.float64)[:, None]) / LABEL_DEVIATION)
@@ -144,7 +145,7 @@ def soft_classes(ages: np.ndarray) -> np.ndarray:
 
 
 def start_from_trunk(network: keras.Model, trained: keras.Model) -> int:
-    """Copy the weights of `trained` layer by layer, as far as its shapes are the network's; the number of layers."""
+    """Copy weights from `trained` layer by layer while shapes agree; answers the number of layers."""
     copied = 0
     for layer, other in zip(network.layers, trained.layers, strict=False):
         shapes = [weight.shape for weight in layer.get_weights()]

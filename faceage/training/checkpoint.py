@@ -1,4 +1,4 @@
-"""Checkpoints: a stage's weights, its optimisers and the place in training, in one file that is whole or absent."""
+"""Checkpoints: a stage's weights, its optimizers and its position in training, in one file."""
 
 import math
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ _GROUP = "faceage"
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """Where a training stands: finished epochs, and steps done of the one that follows."""
+    """Finished epochs, and finished steps of the next one."""
 
     epoch: int = 0
     step: int = 0
 
 
 def save_checkpoint(path: Path, stage: Stage, position: Position, score: float | None = None) -> None:
-    """Write everything that training goes on from. Raises TrainingError, and leaves the file before it, on a full disk.
+    """Write everything that training resumes from. On a full disk, raises TrainingError and keeps the previous file.
 
-    Random states and running means are in no Keras checkpoint; without them an epoch that was stopped half way would
-    not end as the unbroken one.
+    Keras saves neither random states nor the running means of metrics; without them an epoch that was stopped half way
+    would not end like an unbroken one.
     """
     try:
         with written_whole(path) as partial:
@@ -39,7 +39,7 @@ def save_checkpoint(path: Path, stage: Stage, position: Position, score: float |
                 group.attrs.update(epoch=position.epoch, step=position.step)
                 if score is not None:
                     group.attrs["score"] = score
-                for i, variable in enumerate(_passing(stage)):
+                for i, variable in enumerate(_unsaved(stage)):
                     group[str(i)] = keras.ops.convert_to_numpy(variable)
     except (OSError, RuntimeError) as error:
         raise TrainingError(
@@ -49,20 +49,20 @@ def save_checkpoint(path: Path, stage: Stage, position: Position, score: float |
 
 
 def load_checkpoint(path: Path, stage: Stage) -> Position:
-    """Bring the compiled `stage` to where `save_checkpoint` left it; without a file nothing changes.
+    """Restore the compiled `stage` from `save_checkpoint`'s file, if there is one; answers the position.
 
-    Raises TrainingError for a foreign file.
+    Raises TrainingError for another file.
     """
     if not path.exists():
         return Position()
     try:
         stage.load_weights(path)
-        passing, states = _passing(stage), stage.random_states
+        unsaved, states = _unsaved(stage), stage.random_states
         with h5py.File(path) as file:
-            values = [file[_GROUP][str(i)][()] for i in range(len(passing))]
-        # A file holds the random states of the first device: each other one has its own.
+            values = [file[_GROUP][str(i)][()] for i in range(len(unsaved))]
+        # The file holds the random states of the first device, from which those of the others are derived.
         assign_random(states, values[: len(states)])
-        for variable, value in zip(passing[len(states) :], values[len(states) :], strict=True):
+        for variable, value in zip(unsaved[len(states) :], values[len(states) :], strict=True):
             variable.assign(value)
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise TrainingError(
@@ -72,7 +72,7 @@ def load_checkpoint(path: Path, stage: Stage) -> Position:
 
 
 def read_position(path: Path) -> Position:
-    """Where the checkpoint stands, at the beginning without one. Raises TrainingError for a foreign file."""
+    """The position of a checkpoint, 0 without one. Raises TrainingError for another file."""
     if not path.exists():
         return Position()
     try:
@@ -83,12 +83,12 @@ def read_position(path: Path) -> Position:
 
 
 def read_score(path: Path) -> float | None:
-    """The score that was saved with the checkpoint, if it had one."""
+    """The score that was saved with a checkpoint, or None."""
     with h5py.File(path) as file:
         score = file[_GROUP].attrs.get("score")
     return None if score is None else float(score)
 
 
-def _passing(stage: Stage) -> list[keras.Variable]:
-    """What changes in training and is no weight."""
+def _unsaved(stage: Stage) -> list[keras.Variable]:
+    """Variables that change in training and that Keras does not save."""
     return [*stage.random_states, *(variable for mean in stage.metrics for variable in mean.variables)]

@@ -1,4 +1,4 @@
-"""Stage 2, initial latent approximation: E learns to give z back from G(z, y)."""
+"""Stage 2, initial latent approximation: E learns to recover z from G(z, y)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,19 +17,19 @@ from faceage.training.job import Baseline, Job
 from faceage.training.stage import StageOptions, SupervisedStage
 
 HELD_OUT = 512
-"""Latents that the encoder is measured on after each epoch."""
+"""Latents on which the encoder is scored after each epoch."""
 
 
 @dataclass(frozen=True)
 class EncoderOptions(StageOptions):
-    """8 epochs of 250 steps, five minutes on two fast CPU cores."""
+    """Options of the encoder stage; the defaults take 5 minutes on two fast CPU cores."""
 
     epochs: int = 8
     learning_rate: float = 4e-4
 
 
 class EncoderJob(Job):
-    """Trains E on faces that G draws, at the ages of the train split."""
+    """Trains E on generated faces with the ages of the train split."""
 
     NAME = "encoder"
     MAKES = ("encoder",)
@@ -65,7 +65,7 @@ class EncoderJob(Job):
 
 
 def z_error(network: keras.Model, drawing: keras.Model, seed: int) -> float:
-    """Mean squared error per dimension of E's answers on `HELD_OUT` faces that G draws; answering 0 scores 1.0."""
+    """Mean squared error of E per dimension on `HELD_OUT` generated faces; z = 0 scores 1.0."""
     random = np.random.default_rng(seed)
     latents = random.standard_normal((HELD_OUT, LATENT_SIZE), dtype=np.float32)
     ages = one_hot(random.integers(0, len(AGE_CLASSES), HELD_OUT))
@@ -74,9 +74,9 @@ def z_error(network: keras.Model, drawing: keras.Model, seed: int) -> float:
 
 
 class EncoderTraining(SupervisedStage):
-    """(faces, one-hot ages (b, 6)) → only the ages are used: E sees G(z, y) for fresh z, and is to answer z.
+    """Trains E on (faces, one-hot ages (b, 6)), of which only the ages are used: E sees G(z, y) of random z.
 
-    `z_error` is the mean squared error per dimension; answering 0 scores 1.0.
+    `z_error` is the mean squared error per dimension; z = 0 scores 1.0.
     """
 
     LOSSES = ("z_error",)

@@ -1,7 +1,6 @@
-"""`train all`: what is left to do, how long it will take, and doing it."""
+"""`train all`: the steps that are left, all stages in their order, and an evaluation of the model."""
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,113 +9,107 @@ import numpy as np
 
 from faceage.backend import is_chief
 from faceage.errors import UsageError
-from faceage.model import build_network, load_model, update_card
+from faceage.model import load_model, update_card
 from faceage.people.optimise import LatentOptimiser
 from faceage.people.options import OptimiserOptions
 from faceage.people.samples import aged_grid, sample_grid
 from faceage.pictures.save import save_png
 from faceage.training.checkpoint import Position
-from faceage.training.job import Inputs, Splits
+from faceage.training.job import Job, Splits
+from faceage.training.overrides import overridden
+from faceage.training.photo import PhotoJob
 from faceage.training.presets import JOBS, preset_options
 from faceage.training.run import Run, is_done, stage_position, stage_state, train_stage
-from faceage.training.settings import changed
-from faceage.training.stage import Stage, StageOptions
+from faceage.training.stage import StageOptions
 
-MEASURED_STEPS = 10
 OPTIMISED = 64
 """Test faces that the finished model is tried on."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One stage of a plan: `left` of its `steps` are still to do.
-
-    `seconds` is what they, and what has to come before the first of all, are expected to take.
-    """
+    """One stage of a plan: `left` of its `steps` are still to do."""
 
     name: str
     options: StageOptions
     steps: int
     left: int
-    seconds: float
 
 
-def all_options(preset: str, settings: Sequence[str]) -> dict[str, StageOptions]:
-    """Each stage's options in a preset, with every "stage.key=value" of `settings`. Raises UsageError."""
+def all_options(preset: str, overrides: Sequence[str]) -> dict[str, StageOptions]:
+    """The options of each stage in a preset, with every "stage.key=value" of `overrides`. Raises UsageError."""
     of_stage: dict[str, list[str]] = {name: [] for name in JOBS}
-    for setting in settings:
-        stage, dot, rest = setting.partition(".")
+    for override in overrides:
+        stage, dot, rest = override.partition(".")
         if not dot or stage not in JOBS:
             raise UsageError(
-                f"--set {setting!r} names no stage", f"for all stages it is STAGE.KEY=VALUE, of {', '.join(JOBS)}"
+                f"--set {override!r} names no stage", f"write STAGE.KEY=VALUE with one of the stages {', '.join(JOBS)}"
             )
         of_stage[stage].append(rest)
-    return {name: changed(preset_options(preset, name), given, name) for name, given in of_stage.items()}
+    return {name: overridden(preset_options(preset, name), given, name) for name, given in of_stage.items()}
 
 
-def make_plan(options: Mapping[str, StageOptions], run: Run, sample: Splits, faces: int) -> list[Planned]:
-    """What is left of each stage, its time estimated from `MEASURED_STEPS` real steps.
-
-    `sample` are faces to measure on, of which the whole data set has `faces` in its train split.
-    """
+def make_plan(options: Mapping[str, StageOptions], run: Run, data: Splits | None, faces: int) -> list[Planned]:
+    """The steps left of each stage, with `faces` in the train split. `data` is None where nothing is prepared yet."""
     plan = []
     fresh = False
-    for name in JOBS:
-        chosen = options[name]
-        per_epoch = chosen.steps(faces)
-        steps = chosen.epochs * per_epoch
-        # What comes after a stage that is trained is trained too, if it takes its networks.
-        done = not fresh and _done(name, chosen, run, sample)
-        position = stage_position(run, name)
-        left = 0 if done else steps - min(steps, position.epoch * per_epoch + position.step)
+    for job in _jobs(options):
+        stage = options[job.NAME]
+        per_epoch = stage.steps(faces)
+        steps = stage.epochs * per_epoch
+        # A stage whose inputs are trained anew cannot be done.
+        done = not fresh and data is not None and _done(job, stage, run, data)
         fresh = fresh or not done
-        begun = position > Position()
-        seconds = measure(name, chosen, left, begun, run, sample) if left else 0.0
-        plan.append(Planned(name, chosen, steps, left, seconds))
+        position = stage_position(run, job.NAME)
+        left = 0 if done else steps - min(steps, position.epoch * per_epoch + position.step)
+        plan.append(Planned(job.NAME, stage, steps, left))
     return plan
 
 
-def _done(name: str, options: StageOptions, run: Run, data: Splits) -> bool:
+def _jobs(options: Mapping[str, StageOptions]) -> list[type[Job]]:
+    """The stages that are trained: with no epochs, the photo stage would add a network that knows nothing."""
+    return [job for job in JOBS.values() if job is not PhotoJob or options[job.NAME].epochs]
+
+
+def _done(job: type[Job], options: StageOptions, run: Run, data: Splits) -> bool:
     try:
-        return is_done(JOBS[name], run, stage_state(options, run.sources(JOBS[name]), data))
+        return is_done(job, run, stage_state(options, run.sources(job), data))
     except UsageError:
-        # A network of an earlier stage is not there yet.
+        # A network of an earlier stage does not exist yet.
         return False
 
 
-def measure(name: str, options: StageOptions, left: int, begun: bool, run: Run, sample: Splits) -> float:
-    """Seconds of the `left` steps of a stage, from `MEASURED_STEPS`, and unless it has `begun` of its preparation's."""
-    job_type = JOBS[name]
-    networks = {needed: build_network(needed, options.dtype) for needed in job_type.NEEDS}
-    for network in networks.values():
-        network.trainable = False
-    job = job_type(options, Inputs(sample, run.folder / name, networks))
-    seconds = 0.0
-    # First: the stage itself would have it differentiate what is still frozen then.
-    if not begun and (preparation := job.preparation()) is not None:
-        stage, steps = preparation
-        seconds += steps * _step_seconds(stage, job.example())
-    return seconds + left * _step_seconds(job.stage(), job.example())
-
-
-def _step_seconds(stage: Stage, batch: tuple[np.ndarray, np.ndarray]) -> float:
-    """Of a step after the compilation."""
-    stage.train_on_batch(*batch)
-    started = time.perf_counter()
-    for _ in range(MEASURED_STEPS):
-        stage.train_on_batch(*batch)
-    return (time.perf_counter() - started) / MEASURED_STEPS
-
-
 def train_all(options: Mapping[str, StageOptions], run: Run, data: Splits, restart: bool = False) -> None:
-    """Every stage that has not ended with these options, data and networks, and then a look at the whole model."""
-    trained = [train_stage(job, options[name], run, data, restart) for name, job in JOBS.items()]
+    """Train every stage that has not ended with these options, data and networks, then evaluate the whole model.
+
+    Raises UsageError and MissingExtraError before the first stage for what would stop a later one.
+    """
+    if not restart:
+        _check_checkpoints(make_plan(options, run, data, len(data.train)), run)
+    jobs = _jobs(options)
+    for job in jobs:
+        job.check_extras()
+    trained = [train_stage(job, options[job.NAME], run, data, restart) for job in jobs]
     if is_chief(run.devices) and (any(trained) or not (run.folder / "faces.png").exists()):
         evaluate(run, data)
 
 
+def _check_checkpoints(plan: Sequence[Planned], run: Run) -> None:
+    """Raise UsageError where training a stage of the plan would invalidate the checkpoints of a later one."""
+    changed: set[str] = set()
+    for planned in plan:
+        job = JOBS[planned.name]
+        if changed & {*job.NEEDS, *job.USES} and stage_position(run, planned.name) > Position():
+            raise UsageError(
+                f"{run.folder / planned.name} was trained with another {' and '.join(sorted(changed))}",
+                "choose another --run folder, begin all stages again with --restart, or train one stage at a time",
+            )
+        if planned.left:
+            changed.update(job.MAKES)
+
+
 def evaluate(run: Run, data: Splits) -> None:
-    """Try RUN/model on `OPTIMISED` faces of the test split as `faceage batch` would; the scores join its card."""
+    """Run the optimiser of `faceage batch` with RUN/model on test faces; the scores are added to its card."""
     run.progress("evaluation", 0, OPTIMISED)
     model = load_model(run.model_folder)
     faces = data.test.first(OPTIMISED)
@@ -140,16 +133,5 @@ def evaluate(run: Run, data: Splits) -> None:
 
 def describe(plan: Sequence[Planned], data: Path) -> dict[str, object]:
     """A plan as JSON."""
-    return {
-        "data": str(data),
-        "stages": [
-            {
-                "stage": planned.name,
-                "steps": planned.steps,
-                "left": planned.left,
-                "seconds": round(planned.seconds),
-                "options": vars(planned.options),
-            }
-            for planned in plan
-        ],
-    }
+    stages = [{"stage": p.name, "steps": p.steps, "left": p.left, "options": vars(p.options)} for p in plan]
+    return {"data": str(data), "stages": stages}

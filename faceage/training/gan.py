@@ -21,13 +21,13 @@ from faceage.training.stage import unit_faces
 
 @dataclass(frozen=True)
 class GANOptions(AdversarialOptions):
-    """32 epochs of 250 steps take an hour on two fast CPU cores; the first weights had 36."""
+    """Options of the GAN stage; the defaults take an hour on two fast CPU cores."""
 
     epochs: int = 32
 
 
 class GANJob(Job):
-    """Trains on the train split; makes G (its moving average) and D."""
+    """Trains G, whose moving average is kept, and D."""
 
     NAME = "gan"
     MAKES = ("generator", "discriminator")

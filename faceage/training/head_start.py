@@ -1,7 +1,4 @@
-"""The discriminator's head start: it learns alone what is wrong with drawn faces, before E and G learn from it.
-
-A discriminator that knows nothing yet pushes them anywhere.
-"""
+"""Training the identity stage's discriminator alone, before E and G: an untrained one would push them anywhere."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,15 +14,15 @@ from faceage.training.people import PeopleStage, split_labels
 from faceage.training.stage import unit_faces
 
 RATE = 10.0
-"""Of D alone, as a multiple of the options' learning rate: nobody moves against it yet."""
+"""Learning rate as a multiple of the stage's. It can be high, as nothing is trained against D yet."""
 CHECKPOINT_EVERY = 250
-"""Steps."""
+"""Steps between checkpoints."""
 
 
 class HeadStart(PeopleStage):
     """Trains `discriminator` alone, on (faces uint8 (b, 64, 64, 3), `one_hot_people` (b, 8)).
 
-    It sees the photos, the people in them at random other ages, and people drawn from random latents.
+    D sees the photos, the same people at random other ages, and people sampled from random latents.
     """
 
     LOSSES = ("d_loss", "d_real", "d_fake", "d_wrong_age")
@@ -64,10 +61,10 @@ def give_head_start(
     path: Path,
     progress: Callable[[int], Any] = lambda done: None,
 ) -> None:
-    """Train the compiled `stage` for `steps`, going on from the checkpoint at `path`, where it is kept.
+    """Train the compiled `stage` for `steps`, with its checkpoint at `path`, from which it resumes.
 
-    `batches` are those from a step on; `progress` is told the number of steps done. Raises TrainingError for a foreign
-    checkpoint, and for one that cannot be written.
+    `batches(step)` are the batches from a step on; `progress` gets the number of steps done. Raises TrainingError for
+    another file at `path`, and where the checkpoint cannot be written.
     """
     done = load_checkpoint(path, stage).step
 

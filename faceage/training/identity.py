@@ -1,12 +1,11 @@
 """Stage 3, identity: E and G are refined together, on real photos, through the frozen recogniser.
 
-What the encoder learnt from G's own faces does not hold for photos. Here the person in a photo is to be the person that
-G draws from E's latent, at the photo's age and at any other; the terms besides identity keep that from collapsing.
+The encoder has seen only generated faces so far. Here G is trained to draw from E's latent the person of a photo, at
+the photo's age and at any other; the losses besides identity prevent collapse.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -30,34 +29,21 @@ from faceage.networks.recognizer import feature_difference, identity_distance, w
 from faceage.networks.whiten import MIN_FACES, whiten_latents
 from faceage.people.samples import aged_grid
 from faceage.training.adversarial import AdversarialOptions
-from faceage.training.checkpoint import read_position
 from faceage.training.head_start import HeadStart, give_head_start
 from faceage.training.job import Baseline, Job
 from faceage.training.people import PeopleStage, split_labels
 from faceage.training.stage import cross_entropy, unit_faces
 
 HELD_OUT = 512
-"""Faces, at most, that are rebuilt and aged after each epoch."""
+"""Faces, at most, on which the stage is scored after each epoch."""
 
 
 @dataclass(frozen=True)
 class IdentityOptions(AdversarialOptions):
-    """10 epochs of 250 steps take an hour and a quarter on two fast CPU cores, and the head start 10 minutes.
+    """Options of the identity stage; the defaults take an hour and a half on two fast CPU cores.
 
-    D is not the GAN's but one that sees through the recogniser and the age estimator, made for this stage: it learns
-    alone for the first `head_start` steps, before E and G move. It is told genders beside ages, and `wrong_age` weighs
-    real faces with the wrong one of either. The distances are ‖FR(x) − FR(G(E(x), y))‖₂, 0..2.
-    `same_age` and `other_age` weigh the identity of the face drawn at the photo's age and at a random other one;
-    `pixel` the mean absolute difference (in -1..1) to the photo and `perceptual` that of the recogniser's inner layers,
-    which leave less room than its embedding to look alike to it alone; `adversarial` D's word on aged and on sampled
-    faces; `latent` how far the first two moments of E's z in a batch are from N(0, 1)'s; `aged_age` and `sampled_age`
-    the age estimator's cross-entropy on aged and on sampled faces; `tone` how far the aged face's colours, each in its
-    place, and their contrast are from the photo's; `landmarks` the mean absolute difference to the photo around the
-    eyes, the nose and the mouth, at the photo's age and at the other (`landmark_difference`). Without `tone`, paler and
-    darker pictures are the cheapest way to look younger or older to the estimator, and D, whose eyes care little for
-    colour, lets noses be pink. Faces are aged by a random strength from 1 to `strength` (`ages.towards`), since people
-    will be: what G makes of such ages is otherwise nobody's doing. A recogniser that is less accurate than
-    `min_accuracy` on people it does not know is not looked through.
+    The discriminator is not that of the GAN, but one on frozen features of the recogniser and the age estimator. It is
+    told genders besides ages; `wrong_age` is the weight of real faces with a wrong one of either.
     """
 
     epochs: int = 10
@@ -66,22 +52,37 @@ class IdentityOptions(AdversarialOptions):
     wrong_age: float = 0.4
     r1: float = 0.0
     head_start: int = 1500
+    """Steps of the discriminator alone, before E and G are trained."""
     same_age: float = 1.5
+    """Weight of the identity distance ‖FR(x) − FR(G(E(x), y))‖₂, 0..2, at the photo's age."""
     other_age: float = 2.0
+    """Weight of the same distance at a random other age."""
     pixel: float = 1.0
+    """Weight of the mean absolute difference to the photo, in -1..1."""
     perceptual: float = 0.7
+    """Weight of the difference of the recogniser's inner features: its embedding alone can be fooled."""
     adversarial: float = 1.0
+    """Weight of the discriminator's loss on aged and on sampled faces."""
     latent: float = 1.0
+    """Weight of the distance of the first two moments of E's z in a batch from those of N(0, 1)."""
     aged_age: float = 0.3
+    """Weight of the age estimator's cross-entropy on aged faces."""
     sampled_age: float = 0.1
+    """Weight of the same on sampled faces."""
     tone: float = 1.0
+    """Weight of the difference in local colours and contrast between photo and aged face. Without it, faces become pale
+    or dark, which the estimator takes for age; the discriminator's features do not penalise local colour shifts."""
     landmarks: float = 1.5
+    """Weight of the mean absolute difference to the photo around eyes, nose and mouth, at both ages."""
     strength: float = 1.25
+    """Ageing strength (`ages.towards`) in training is random, from 1 to this: people are drawn with more than 1, and
+    otherwise the generator never sees extrapolated ages in training."""
     min_accuracy: float = MIN_ACCURACY
+    """Recognisers below this balanced verification accuracy are refused."""
 
 
 class IdentityJob(Job):
-    """Refines E and G on the photos of the train split, against a discriminator of its own."""
+    """Refines E and G on photos, against a discriminator of its own."""
 
     NAME = "identity"
     MAKES = ("encoder", "generator")
@@ -100,17 +101,9 @@ class IdentityJob(Job):
                 self._head_start(),
                 self._head_start_batches,
                 steps,
-                self._head_start_file,
+                self.inputs.folder / "head_start.weights.h5",
                 lambda done: self.inputs.progress("identity: discriminator", done, steps),
             )
-
-    def preparation(self) -> tuple[HeadStart, int] | None:
-        left = self.options.head_start - read_position(self._head_start_file).step
-        return (self._head_start(), left) if left > 0 else None
-
-    @property
-    def _head_start_file(self) -> Path:
-        return self.inputs.folder / "head_start.weights.h5"
 
     def _head_start_batches(self, first_step: int) -> FaceBatches:
         options, train = self.options, self.inputs.data.train
@@ -152,10 +145,6 @@ class IdentityJob(Job):
     def batches(self, epoch: int, first_step: int = 0) -> FaceBatches:
         train = self.inputs.data.train
         return FaceBatches(train, targets=one_hot_people(train), **self.sizes(epoch, first_step))
-
-    def example(self) -> tuple[np.ndarray, np.ndarray]:
-        faces, ages = super().example()
-        return faces, np.pad(ages, ((0, 0), (0, len(GENDERS))))
 
     def scores(self, stage: "IdentityTraining") -> dict[str, float]:
         found = identity_scores(

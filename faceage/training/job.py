@@ -1,4 +1,4 @@
-"""A stage of training as `run.train_stage` sees it: what it takes, what it makes, and how one says how it goes."""
+"""A stage of training as `run.train_stage` sees it: the networks it takes and makes, its batches and its scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
-import numpy as np
 from PIL import Image
 
-from faceage.ages import AGE_CLASSES, one_hot
 from faceage.data.dataset import FaceBatches, FaceSet, data_fingerprint, load_faces
-from faceage.images import FACE_SIZE
 from faceage.training.stage import Stage, StageOptions
 
 Progress = Callable[[str, int, int], Any]
-"""Told (what is being done, how much of it is done, how much there is)."""
+"""Called with (name of the work, amount done, amount in all)."""
 
 
 class Splits:
-    """The splits of a prepared data set, each read when it is first asked for."""
+    """The splits of a prepared data set, each read on first access."""
 
     def __init__(self, path: Path) -> None:
         """Raises DataError for a file that `faceage data prepare` did not write."""
@@ -43,69 +40,70 @@ class Splits:
 
 @dataclass
 class Inputs:
-    """What a job is given besides its options.
-
-    `networks` are those it needs, frozen, and `scores` what their model folders say of them; `folder` is the stage's
-    own, for what it keeps; `people` a folder of photos with a subfolder per person; `say` takes a line for the log.
-    """
+    """The inputs of a job besides its options."""
 
     data: Splits
     folder: Path
+    """The stage's own folder, for checkpoints and pictures."""
     networks: dict[str, keras.Model] = field(default_factory=dict)
+    """Frozen networks of earlier stages, by name."""
     scores: dict[str, Any] = field(default_factory=dict)
+    """The scores in the cards of their model folders."""
     people: Path | None = None
+    """A folder of photos with a subfolder per person."""
     progress: Progress = lambda what, done, total: None
     say: Callable[[str], Any] = lambda line: None
+    """Called with each line for the log."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a loss or score is without any learning: `meaning` says of what it is the value."""
+    """The value of a loss or score without learning."""
 
     value: float
     meaning: str
+    """Whose value it is, for example "always zero"."""
 
 
 class Job:
-    """One stage of a training. Subclasses say what is between the lines of `run.train_stage`.
-
-    `NEEDS` are the networks of earlier stages that it cannot do without, `USES` those that it takes where they are:
-    both come frozen. A network that is among `MAKES` too is what the stage begins with instead of random weights.
-    """
+    """One stage of a training, which `run.train_stage` calls."""
 
     NAME: ClassVar[str]
     MAKES: ClassVar[tuple[str, ...]]
+    """Names of the networks that it trains."""
     NEEDS: ClassVar[tuple[str, ...]] = ()
+    """Names of the networks of earlier stages that it cannot do without."""
     USES: ClassVar[tuple[str, ...]] = ()
+    """Names of networks that it takes where there are any; one of `MAKES` replaces random initial weights."""
     OPTIONS: ClassVar[type[StageOptions]]
 
     def __init__(self, options: Any, inputs: Inputs) -> None:
-        self.options = options
+        self.options = options.resolved()
         self.inputs = inputs
+
+    @classmethod
+    def check_extras(cls) -> None:
+        """Raise MissingExtraError where an optional package that the stage needs is not installed."""
 
     @property
     def steps_per_epoch(self) -> int:
         return self.options.steps(len(self.inputs.data.train))
 
     def best(self) -> tuple[str, bool] | None:
-        """The score that tells which epoch is kept, and whether more of it is better; without one, the last is."""
+        """The score by which the best epoch is kept, and whether higher is better; None keeps the last epoch."""
         return None
 
     def begun_with(self, name: str) -> keras.Model | None:
-        """Network `name` to train on from, where there is one."""
+        """Network `name` of the inputs, made trainable, or None where there is none."""
         if (network := self.inputs.networks.get(name)) is not None:
             network.trainable = True
         return network
 
     def prepare(self) -> None:
-        """Whatever takes long and comes before the first step."""
-
-    def preparation(self) -> tuple[Stage, int] | None:
-        """What `prepare` trains, compiled, on batches as `example`, and its steps that are still to be done."""
-        return None
+        """Long work before the first step."""
 
     def stage(self) -> Stage:
-        """The compiled stage, as it begins."""
+        """The compiled stage at its first step."""
         raise NotImplementedError
 
     def batches(self, epoch: int, first_step: int = 0) -> keras.utils.PyDataset:
@@ -113,27 +111,21 @@ class Job:
         return FaceBatches(self.inputs.data.train, **self.sizes(epoch, first_step))
 
     def sizes(self, epoch: int, first_step: int) -> dict[str, Any]:
-        """What `EpochBatches` of that place are told besides the faces."""
+        """Arguments of `EpochBatches` besides the faces."""
         options = self.options
         place = {"seed": options.seed, "epoch": epoch, "first_step": first_step}
         return {"batch_size": options.batch_size, "steps": self.steps_per_epoch, **place}
 
-    def example(self) -> tuple[np.ndarray, np.ndarray]:
-        """A batch of noise in the shapes and dtypes of `batches`, to measure a step with."""
-        random, size = np.random.default_rng(0), self.options.batch_size
-        faces = random.integers(0, 256, (size, FACE_SIZE, FACE_SIZE, 3), np.uint8)
-        return faces, one_hot(random.integers(0, len(AGE_CLASSES), size))
-
     def scores(self, stage: Any) -> dict[str, float]:
-        """Measured after every epoch on faces that are not trained on."""
+        """Scores on held-out faces, computed after every epoch."""
         return {}
 
     def pictures(self, stage: Any) -> dict[str, Image.Image]:
-        """What it looks like after every epoch, by name."""
+        """Pictures by name, drawn after every epoch."""
         return {}
 
     def baselines(self) -> dict[str, Baseline]:
-        """What to compare the losses and scores of those names with."""
+        """Baselines of losses and scores, by their names."""
         return {}
 
     def results(self, stage: Any) -> dict[str, keras.Model]:
@@ -141,9 +133,9 @@ class Job:
         raise NotImplementedError
 
     def provenance(self, stage: Any) -> dict[str, Any]:
-        """What model.json is to say of them besides data, options and steps."""
+        """Entries of model.json for the networks, besides data, options and steps."""
         return {}
 
     def final_scores(self, kept: dict[str, keras.Model]) -> dict[str, Any]:
-        """Scores of the networks as they were written, for model.json."""
+        """Scores of the saved networks, for model.json."""
         return {}

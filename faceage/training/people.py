@@ -1,4 +1,4 @@
-"""What the head start and the identity stage share: people of known ages and genders, and what G makes of them."""
+"""Training on people of known ages and genders: what the identity stage and its discriminator's head start share."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from faceage.ages import AGE_CLASSES
 from faceage.training.adversarial import AdversarialStage
 
 GENDER_KNOWN = 0.5
-"""Of the photos, the share whose gender D is told: of people drawn from random latents there is none to tell."""
+"""Share of photos whose gender D is told; that of people sampled from random latents is always unknown."""
 
 
 class PeopleStage(AdversarialStage):
-    """Trains against a `discriminator` that is told a face's age and gender, as (b, 8) `one_hot_people`.
+    """Trains against a `discriminator` that is told age and gender, as (b, 8) `one_hot_people`.
 
-    People drawn at another age are to keep their gender: told ages alone, D takes a boy for a man or for a woman.
+    Told ages only, D would not mind whether a boy is drawn as a man or as a woman.
     """
 
     BEGINS_AT_RANDOM = False
@@ -23,7 +23,7 @@ class PeopleStage(AdversarialStage):
     def discriminating_people(
         self, faces: Any, labels: Any, other_ages: Any, aged: Any, sampled: Any
     ) -> tuple[Any, Any, list]:
-        """`discriminating` on `faces` of `labels`, on them `aged` to one-hot `other_ages`, and on people `sampled`."""
+        """`discriminating` on real `faces`, on the same `aged` to one-hot `other_ages`, and on `sampled` people."""
         ages, genders = split_labels(labels)
         known = keras.random.uniform((ops.shape(faces)[0], 1), seed=self.random) < GENDER_KNOWN
         real = ops.concatenate([ages, genders * ops.cast(known, "float32")], axis=1)
@@ -31,7 +31,7 @@ class PeopleStage(AdversarialStage):
         return self.discriminating(faces, real, drawn)
 
     def fooling_people(self, labels: Any, other_ages: Any, aged: Any, sampled: Any) -> Any:
-        """What the people that `discriminating_people` sees lose where D does not take them for real."""
+        """`fooling` of the generated people of `discriminating_people`."""
         return sum(self.fooling(shown, of) for shown, of in self._drawn(labels, other_ages, aged, sampled))
 
     def _drawn(self, labels: Any, other_ages: Any, aged: Any, sampled: Any) -> list[tuple[Any, Any]]:
@@ -42,7 +42,7 @@ class PeopleStage(AdversarialStage):
         ]
 
     def wrong_labels(self, labels: Any) -> Any:
-        """Another gender for half of those whose gender is known, and `wrong_ages` for all others."""
+        """The wrong gender for half of the people whose gender is known, wrong ages for all others."""
         ages, genders = split_labels(labels)
         known = ops.sum(genders, axis=1, keepdims=True)
         other_gender = known * ops.cast(keras.random.uniform(ops.shape(known), seed=self.random) < 0.5, "float32")
@@ -50,7 +50,7 @@ class PeopleStage(AdversarialStage):
         return ops.concatenate([wrong_ages, genders + other_gender * (known - 2 * genders)], axis=1)
 
     def random_strength(self, ages: Any, other_ages: Any, most: float) -> Any:
-        """Each of (b, 6) `ages` moved towards the other by a strength (`ages.towards`) from 1 to `most`."""
+        """(b, 6) `ages` moved towards `other_ages` by random strengths (`ages.towards`) from 1 to `most`."""
         strength = keras.random.uniform((ops.shape(ages)[0], 1), 1.0, most, seed=self.random)
         return ages + strength * (other_ages - ages)
 

@@ -11,12 +11,12 @@ from PIL import Image
 from faceage.ages import AGE_CLASSES, one_hot
 from faceage.backend import gradients
 from faceage.data.dataset import GENDERS, PortraitBatches, dated_people
-from faceage.images import PORTRAIT_SIZE, to_uint8
+from faceage.images import to_uint8
 from faceage.networks.augment import affine_views, blurred
 from faceage.networks.discriminator import patch_discriminator
 from faceage.networks.re_ager import re_ager
 from faceage.networks.skin import SMOOTHING, smooth_skin
-from faceage.networks.vgg import vgg_features
+from faceage.networks.vgg import published_weights, vgg_features
 from faceage.people.re_age import lay_over
 from faceage.pictures.grid import draw_grid
 from faceage.training.adversarial import AdversarialOptions, AdversarialStage
@@ -64,6 +64,7 @@ class PhotoOptions(AdversarialOptions):
     full: float = 0.1
     """Weight of how far single pixels do."""
     adversarial: float = 0.3
+    """Weight of the discriminator's loss, after `ramp`."""
     strength: float = 1.6
     """Ageing strength in training lies between half of this and all of it."""
     stains: float = 0.8
@@ -80,6 +81,10 @@ class PhotoJob(Job):
     NEEDS = ("encoder", "generator", "age_estimator")
     USES = ("re_ager",)
     OPTIONS = PhotoOptions
+
+    @classmethod
+    def check_extras(cls) -> None:
+        published_weights()
 
     def stage(self) -> "PhotoTraining":
         networks, options = self.inputs.networks, self.options
@@ -100,11 +105,6 @@ class PhotoJob(Job):
     def batches(self, epoch: int, first_step: int = 0) -> PortraitBatches:
         train = self.inputs.data.train
         return PortraitBatches(train, targets=dated_people(train), **self.sizes(epoch, first_step))
-
-    def example(self) -> tuple[Any, np.ndarray]:
-        faces, ages = super().example()
-        portraits = np.repeat(np.repeat(faces, 3, 1), 3, 2)[:, :PORTRAIT_SIZE, :PORTRAIT_SIZE]
-        return (faces, portraits), np.pad(ages, ((0, 0), (0, len(GENDERS))))
 
     def pictures(self, stage: "PhotoTraining") -> dict[str, Image.Image]:
         shown = self.inputs.data.validation.of_each_class(SHOWN)
@@ -173,7 +173,7 @@ class PhotoTraining(AdversarialStage):
         (faces, portraits), labels, _ = keras.utils.unpack_x_y_sample_weight(data)
         faces, portraits, labels = unit_faces(faces), unit_faces(portraits), ops.cast(labels, "float32")
         mirrored = keras.random.uniform((ops.shape(faces)[0], 1, 1, 1), seed=self.random) < 0.5
-        faces, portraits = (ops.where(mirrored, x[:, :, ::-1], x) for x in (faces, portraits))
+        faces, portraits = (ops.where(mirrored, ops.flip(x, 2), x) for x in (faces, portraits))
         ages, genders = split_labels(labels)
         targets = ops.take(ages, keras.random.shuffle(ops.arange(ops.shape(ages)[0]), seed=self.random), axis=0)
         strength = self._uniform(faces, self.options.strength / 2, self.options.strength)
@@ -276,17 +276,17 @@ class PhotoTraining(AdversarialStage):
         asked = own + strength * (targets - own)
         before, after = (self._drawn(faces, ages) for ages in (own, asked))
         one, other = ops.split(after - before, 2)
-        change = (one + other[:, :, ::-1]) / 2
+        change = (one + ops.flip(other, 2)) / 2
         return ops.clip(faces + change, -1, 1), own, asked, change
 
     def _way_back(self, aged: Any, own: Any, asked: Any) -> Any:
         """The change from what G made of a face at `asked` back to its own age."""
         one, other = ops.split(self._drawn(aged, own) - self._drawn(aged, asked), 2)
-        return (one + other[:, :, ::-1]) / 2
+        return (one + ops.flip(other, 2)) / 2
 
     def _drawn(self, faces: Any, ages: Any) -> Any:
         """G's faces of `faces` and of their mirror images, (2b, 64, 64, 3)."""
-        latents = self.encoder(ops.concatenate([faces, faces[:, :, ::-1]]), training=False)
+        latents = self.encoder(ops.concatenate([faces, ops.flip(faces, 2)]), training=False)
         return self.generator([latents, ops.concatenate([ages, ages])], training=False)
 
     def _seen(self, portraits: Any, blur: Any) -> Any:

@@ -15,14 +15,14 @@ from faceage.training.stage import StageOptions
 JOBS: Mapping[str, type[Job]] = {
     job.NAME: job for job in (RecognizerJob, AgeJob, GANJob, EncoderJob, IdentityJob, PhotoJob)
 }
-"""The stages, in their order."""
+"""The stages by name, in training order."""
 
 
 class Best:
-    """What works best here.
+    """The options that work best here.
 
     Command: faceage train all --data utkface --people lfw10 --run RUN
-    Time: three to four hours on two CPU cores with bfloat16 (AMX), by `--dry-run`.
+    Time: three to four hours on two CPU cores with bfloat16 (AMX), and some hours more for the photo stage.
     Score: about that of the shipped weights (weights/utkface-64/README.md), whose stages were trained one by one.
     """
 
@@ -35,14 +35,14 @@ class Best:
 
 
 class Paper:
-    """What Antipov, Baccouche & Dugelay (2017) did, as far as they say.
+    """The training of Antipov, Baccouche & Dugelay (2017), as far as it is published.
 
     Adam at 2e-4 with beta_1 0.5, 100 epochs over the data, DCGAN losses without augmentation, gradient penalty,
-    wrong-age pairs or moving average, float32; E on 100,000 drawn faces; no network is refined through the
-    recogniser, which only the optimiser of each photo looks through.
+    wrong-age pairs or moving average, float32; E on 100,000 generated faces. Only the optimiser of each photo uses the
+    recogniser: no network is refined through it, and there is no photo stage.
 
     Command: faceage train all --preset paper --data imdb_wiki --run RUN
-    Time: by `--dry-run`, five days on two CPU cores for UTKFace's 19,000 faces; made for a GPU.
+    Time: five days on two CPU cores for UTKFace's 19,000 faces; made for a GPU.
     Score: not measured here.
     """
 

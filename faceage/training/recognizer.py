@@ -1,4 +1,4 @@
-"""The recogniser: learnt from identity labels, or distilled from dlib's, which sees the photos at full resolution."""
+"""The recogniser: trained on identity labels, or distilled from dlib's, which sees photos at full resolution."""
 
 import warnings
 from collections.abc import Sequence
@@ -32,29 +32,31 @@ from faceage.training.teacher import teacher_embeddings
 
 METHODS = ("auto", "arcface", "triplet", "distil")
 COMPARED = 2000
-"""Faces of a split, at most, that are compared with each other."""
+"""Faces of a split, at most, of which all pairs are compared."""
 
 
 @dataclass(frozen=True)
 class RecognizerOptions(StageOptions):
-    """16,000 faces take dlib 20 minutes, 32 epochs of 200 steps as long on two fast CPU cores.
-
-    `method` is one of `METHODS`: "arcface" and "triplet" learn from identity labels, "distil" from dlib, and "auto" is
-    arcface where the data know people by name and distil elsewhere. `kind` is one of `RECOGNIZERS`; `backbone` the file
-    of Inception-ResNet-v2's first weights, or "imagenet" for those of Keras Applications. `faces` is how many of them
-    dlib teaches; `margin` (radians) and `scale` are ArcFace's, and triplets are apart by `margin` too.
-    """
+    """Options of the recogniser; the defaults take 40 minutes on two fast CPU cores, half of them for dlib."""
 
     epochs: int = 32
     steps_per_epoch: int = 200
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
+    """Of AdamW."""
     method: str = "auto"
+    """One of `METHODS`: "arcface" and "triplet" need identity labels, "distil" needs dlib; "auto" is "arcface" where
+    the data name people, else "distil"."""
     kind: str = "compact"
+    """One of `RECOGNIZERS`."""
     backbone: str = IMAGENET
+    """Initial weights of inception-resnet-v2: a file, or "imagenet" for those of Keras Applications."""
     faces: int = 16_000
+    """Training faces that dlib embeds for distillation."""
     margin: float = 0.3
+    """Of ArcFace, in radians, and of triplets."""
     scale: float = 32.0
+    """Of ArcFace."""
 
 
 class RecognizerJob(Job):
@@ -126,13 +128,6 @@ class RecognizerJob(Job):
         if self.method == "distil":
             return FaceBatches(self._taught, balanced=False, targets=self._lessons[1], **sizes)
         return PeopleBatches(self.inputs.data.train, self._known, **sizes)
-
-    def example(self) -> tuple[np.ndarray, np.ndarray]:
-        faces, _ = super().example()
-        random = np.random.default_rng(0)
-        if self.method == "distil":
-            return faces, unit_rows(random.standard_normal((len(faces), EMBEDDING_SIZE))).astype(np.float32)
-        return faces, random.integers(0, len(self._known), len(faces), np.int32)
 
     @cached_property
     def _known(self) -> list[np.ndarray]:

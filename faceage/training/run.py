@@ -1,14 +1,14 @@
-"""A training run is a folder that explains itself, and goes on where it was stopped.
+"""A training run: a folder that explains itself, in which an interrupted training is continued.
 
-RUN/log.txt                 what happened, when
-RUN/model/                  the model so far: what `faceage batch --weights RUN/model` loads
-RUN/<stage>/options.json    everything the stage was started with: options, data, networks of earlier stages
-RUN/<stage>/stats.jsonl     one row of losses and scores per epoch, with what they are without learning
-RUN/<stage>/events.*        the same for TensorBoard, pictures too
-RUN/<stage>/reals.png       faces that it trains on
-RUN/<stage>/<what>-N.png    what it looked like after epoch N
-RUN/<stage>/last.weights.h5, best.weights.h5   checkpoints, with the optimisers' state
-RUN/<stage>/model/          the stage's networks, when it has ended, and done.json, what they were made from
+RUN/log.txt                 dated lines of all stages
+RUN/model/                  the model so far, for `faceage batch --weights RUN/model`
+RUN/<stage>/options.json    everything that decides how the stage ends: options, data, networks of earlier stages
+RUN/<stage>/stats.jsonl     one row of losses and scores per epoch, and their values without learning
+RUN/<stage>/events.*        the same for TensorBoard, with pictures
+RUN/<stage>/reals.png       some training faces
+RUN/<stage>/<name>-N.png    samples after epoch N
+RUN/<stage>/last.weights.h5, best.weights.h5   checkpoints, with the state of the optimizers
+RUN/<stage>/model/          the networks of a finished stage, and done.json, its options, data and networks
 """
 
 import json
@@ -30,12 +30,12 @@ from faceage.pictures.grid import draw_grid
 from faceage.pictures.save import save_png
 from faceage.training.checkpoint import Position, load_checkpoint, read_position
 from faceage.training.job import Inputs, Job, Progress, Splits
-from faceage.training.stage import Stage, StageOptions
+from faceage.training.stage import AUTO, Stage, StageOptions
 from faceage.training.watch import BEST, LAST, Watch, stop_requests
 
 DONE = "done.json"
 STAGES = ("recognizer", "age", "gan", "encoder", "identity", "photo")
-"""In their order."""
+"""Their names in training order."""
 PRODUCERS = {
     "recognizer": ("recognizer",),
     "age_estimator": ("age",),
@@ -44,14 +44,14 @@ PRODUCERS = {
     "encoder": ("encoder", "identity"),
     "re_ager": ("photo",),
 }
-"""The stages that make a network: a later stage takes it from the last of them before itself."""
+"""The stages that make each network; a stage takes a network from the last of them before itself."""
 
 
 class Run:
-    """The folder of a run.
+    """The folder of a run, and how it reports.
 
-    `start` is a model folder whose networks stand in for stages that the run has not had; `devices` one of
-    `backend.DEVICES`.
+    `start` is a model folder whose networks replace those of stages that have not been trained in the run; `devices`
+    is one of `backend.DEVICES`.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Run:
         self._say = say
 
     def log(self, line: str) -> None:
-        """Add a line to log.txt, and pass it on. Of several workers, the first one speaks."""
+        """Add a line to log.txt and pass it to `say`. Of several workers, only the first one does."""
         if not is_chief(self.devices):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class Run:
         self._say(line)
 
     def source(self, name: str, job: type[Job]) -> Path | None:
-        """The model folder that `job` takes network `name` from: of the stage before it, or else `start`."""
+        """The model folder that `job` takes network `name` from: that of an earlier stage, or else `start`."""
         before = STAGES[: STAGES.index(job.NAME)] if job.NAME in STAGES else STAGES
         for stage in reversed([stage for stage in PRODUCERS[name] if stage in before]):
             if name in _networks(folder := self.folder / stage / "model"):
@@ -91,12 +91,12 @@ class Run:
         return start if start is not None and name in _networks(start) else None
 
     def _begun_with(self, stage: str) -> Path | None:
-        """The model folder that a stage was started from: a command that leaves it out goes on with the same one."""
+        """The model folder that a stage was started from, for a command that continues without `--start`."""
         before = _read(self.folder / stage / "options.json") or {}
         return Path(before["start"]) if before.get("start") else None
 
     def sources(self, job: type[Job]) -> dict[str, Path]:
-        """Where each network that `job` takes comes from. Raises UsageError for one that it cannot do without."""
+        """The model folder of each network that `job` takes. Raises UsageError where one that it needs is missing."""
         found: dict[str, Path] = {}
         for name in (*job.NEEDS, *job.USES):
             folder = self.source(name, job)
@@ -111,7 +111,7 @@ class Run:
 
 
 def stage_state(options: StageOptions, sources: dict[str, Path], data: Splits) -> dict[str, Any]:
-    """Everything that decides how a stage ends: what is the same need not be trained again."""
+    """Everything that decides how a stage ends."""
     networks = {name: _networks(folder)[name]["sha256"] for name, folder in sources.items()}
     return {
         "options": asdict(options),
@@ -121,19 +121,21 @@ def stage_state(options: StageOptions, sources: dict[str, Path], data: Splits) -
 
 
 def is_done(job: type[Job], run: Run, state: dict[str, Any]) -> bool:
-    """Whether the stage has ended with just these options, data and networks."""
-    return _read(run.folder / job.NAME / "model" / DONE) == state
+    """Whether the stage has ended with these options, data and networks."""
+    before = _read(run.folder / job.NAME / "model" / DONE)
+    return before is not None and not _changes(before, state)
 
 
 def stage_position(run: Run, name: str) -> Position:
-    """How far a stage has come."""
+    """The position of a stage's last checkpoint."""
     return read_position(run.folder / name / LAST)
 
 
 def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, restart: bool = False) -> bool:
-    """Bring one stage to its end, from where it stands; its networks join RUN/model. False if it had ended before.
+    """Train one stage to its end and copy its networks to RUN/model; False if it had ended before.
 
-    Raises UsageError where the folder was begun with other options or data, unless `restart`, which begins again.
+    Continues from the last checkpoint, or begins again with `restart`. Raises UsageError where the checkpoint is of
+    other options, other data or other networks of earlier stages.
     """
     with (
         distribution(run.devices, options.batch_size),
@@ -149,7 +151,7 @@ def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, r
         inputs = Inputs(
             data,
             folder,
-            {name: _load(place, name, options.dtype) for name, place in sources.items()},
+            {name: _load(place, name, options.resolved().dtype) for name, place in sources.items()},
             {key: value for place in sources.values() for key, value in read_card(place)["scores"].items()},
             run.people,
             run.progress,
@@ -164,7 +166,7 @@ def _train(job: Job, state: dict[str, Any], run: Run) -> None:
     keras.utils.set_random_seed(options.seed)
     job.prepare()
     stage = job.stage()
-    # Before the checkpoint: a stage may train the very networks that it measures itself against.
+    # Before the checkpoint is loaded: a stage may train the networks that are its own baseline.
     baselines = job.baselines()
     start = load_checkpoint(folder / LAST, stage)
     job.inputs.say(f"from epoch {start.epoch}, step {start.step}" if start > Position() else "begins")
@@ -218,37 +220,39 @@ def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
 
 
 def _open(folder: Path, state: dict[str, Any], run: Run, restart: bool) -> None:
-    """Compare with what the stage was begun with, and note what it is trained with."""
+    """Compare `state` with that of the checkpoint, and write options.json."""
     remove_partials(folder)
     path = folder / "options.json"
     before = _read(path)
-    if restart or (before is not None and before.get("networks") != state["networks"]):
-        if (folder / LAST).exists():
-            run.log(f"{folder.name}: begins again" + ("" if restart else ", since the networks it takes have changed"))
-        _clear(folder)
-    elif before is not None and (changes := _changes(before, state)):
-        if (folder / LAST).exists():
-            raise UsageError(
-                f"{folder} was begun with other options ({changes})",
-                "choose another --run folder, or --restart the stage",
-            )
-        # What was prepared for a stage that never began is of other options or data.
+    # Training for longer is allowed.
+    changes = _changes(before, state, "epochs") if before is not None else ""
+    if changes and not restart and (folder / LAST).exists():
+        raise UsageError(
+            f"{folder} was begun with other options ({changes})",
+            f"choose another --run folder, or discard its checkpoints: faceage train {folder.name} … --restart",
+        )
+    if changes or restart:
+        # Without a checkpoint there may be results of its preparation, which are of other options too.
         _clear(folder)
     start = run.start.resolve() if run.start else (before or {}).get("start")
     written = {**state, "start": str(start) if start else None, "code": version("faceage")}
     write_text(path, json.dumps(written, indent=2) + "\n")
 
 
-def _changes(before: dict[str, Any], state: dict[str, Any]) -> str:
-    """Which options, and what of the data, are others than `before`."""
-    old, new = (_flat(one) for one in (before, state))
-    return ", ".join(f"{key}: {old.get(key)} → {new[key]}" for key in sorted(new) if old.get(key) != new[key])
+def _changes(before: dict[str, Any], state: dict[str, Any], *allowed: str) -> str:
+    """The options, data and networks in which `state` differs from `before`, but for the options `allowed`."""
+    old, new = _flat(before), _flat(state)
+    if new["dtype"] == AUTO:
+        # The fastest dtype depends on the machine.
+        allowed = (*allowed, "dtype")
+    keys = [key for key in sorted({*old, *new} - {*allowed}) if old.get(key) != new.get(key)]
+    return ", ".join(f"{key}: {old.get(key)} → {new.get(key)}" for key in keys)
 
 
 def _flat(state: dict[str, Any]) -> dict[str, Any]:
-    # Training longer is no other run: the number of epochs may grow.
-    options = {key: value for key, value in state["options"].items() if key != "epochs"}
-    return {**options, **{f"data {key}": value for key, value in state["data"].items()}}
+    data = {f"data {key}": value for key, value in state["data"].items()}
+    networks = {f"the {name}": sha256[:8] for name, sha256 in state["networks"].items()}
+    return {**state["options"], **data, **networks}
 
 
 def _clear(folder: Path) -> None:
@@ -260,7 +264,7 @@ def _clear(folder: Path) -> None:
 
 def _show_reals(job: Job) -> None:
     faces = job.inputs.data.train
-    # Fewer faces than places are shown again.
+    # Where there are fewer than 48 faces, some are shown twice.
     shown = np.resize(np.random.default_rng(job.options.seed).permutation(len(faces)), 48)
     save_png(draw_grid(faces.faces[shown].reshape(6, 8, *faces.faces.shape[1:])), job.inputs.folder / "reals.png")
 

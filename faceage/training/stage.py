@@ -1,7 +1,7 @@
 """What the stages share: their options, averaged losses for `fit()`, and one network trained towards one loss."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -10,30 +10,41 @@ from keras import ops
 from faceage.backend import assign_random, average_devices, fastest_dtype, fuse, gradients, step_value
 
 _DRAWS_PER_EPOCH = 1_000_000
+"""Random numbers reserved for an epoch: more than it draws."""
+
+AUTO = "auto"
+DTYPES = (AUTO, "float32", "mixed_bfloat16")
+"""Keras dtype policies that stages can be trained with, and the fastest of them on this machine."""
 
 
 @dataclass(frozen=True)
 class StageOptions:
-    """What every stage can be told.
-
-    `steps_per_epoch` 0 is one pass over the training faces; `dtype` a Keras dtype policy, by default the
-    fastest that this machine has; `seed` fixes everything random.
-    """
+    """Options of every stage."""
 
     epochs: int = 10
+    """Passes of `steps_per_epoch` steps."""
     steps_per_epoch: int = 250
+    """Steps between checkpoints and scores; 0 is one pass over the training faces."""
     batch_size: int = 64
+    """Faces of one step."""
     learning_rate: float = 2e-4
-    dtype: str = field(default_factory=fastest_dtype)
+    """Of Adam; the highest, where a schedule changes it."""
+    dtype: str = AUTO
+    """One of `DTYPES`."""
     seed: int = 0
+    """Of everything random."""
 
     def steps(self, faces: int) -> int:
-        """Steps of one epoch over so many faces."""
+        """Steps of one epoch with `faces` training faces."""
         return self.steps_per_epoch or max(1, math.ceil(faces / self.batch_size))
+
+    def resolved(self) -> "StageOptions":
+        """The same options, with this machine's fastest dtype in place of "auto"."""
+        return replace(self, dtype=fastest_dtype()) if self.dtype == AUTO else self
 
 
 class Stage(keras.Model):
-    """A `keras.Model` whose `train_step` reports the epoch's means of the values named in `LOSSES`."""
+    """A `keras.Model` whose `train_step` answers the means since the epoch began of the values named in `LOSSES`."""
 
     LOSSES: tuple[str, ...] = ()
 
@@ -44,20 +55,20 @@ class Stage(keras.Model):
         self._means = [keras.metrics.Mean(name=name) for name in self.LOSSES]
 
     def restart_random(self, epoch: int) -> None:
-        """Set every random state, dropout's too, to where it stands at the beginning of `epoch`."""
+        """Set every random state, including dropout's, to its value at the beginning of `epoch`."""
         states = self.random_states
         assign_random(states, [(self.seed + i, epoch * _DRAWS_PER_EPOCH) for i in range(len(states))])
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called before `fit` for `epoch`, also where a training goes on in the middle of it."""
+        """Called before `fit` for `epoch`, also where training resumes in the middle of it."""
 
     def join_devices(self) -> None:
-        """End an epoch with the same networks on every device."""
+        """Make the networks the same on all devices, at the end of an epoch."""
         average_devices([v for v in self.non_trainable_variables if v.name in ("moving_mean", "moving_variance")])
 
     @property
     def random_states(self) -> list[keras.Variable]:
-        """The variables that random numbers come from: Keras saves them in no checkpoint."""
+        """The states of random generators, which Keras does not save in checkpoints."""
         return [variable for variable in self.variables if variable.name == "seed_generator_state"]
 
     @property
@@ -65,17 +76,19 @@ class Stage(keras.Model):
         return self._means
 
     def report(self, **values: Any) -> dict[str, Any]:
-        """Add a step's values to the means; the means so far."""
+        """Add a step's values to the means; answers the means."""
         for mean in self._means:
             mean.update_state(values[mean.name])
         return {mean.name: step_value(mean.result()) for mean in self._means}
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: a stage is built when it is made. Keras would take a batch for it, and fail at it on workers."""
+        """Nothing: a stage is built in `__init__`. Keras, whose private method this is, would use up a batch to build
+        it, and fails at that on several workers.
+        """
 
 
 class SupervisedStage(Stage):
-    """Trains `network` alone, by Adam with a rate that rises for `WARM_UP` steps and falls along a cosine to zero."""
+    """Trains one network with AdamW, whose rate rises for `WARM_UP` steps and then falls along a cosine to zero."""
 
     WARM_UP = 200
 
@@ -86,13 +99,13 @@ class SupervisedStage(Stage):
 
     def compile(self, learning_rate: float, steps: int, weight_decay: float = 0.0, **kwargs: Any) -> None:
         """`steps` is the length of the whole training, over which the rate falls."""
-        # None of Keras's own making, which it would save too.
+        # No optimizer of Keras's own, which would be saved as well.
         super().compile(optimizer=None, **kwargs)
         schedule = keras.optimizers.schedules.CosineDecay(
             learning_rate / 100, max(1, steps - self.WARM_UP), warmup_target=learning_rate, warmup_steps=self.WARM_UP
         )
         self.network_optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
-        # An unbuilt optimiser would be restored from a checkpoint empty, with no more than a warning.
+        # Keras restores an unbuilt optimizer empty, with only a warning.
         self.network_optimizer.build(self.trained_variables)
         self._apply = fuse(self._apply_gradients)
 
@@ -101,7 +114,7 @@ class SupervisedStage(Stage):
         return self.network.trainable_variables
 
     def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
-        """The scalar to minimise for a batch, and the values named in `LOSSES`."""
+        """The scalar loss of a batch, and the values named in `LOSSES`."""
         raise NotImplementedError
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -109,12 +122,12 @@ class SupervisedStage(Stage):
         self._apply(found)
         return self.report(**values)
 
-    def _apply_gradients(self, found: Any) -> None:
-        self.network_optimizer.apply(found, self.trained_variables)
+    def _apply_gradients(self, gradients: Any) -> None:
+        self.network_optimizer.apply(gradients, self.trained_variables)
 
 
 def unit_faces(pixels: Any) -> Any:
-    """uint8 faces of a batch → float32 in -1..1, inside the compiled step."""
+    """uint8 faces of a batch → float32 in -1..1."""
     return ops.cast(pixels, "float32") / 127.5 - 1.0
 
 

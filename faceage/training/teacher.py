@@ -1,4 +1,4 @@
-"""dlib's recogniser as the teacher that the compact one is distilled from."""
+"""dlib's recogniser as the teacher of the compact one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +14,11 @@ from faceage.photos.decode import decode, read_photo
 def teacher_embeddings(
     faces: FaceSet, limit: int, cache: Path, progress: Callable[[int], Any] = lambda done: None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """dlib's embeddings of `limit` of `faces` at random, each from its photo at the photo's own resolution.
+    """dlib's embeddings of `limit` random `faces`, from the photos at full resolution.
 
-    Answers which faces they are, (m,) int, and their raw embeddings, (m, 128) float32. One takes a core about 0.07 s,
-    so they are kept in the .npy file `cache`, where an interrupted run goes on. Raises PhotoError where a photo
-    has gone since the faces were prepared.
+    Answers the indices of the faces, (m,) int, and their raw embeddings, (m, 128) float32. A face takes 0.07 s of a
+    core, so embeddings are kept in the .npy file `cache`, from which an interrupted run resumes. Raises PhotoError for
+    a photo that cannot be read any more.
     """
     shape = (len(faces), 128)
     if cache.exists() and (kept := np.load(cache, mmap_mode="r+", allow_pickle=False)).shape == shape:

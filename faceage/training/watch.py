@@ -1,4 +1,4 @@
-"""What happens around the steps: progress, a row and pictures after each epoch, checkpoints, and an orderly stop."""
+"""Around the training steps: progress, scores and pictures after each epoch, checkpoints, and stopping by signals."""
 
 import json
 import math
@@ -25,14 +25,15 @@ LAST, BEST, STATS = "last.weights.h5", "best.weights.h5", "stats.jsonl"
 
 
 class StopRequest:
-    """Whether Ctrl-C or SIGTERM came: the training then ends after the step that it is in."""
+    """A request by Ctrl-C or SIGTERM to stop after the current step."""
 
     signal: str = ""
+    """The name of the signal, "" without a request."""
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Hold SIGINT and SIGTERM back until a good moment; a second one acts at once."""
+    """Turn the first SIGINT or SIGTERM into a StopRequest; a second one acts at once."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -54,12 +55,12 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 class Watch(keras.callbacks.Callback):
-    """The one callback of every stage."""
+    """The callback of every stage."""
 
     def __init__(
         self, job: Job, folder: Path, start: Position, stop: StopRequest, baselines: Mapping[str, Baseline]
     ) -> None:
-        """`start` is where the stage stands, with its random states and means as the checkpoint had them."""
+        """`start` is the position of the stage, whose random states and means are those of the checkpoint."""
         super().__init__()
         self._job = job
         self._folder = folder
@@ -71,7 +72,7 @@ class Watch(keras.callbacks.Callback):
         self._baselines = baselines
 
     def begin(self, stage: Stage) -> None:
-        """Note where the means stand: Keras forgets them at the beginning of an epoch."""
+        """Keep the means of the resumed epoch: Keras resets them when it begins."""
         self._means = [(variable, variable.numpy()) for mean in stage.metrics for variable in mean.variables]
         self._tell(self._start.epoch, self._start.step)
 
@@ -132,10 +133,10 @@ class Watch(keras.callbacks.Callback):
             save_png(picture, self._folder / f"{name}-{epoch:04d}.png")
             self._writer.add_image(name, np.asarray(picture), epoch, dataformats="HWC")
         self._writer.flush()
-        said = [f"{name} {value:g}{self._beside(name)}" for name, value in row.items() if name != "epoch"]
-        self._job.inputs.say(f"epoch {epoch}/{self._job.options.epochs}: {', '.join(said)}")
+        values = [f"{name} {value:g}{self._baseline(name)}" for name, value in row.items() if name != "epoch"]
+        self._job.inputs.say(f"epoch {epoch}/{self._job.options.epochs}: {', '.join(values)}")
 
-    def _beside(self, name: str) -> str:
+    def _baseline(self, name: str) -> str:
         baseline = self._baselines.get(name)
         return f" ({baseline.meaning}: {baseline.value:.4g})" if baseline else ""
 
@@ -161,11 +162,11 @@ class Watch(keras.callbacks.Callback):
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `stats.jsonl`, none where there is no file."""
+    """The rows of `stats.jsonl`, none where there is no file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Add an epoch's row. An epoch that ended without its checkpoint is trained again: its first row goes."""
+    """Add an epoch's row, in place of one from a run that was killed before the epoch's checkpoint was written."""
     rows = [*(before for before in read_rows(path) if before["epoch"] < row["epoch"]), row]
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

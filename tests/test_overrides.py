@@ -1,21 +1,27 @@
 """`--set`, presets and options: each value of its type, each mistake told, and what the presets promise."""
 
+import ast
 import dataclasses
+import inspect
+import itertools
 
 import pytest
 
+from faceage.backend import fastest_dtype
 from faceage.errors import UsageError
 from faceage.training.everything import all_options
 from faceage.training.gan import GANOptions
 from faceage.training.identity import IdentityOptions
+from faceage.training.overrides import overridden
 from faceage.training.presets import JOBS, PRESETS, preset_options
 from faceage.training.recognizer import RecognizerOptions
-from faceage.training.settings import changed
 from faceage.training.stage import StageOptions
 
 
 def test_each_value_has_the_type_of_its_field():
-    options = changed(GANOptions(), ["epochs=3", "learning_rate=1e-3", "augment=false", "dtype=float32", "r1=2"], "gan")
+    options = overridden(
+        GANOptions(), ["epochs=3", "learning_rate=1e-3", "augment=false", "dtype=float32", "r1=2"], "gan"
+    )
     assert options == GANOptions(epochs=3, learning_rate=1e-3, augment=False, dtype="float32", r1=2.0)
     assert [type(value) for value in (options.epochs, options.r1, options.augment)] == [int, float, bool]
 
@@ -24,24 +30,24 @@ def test_each_value_has_the_type_of_its_field():
     ("text", "value"), [("true", True), ("Yes", True), ("1", True), ("false", False), ("NO", False), ("0", False)]
 )
 def test_yes_and_no_are_said_in_several_ways(text, value):
-    assert changed(GANOptions(), [f"augment={text}"], "gan").augment is value
+    assert overridden(GANOptions(), [f"augment={text}"], "gan").augment is value
 
 
 def test_what_is_not_set_stays_and_the_last_of_two_counts():
     options = GANOptions(epochs=7, beta_1=0.5)
-    assert changed(options, [], "gan") == options
-    assert changed(options, ["seed=4", "seed=5"], "gan") == dataclasses.replace(options, seed=5)
+    assert overridden(options, [], "gan") == options
+    assert overridden(options, ["seed=4", "seed=5"], "gan") == dataclasses.replace(options, seed=5)
 
 
 def test_a_value_may_hold_an_equals_sign_or_nothing():
-    assert changed(RecognizerOptions(), ["backbone=a=b.h5"], "recognizer").backbone == "a=b.h5"
-    assert changed(RecognizerOptions(), ["backbone="], "recognizer").backbone == ""
+    assert overridden(RecognizerOptions(), ["backbone=a=b.h5"], "recognizer").backbone == "a=b.h5"
+    assert overridden(RecognizerOptions(), ["backbone="], "recognizer").backbone == ""
 
 
 @pytest.mark.parametrize("key", ["epoch", "margin", "Epochs", "", " epochs", "steps"])
 def test_an_unknown_key_is_refused_and_the_known_ones_named(key):
     with pytest.raises(UsageError, match=f"the gan stage has no option {key!r}") as error:
-        changed(GANOptions(), [f"{key}=1"], "gan")
+        overridden(GANOptions(), [f"{key}=1"], "gan")
     assert all(field.name in error.value.hint for field in dataclasses.fields(GANOptions))
 
 
@@ -63,14 +69,23 @@ def test_an_unknown_key_is_refused_and_the_known_ones_named(key):
 )
 def test_a_value_that_cannot_be_is_told(setting, said):
     with pytest.raises(UsageError, match=said) as error:
-        changed(GANOptions(), [setting], "gan")
+        overridden(GANOptions(), [setting], "gan")
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("setting", ["batch_size=0", "dtype=float1"])
+@pytest.mark.parametrize(
+    "setting", ["batch_size=0", "seed=4294967296", "dtype=float1", "dtype=mixed_float16", "dtype=float16"]
+)
 def test_what_no_training_can_begin_with_is_refused(setting):
     with pytest.raises(UsageError, match=setting.partition("=")[0]):
-        changed(GANOptions(), [setting], "gan")
+        overridden(GANOptions(), [setting], "gan")
+
+
+def test_the_dtype_is_that_of_the_machine_unless_it_is_given():
+    assert GANOptions().dtype == "auto"
+    assert GANOptions().resolved() == GANOptions(dtype=fastest_dtype())
+    given = overridden(GANOptions(), ["dtype=mixed_bfloat16"], "gan")
+    assert given.resolved() is given
 
 
 def test_settings_of_all_stages_go_to_the_stage_they_name():
@@ -129,7 +144,14 @@ def test_options_do_not_change_and_explain_themselves(job):
     assert isinstance(options, StageOptions)
     with pytest.raises(dataclasses.FrozenInstanceError):
         options.epochs = 1
-    docs = " ".join(kind.__doc__ for kind in type(options).__mro__[:-1])
-    for field in dataclasses.fields(options):
-        known = field.name in ("epochs", "batch_size", "learning_rate", "weight_decay")
-        assert known or f"`{field.name}`" in docs, field.name
+    explained = set()
+    for kind in type(options).__mro__[:-1]:
+        body = ast.parse(inspect.getsource(kind)).body[0].body
+        for field, after in itertools.pairwise(body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(after, ast.Expr)
+                and isinstance(after.value, ast.Constant)
+            ):
+                explained.add(field.target.id)
+    assert {field.name for field in dataclasses.fields(options)} <= explained

