@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from faceage.ages import one_hot
+from faceage.ages import Age, one_hot
 from faceage.images import to_float, to_uint8
 from faceage.model import NETWORKS, Model
 from faceage.networks import LATENT_SIZE
@@ -279,11 +279,11 @@ def test_no_faces(optimisers):
     assert empty.distance.shape == (0, 2)
 
 
-@pytest.mark.parametrize("age_class", [0, 5])
-def test_a_known_age_is_used_as_it_is(model, faces, age_class):
-    options = OptimiserOptions(objective="none")
-    known = LatentOptimiser(model, options, batch_size=3, age_class=age_class)(faces)
-    np.testing.assert_array_equal(known.age, one_hot([age_class] * COUNT))
+@pytest.mark.parametrize("age", ["0-18", "60+", "40"])
+def test_a_known_age_is_used_as_it_is(model, faces, age):
+    options, weights = OptimiserOptions(objective="none"), Age.of(age).weights
+    known = LatentOptimiser(model, options, batch_size=3, age=weights)(faces)
+    np.testing.assert_array_equal(known.age, [weights] * COUNT)
     np.testing.assert_allclose(
         known.distance[:, 1], identity_distance(model, faces, known.latent, known.age), atol=1e-3
     )

@@ -65,14 +65,14 @@ class LatentOptimiser:
     """What FR makes of the photo is worked out once for each of so many views, not at each step."""
 
     def __init__(
-        self, model: Model, options: OptimiserOptions, batch_size: int = 32, age_class: int | None = None
+        self, model: Model, options: OptimiserOptions, batch_size: int = 32, age: np.ndarray | None = None
     ) -> None:
-        """`age_class` is the class of every face, if it is known; otherwise the model's estimator gives their y."""
+        """`age` (6,) are the age weights of every face, if known; otherwise the model's estimator gives their y."""
         if options.objective not in OBJECTIVES:
             raise ValueError(f"objective {options.objective!r} is none of {', '.join(OBJECTIVES)}")
         self.options = options
         self.batch_size = batch_size
-        self._age_class = age_class
+        self._age = age
         self._model = model
         self._generator = model.person_generator
         self._features = with_features(model.recognizer)
@@ -185,10 +185,10 @@ class LatentOptimiser:
         return ops.convert_to_tensor(noise.astype(np.float32))
 
     def _prepare_step(self, faces):
-        if self._age_class is None:
+        if self._age is None:
             age = self._model.age_estimator(faces, training=False)
         else:
-            age = ops.convert_to_tensor(one_hot([self._age_class] * self.batch_size))
+            age = ops.convert_to_tensor(np.tile(self._age, (self.batch_size, 1)))
         return age, self._model.encoder(faces, training=False), self._model.recognizer(faces, training=False)
 
     def _look_through(self, faces, rows, columns):

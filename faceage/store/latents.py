@@ -27,7 +27,7 @@ from faceage.images import FACE_SIZE
 from faceage.networks import LATENT_SIZE, OFFSET_SIZE
 
 FORMAT = "faceage-latents"
-VERSION = 2
+VERSION = 3
 PARTS = "latents"
 PART_ROWS = 1024
 
@@ -38,6 +38,7 @@ _COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {
     "landmarks": ((5, 2), np.float32),
     "confidence": ((), np.float32),
     "aligned": ((FACE_SIZE, FACE_SIZE, 3), np.uint8),
+    "portrait": ((), h5py.vlen_dtype(np.uint8)),
     "age": ((len(AGE_CLASSES),), np.float32),
     "latent_initial": ((LATENT_SIZE,), np.float32),
     "latent": ((LATENT_SIZE,), np.float32),
@@ -60,6 +61,7 @@ class FaceRow:
     landmarks: np.ndarray
     confidence: float
     aligned: np.ndarray
+    portrait: bytes
     age: np.ndarray
     latent_initial: np.ndarray
     latent: np.ndarray
@@ -105,7 +107,10 @@ class LatentWriter:
                 self._number, self._rows = self._number + 1, 0
             taken = self._pending[: PART_ROWS - self._rows]
             path = self._folder / f"{self._name}.h5"
-            columns = {name: [getattr(row, name) for row in taken] for name in _COLUMNS}
+            columns: dict[str, Any] = {name: [getattr(row, name) for row in taken] for name in _COLUMNS}
+            columns["portrait"] = np.empty(len(taken), object)
+            for i, row in enumerate(taken):
+                columns["portrait"][i] = np.frombuffer(row.portrait, np.uint8)
             _append(path, columns, self._attributes if self._rows == 0 else None)
             self._rows += len(taken)
             written[self._name] = self._rows
@@ -120,9 +125,13 @@ class LatentWriter:
 class LatentIndex:
     """`latents.h5` itself: which rows of which parts count. `parts` is {name: rows}, in the order of the rows."""
 
-    def __init__(self, path: Path, weights: str, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, weights: str, options: Mapping[str, Any], drawing: Mapping[str, Any] | None = None
+    ) -> None:
+        """`options` are those that rows were found with, `drawing` those of their pictures, which parts do not have."""
         self._path = path
         self._attributes = _attributes(weights, options)
+        self._drawing = {} if drawing is None else {"drawing": json.dumps(drawing, sort_keys=True)}
         self.parts: dict[str, int] = {}
 
     def begin(self, keep: Callable[[str], bool]) -> None:
@@ -164,7 +173,7 @@ class LatentIndex:
         with _replaced(self._path) as partial:
             _find_room(partial, _ROOM + 1024 * len(_COLUMNS) * len(self.parts))
             with h5py.File(partial, "w", libver=("earliest", "v110")) as file:
-                file.attrs.update(self._attributes)
+                file.attrs.update(self._attributes | self._drawing)
                 for name, (shape, dtype) in _COLUMNS.items():
                     if not total:
                         file.create_dataset(name, (0, *shape), dtype)
@@ -188,6 +197,7 @@ def row_blocks(path: Path, size: int) -> Iterator[list[FaceRow]]:
         for start in range(0, len(file["source"]), size):
             columns = {name: file[name][start : start + size] for name in _COLUMNS if name != "source"}
             sources = file["source"].asstr()[start : start + size]
+            columns["portrait"] = [portrait.tobytes() for portrait in columns["portrait"]]
             yield [FaceRow(source, *row) for source, *row in zip(sources, *columns.values(), strict=True)]
 
 
@@ -203,6 +213,12 @@ def read_settings(path: Path) -> tuple[str, dict[str, Any]]:
     """The weights and options that a latents file was made with. Raises UsageError for a file of another kind."""
     with _opened(path) as file:
         return file.attrs["weights"], json.loads(file.attrs["options"])
+
+
+def read_drawing(path: Path) -> dict[str, Any]:
+    """The options that a latents file's people were drawn with, {} where it has none. Raises UsageError as above."""
+    with _opened(path) as file:
+        return json.loads(file.attrs.get("drawing", "{}"))
 
 
 def _attributes(weights: str, options: Mapping[str, Any]) -> dict[str, Any]:
