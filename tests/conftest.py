@@ -69,6 +69,7 @@ def write_faces():
 @pytest.fixture(scope="session")
 def face_row():
     """Make a row of `latents.h5` that differs from the rows of other faces in every column."""
+    from faceage.images import encode_portrait
     from faceage.store.latents import FaceRow
 
     def make(source: str, face: int = 0) -> FaceRow:
@@ -83,7 +84,8 @@ def face_row():
             box=draw(4),
             landmarks=draw(5, 2),
             confidence=float(draw()),
-            aligned=rng.integers(0, 256, (64, 64, 3), np.uint8),
+            aligned=(aligned := rng.integers(0, 256, (64, 64, 3), np.uint8)),
+            portrait=encode_portrait(aligned),
             age=draw(6),
             latent_initial=draw(100),
             latent=draw(100),

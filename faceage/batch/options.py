@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from faceage.ages import AGE_CLASSES, EVERY_CLASS, STRENGTH, Age
 from faceage.errors import UsageError
 from faceage.images import FACE_SIZE, PORTRAIT_SIZE
 from faceage.people.options import OBJECTIVES, OptimiserOptions
+from faceage.store.latents import read_drawing, read_settings
 
 DRAW = ("photo", "generator")
 MAX_SCALE = 8
@@ -92,23 +94,24 @@ class DrawOptions:
         return {"ages": self.labels, "strength": self.strength, "draw": self.draw, "scale": self.scale}
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> "DrawOptions":
-        """The options of a `to_json`; defaults for what it does not say. Raises UsageError for anything else."""
-        try:
-            known = {name: stored[name] for name in ("strength", "draw", "scale") if name in stored}
-            ages = tuple(map(Age.of, stored.get("ages", AGE_CLASSES)))
-            return cls(ages=ages, **{**known, "strength": float(known.get("strength", STRENGTH))})
-        except (TypeError, ValueError, AttributeError, UsageError) as error:
-            raise UsageError(f"the latents file does not say how its people were drawn: {error}") from error
+    def of_latents(cls, latents: Path) -> "DrawOptions":
+        """What the people of a latents file were drawn with; defaults for what it does not say.
 
-    @classmethod
-    def from_old_json(cls, stored: Mapping[str, Any]) -> "DrawOptions":
-        """The same of a latents file before version 3, which kept everything in one place."""
+        Raises UsageError where the file is none, or says something strange.
+        """
+        stored = read_drawing(latents)
         try:
-            ages = [AGE_CLASSES[target] for target in dict.fromkeys(stored.get("targets", range(len(AGE_CLASSES))))]
-        except (TypeError, IndexError, AttributeError) as error:
-            raise UsageError("the latents file does not say how its people were drawn") from error
-        return cls.from_json({"ages": ages, "strength": stored.get("strength", STRENGTH)})
+            if not stored:
+                # Before version 3, all options lay in one place, and had other names.
+                _, old = read_settings(latents)
+                every = range(len(AGE_CLASSES))
+                classes = [AGE_CLASSES[target] for target in dict.fromkeys(old.get("targets", every))]
+                stored = {"ages": classes, "strength": old.get("strength", STRENGTH)}
+            ages = tuple(map(Age.of, stored.get("ages", AGE_CLASSES)))
+            strength = float(stored.get("strength", STRENGTH))
+            return cls(ages, strength, stored.get("draw", "photo"), int(stored.get("scale", 1)))
+        except (TypeError, ValueError, IndexError, AttributeError, UsageError) as error:
+            raise UsageError(f"{latents} does not say how its people were drawn: {error}") from error
 
     def digest(self, weights: str) -> str:
         """Hash of these options with the networks of fingerprint `weights`."""

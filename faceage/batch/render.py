@@ -15,18 +15,10 @@ from faceage.batch.plan import MANIFEST
 from faceage.errors import UsageError
 from faceage.model import Model
 from faceage.photos.find import FoundPhoto, printable
-from faceage.store.latents import FaceRow, count_rows, read_drawing, read_settings, row_blocks
+from faceage.store.latents import FaceRow, count_rows, read_settings, row_blocks
 from faceage.store.manifest import OK, PhotoOutcome, read_manifest
 
 _ROWS_AT_ONCE = 64
-
-
-def stored_options(latents: Path) -> DrawOptions:
-    """What the people of a latents file were drawn with. Raises UsageError where the file is none."""
-    if stored := read_drawing(latents):
-        return DrawOptions.from_json(stored)
-    _, options = read_settings(latents)
-    return DrawOptions.from_old_json(options)
 
 
 def render(

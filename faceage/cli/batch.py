@@ -8,7 +8,7 @@ import typer
 
 from faceage.cli.console import bar, err, out, start_backend
 from faceage.cli.options import Ages, Draw, Json, Quiet, Report, Scale, Seed, Strength, Weights, draw_options
-from faceage.cli.report import make_report
+from faceage.cli.report import REPORT, make_report
 from faceage.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def batch(
         return
 
     with bar(None, " photos", quiet=quiet or json) as shown:
-        done = {"faces": 0}
+        done = {"photos": 0, "faces": 0}
 
         def begins(plan: "Plan") -> None:
             if plan.to_find or plan.to_draw:
@@ -129,6 +129,7 @@ def batch(
                     err.print(f"faceage: {count} {what}", markup=False)
 
         def progress(finished: int, faces: int) -> None:
+            done["photos"] += finished
             done["faces"] += faces
             elapsed = shown.format_dict["elapsed"]
             shown.set_postfix_str(f"{done['faces'] / elapsed:.1f} faces/s" if elapsed else "", refresh=False)
@@ -141,7 +142,8 @@ def batch(
         out.print_json(data=summary.to_json())
     elif not quiet:
         _print_summary(summary, to)
-    if report and share == (1, 1):
+    stands = not done["photos"] and (to / REPORT).is_file()
+    if report and share == (1, 1) and not stands:
         # A shard's results are on their way into others'.
         make_report(to, find_model(weights), quiet=quiet or json)
     raise typer.Exit(summary.exit_code)

@@ -66,8 +66,8 @@ def render(
 
     start_backend()
     from faceage.batch.draw import KINDS, Layout
+    from faceage.batch.options import DrawOptions
     from faceage.batch.render import render as draw_again
-    from faceage.batch.render import stored_options
     from faceage.model import find_model, load_model
     from faceage.store.latents import count_rows
 
@@ -75,7 +75,9 @@ def render(
     if layout.file not in KINDS[kind]:
         raise UsageError(f"--file {layout.file} cannot hold {kind}", f"take {' or '.join(KINDS[kind])}")
     ages = _YOUNG_TO_OLD if ages is None and kind == "animations" else ages
-    options = draw_options(stored_options(latents), ages, strength=strength, draw=draw, scale=scale, paste=paste)
+    options = draw_options(
+        DrawOptions.of_latents(latents), ages, strength=strength, draw=draw, scale=scale, paste=paste
+    )
     total = count_rows(latents).total()
     model = load_model(find_model(weights))
     open_out(to)

@@ -1,7 +1,7 @@
 """People drawn from their latents: the same pixels in a batch, from a file, in a report and in a measurement."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,26 +10,13 @@ from faceage.ages import Age, towards
 from faceage.images import decode_portrait
 from faceage.model import Model
 from faceage.networks.predict import draw, predict
+from faceage.people.drawn import Drawn
 from faceage.people.optimise import Latents
 from faceage.people.re_age import ReAger, mean_change
 from faceage.store.latents import FaceRow
 
 AT_ONCE = 32
 """Faces drawn together, always: another batch size might round otherwise."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One person's pictures, uint8: `aged` (k, s, s, 3) at k ages, of side s = 160, or 64 by the generator.
-
-    `photo` is the aligned face, of 160 pixels where it is stored; `rebuilt` (64, 64, 3) the generator's face at the
-    person's own age; `unaged` (s, s, 3) what `aged` differs from by age alone.
-    """
-
-    photo: np.ndarray
-    rebuilt: np.ndarray
-    unaged: np.ndarray
-    aged: np.ndarray
 
 
 class PeoplePainter:

@@ -108,9 +108,7 @@ class LatentWriter:
             taken = self._pending[: PART_ROWS - self._rows]
             path = self._folder / f"{self._name}.h5"
             columns: dict[str, Any] = {name: [getattr(row, name) for row in taken] for name in _COLUMNS}
-            columns["portrait"] = np.empty(len(taken), object)
-            for i, row in enumerate(taken):
-                columns["portrait"][i] = np.frombuffer(row.portrait, np.uint8)
+            columns["portrait"] = [np.frombuffer(row.portrait, np.uint8) for row in taken]
             _append(path, columns, self._attributes if self._rows == 0 else None)
             self._rows += len(taken)
             written[self._name] = self._rows
@@ -242,7 +240,7 @@ def _append(path: Path, columns: Mapping[str, Any], attributes: Mapping[str, Any
     with _replaced(path) as partial:
         if attributes is None:
             shutil.copyfile(path, partial)
-        _find_room(partial, _ROOM + sum(np.asarray(column).nbytes for column in columns.values()))
+        _find_room(partial, _ROOM + sum(np.asarray(value).nbytes for column in columns.values() for value in column))
         with h5py.File(partial, "r+" if attributes is None else "w") as file:
             if attributes is not None:
                 file.attrs.update(attributes)
@@ -252,7 +250,12 @@ def _append(path: Path, columns: Mapping[str, Any], attributes: Mapping[str, Any
             for name, column in columns.items():
                 start = len(file[name])
                 file[name].resize(start + count, axis=0)
-                file[name][start:] = column
+                if name != "portrait":
+                    file[name][start:] = column
+                    continue
+                for i, portrait in enumerate(column, start):
+                    # Together, h5py takes those of one length for a matrix.
+                    file[name][i] = portrait
 
 
 @contextmanager
