@@ -1,29 +1,55 @@
-"""The file system: files that are whole or absent, and one process at a time in a folder."""
+"""The file system: whole files, locks, room and links, also on disks that refuse some of these calls.
 
+Network disks, FUSE and memory cards lack what a local disk has, or answer with an error. What can be done without the
+missing call goes on; where a promise gets weaker, one warning says so.
+"""
+
+import errno
+import logging
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import IO, Any
 
 from faceage.errors import UsageError
 
+_REFUSALS = frozenset(
+    {
+        errno.EBADF,
+        errno.EINVAL,
+        errno.ENODEV,
+        errno.ENOLCK,
+        errno.ENOSYS,
+        errno.ENOTSUP,
+        errno.ENOTTY,
+        errno.EOPNOTSUPP,
+        errno.EPERM,
+    }
+)
+"""What NFS, SMB, FUSE and exFAT answer to a call that they do not have. A full or failing disk answers otherwise."""
+
+_BLOCK = 1 << 20
+
 
 def partial_name(path: Path) -> Path:
-    """Where `path` is written before it is renamed: the same folder, so that the rename is atomic.
+    """Where `path` is written before it is renamed: in the same folder, so that the rename is atomic.
 
-    The name is short, since `path` may already have the longest name the file system takes, and no other thread's.
+    The name is short, since `path` may have the longest name that the file system takes, and unique to this thread.
     """
     return path.with_name(f".{os.getpid()}-{threading.get_native_id()}{_partial_ending(path)}")
 
 
 def _partial_ending(path: Path) -> str:
-    # Keras writes weights under no other ending than theirs.
+    # Keras writes weights only to names that end in .weights.h5.
     return ".partial" + (".weights.h5" if path.name.endswith(".weights.h5") else path.suffix)
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what a killed process left half-written in `folder` and below, where nobody else may be writing."""
+    """Remove the partial files of killed processes in `folder` and below. No other process may be writing there."""
     for place, _, names in os.walk(folder):
         for name in names:
             if name.startswith(".") and ".partial" in name:
@@ -31,21 +57,26 @@ def remove_partials(folder: Path) -> None:
 
 
 def remove_partials_of(path: Path) -> None:
-    """Remove what a killed process left half-written of `path`, where nobody else writes files with its ending."""
+    """Remove the partial files of `path` that killed processes left; no other process may write its kind of file."""
     for partial in path.parent.glob(f".*{_partial_ending(path)}"):
         partial.unlink()
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give the name to write to; the file takes the name `path` only if the block ends well, and when it is on disk."""
+def written_whole(path: Path, durable: bool = False) -> Iterator[Path]:
+    """Give a temporary name to write to, which becomes `path` if the block ends well, once its bytes are on disk.
+
+    A `durable` file is sure to have its name after a power cut, too.
+    """
     partial = partial_name(path)
     try:
         yield partial
-        # Renamed before, it would be there and empty after a power cut.
+        # Renamed before its bytes are on disk, it could be empty after a power cut.
         with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
+            sync(file)
         os.replace(partial, path)
+        if durable:
+            _sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -56,24 +87,88 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`, or a copy where the disk has no hard links. Whole or not at all."""
+    with written_whole(target) as partial:
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)
+
+
+def sync(file: IO[Any]) -> None:
+    """Return when what was written to the open `file` is on disk. Raises OSError where it cannot be written."""
+    file.flush()
+    _fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        # Windows opens no folders, nor does a folder that may be written but not listed.
+        return
+    try:
+        _fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fsync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        _warn_once("the disk does not say when files are written: a power cut may cost the newest results")
+
+
+def find_room(path: Path, size: int) -> None:
+    """Raise OSError where the disk cannot take `size` more bytes at the end of `path`, which may not exist yet.
+
+    For files that HDF5 writes: it crashes the process when a write fails.
+    """
+    path.touch()
+    # Not for appending: glibc stands in for a disk without allocation by writing, and refuses such a descriptor.
+    with open(path, "rb+", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        try:
+            os.posix_fallocate(file.fileno(), end, size)
+        except (AttributeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _REFUSALS:
+                raise
+            while size > 0:
+                size -= file.write(bytes(min(_BLOCK, size)))
+        finally:
+            file.truncate(end)
+
+
 @contextmanager
 def only_one(folder: Path, what: str) -> Iterator[None]:
-    """Make the folder, and hold its lock, which the system gives back however the process ends.
+    """Make the folder and hold its lock, which the system releases however the process ends.
 
-    Raises UsageError at once where another process holds it; `what` is what that one is then said to be doing.
+    Raises UsageError at once where another process holds it; `what` says what that process is doing.
     """
+    from filelock import FileLock, Timeout
+
     folder.mkdir(parents=True, exist_ok=True)
+    # A lock that is only a file would outlive a killed process and stop the next one.
+    lock = FileLock(folder / ".lock", timeout=0, thread_local=False, fallback_to_soft=False)
     try:
-        import fcntl
-    except ImportError:
-        # Windows: nothing like it that ends with the process.
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(f"another process is {what} in {folder}", "wait for it, or choose another folder") from error
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        _warn_once("the disk has no locks: do not start two processes that write to the same folder")
+    try:
         yield
-        return
-    with open(folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UsageError(
-                f"another process is {what} in {folder}", "wait for it, or choose another folder"
-            ) from error
-        yield
+    finally:
+        lock.release()
+
+
+@cache
+def _warn_once(message: str) -> None:
+    logging.getLogger(__name__).warning("%s", message)

@@ -85,13 +85,13 @@ def face_row():
             landmarks=draw(5, 2),
             confidence=float(draw()),
             aligned=(aligned := rng.integers(0, 256, (64, 64, 3), np.uint8)),
-            portrait=encode_portrait(aligned),
             age=draw(6),
             latent_initial=draw(100),
             latent=draw(100),
             offset=draw(2048).astype(np.float16),
             identity_distance=draw(2),
             transform=draw(2, 3),
+            portrait=encode_portrait(aligned),
         )
 
     return make

@@ -1,7 +1,7 @@
 """`killed_batch.py PHOTOS OUT [N]`: a small batch, which kills itself at its N-th write, or is left to end.
 
-Everything is as in `faceage batch`, but that few faces make a batch and few rows a record, so that a handful of photos
-has many of both.
+Everything is as in `faceage batch`, but that few faces make a batch and few parts an index, so that a handful of photos
+has many batches and merges.
 """
 
 import os
@@ -25,7 +25,7 @@ find_people.LatentOptimiser = partial(find_people.LatentOptimiser, batch_size=2)
 find_people._PHOTOS_AT_ONCE = 2
 find_people._SECONDS_A_BLOCK = 0.0
 worker._SECONDS_UNRECORDED = 0.0
-latents.PART_ROWS = 3
+latents._MOST_PARTS = 3
 
 writes = 0
 

@@ -58,7 +58,6 @@ def finish_plan(
     index = LatentIndex(plan.out / LATENTS, WEIGHTS, {}, draw.to_json())
     index.begin(keep=standing.__contains__)
     latents = LatentWriter(plan.out / LATENTS, "0", WEIGHTS, {})
-    latents.go_on(index.parts)
     manifest = Manifest(plan.out / MANIFEST, plan.standing)
     remove_pictures(plan.out, {photo.name for photo in (*plan.to_find, *plan.to_draw)})
     for photo in (*plan.to_find, *plan.to_draw):

@@ -1,6 +1,6 @@
 """Where the work of a batch is done: in this process, or on the workers of a Ray cluster."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
@@ -18,7 +18,7 @@ _PHOTOS_A_TASK = 128
 class Engine(Protocol):
     """Does both jobs of a task; `record` is given what is on disk and has to be entered.
 
-    Latents are written after the `parts` that there are. `to_draw` is an iterator that reads: it is used once.
+    `to_draw` is an iterator that reads: it is used once.
     """
 
     def __call__(
@@ -26,7 +26,6 @@ class Engine(Protocol):
         task: Task,
         to_find: Sequence[Photo],
         to_draw: Iterable[Photo],
-        parts: Mapping[str, int],
         record: Callable[["Done"], Any],
     ) -> None: ...
 
@@ -35,14 +34,13 @@ def local_engine(
     task: Task,
     to_find: Sequence[Photo],
     to_draw: Iterable[Photo],
-    parts: Mapping[str, int],
     record: Callable[["Done"], Any],
 ) -> None:
     """Everything in this process."""
     # Keras takes seconds to import; a run that is refused, or has nothing left to do, must not wait for it.
     from faceage.batch.worker import Worker
 
-    worker = Worker(task, "0", parts)
+    worker = Worker(task, "0")
     try:
         for done in worker.draw(to_draw):
             record(done)
@@ -75,11 +73,10 @@ class RayEngine:
         task: Task,
         to_find: Sequence[Photo],
         to_draw: Iterable[Photo],
-        parts: Mapping[str, int],
         record: Callable[["Done"], Any],
     ) -> None:
         # Drawing again takes this machine little time, and its rows are read here.
-        local_engine(task, [], to_draw, parts, record)
+        local_engine(task, [], to_draw, record)
         if to_find:
             self._find(task, to_find, record)
 
@@ -117,7 +114,7 @@ class _RayWorker:
     def __init__(self, task: Task) -> None:
         from faceage.batch.worker import Worker
 
-        self._worker = Worker(task, uuid4().hex[:12], {})
+        self._worker = Worker(task, uuid4().hex[:12])
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {"done": [list(self._worker.find(list(photos))) for photos in batch["photos"]]}

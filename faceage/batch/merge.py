@@ -6,12 +6,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 from faceage.batch.names import pictures_under, possible_names, remove_pictures, same_name
 from faceage.batch.plan import LATENTS, MANIFEST, SHARDS, open_out, writing_to
 from faceage.errors import UsageError
-from faceage.files import only_one, written_whole
+from faceage.files import link_or_copy, only_one
 from faceage.store.latents import PARTS, LatentIndex, LatentWriter, read_drawing, read_settings, row_blocks
 from faceage.store.manifest import Manifest, PhotoOutcome, read_manifest
 
@@ -100,7 +99,7 @@ def _merge(out: Path, came: Mapping[Path, Names], standing: Names) -> None:
             index.count(_bring_parts(shard, new_names, out))
             for source, target in pictures_under(shard, new_names, out):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _link(source, target)
+                link_or_copy(source, target)
             manifest.append(replace(row, path=name) for name, row in names.items())
             _remove(shard)
     finally:
@@ -113,10 +112,8 @@ def _bring_parts(shard: Path, new_names: Mapping[str, str], out: Path) -> dict[s
     own = LatentIndex(shard / LATENTS, *settings, read_drawing(shard / LATENTS))
     # Rows of photos that a killed run did not come to enter would be there twice when somebody does them again.
     own.begin(keep=new_names.__contains__)
-    # A shard of this name may have been merged before.
-    prefix = f"{shard.name}.{uuid4().hex[:8]}"
     if any(old != new for old, new in new_names.items()):
-        writer = LatentWriter(out / LATENTS, prefix, *settings)
+        writer = LatentWriter(out / LATENTS, shard.name, *settings)
         parts: dict[str, int] = {}
         for block in row_blocks(shard / LATENTS, _ROWS_AT_ONCE):
             writer.add([replace(row, source=new_names[row.source]) for row in block])
@@ -124,8 +121,8 @@ def _bring_parts(shard: Path, new_names: Mapping[str, str], out: Path) -> dict[s
         return parts
     named = {}
     for part, count in own.parts.items():
-        name = f"{prefix}.{part}"
-        _link(shard / PARTS / f"{part}.h5", out / PARTS / f"{name}.h5")
+        name = f"{shard.name}.{part}"
+        link_or_copy(shard / PARTS / f"{part}.h5", out / PARTS / f"{name}.h5")
         named[name] = count
     return named
 
@@ -135,13 +132,3 @@ def _remove(shard: Path) -> None:
     removed = shard.with_name(f".{shard.name}")
     os.rename(shard, removed)
     shutil.rmtree(removed)
-
-
-def _link(source: Path, target: Path) -> None:
-    with written_whole(target) as partial:
-        partial.unlink(missing_ok=True)
-        try:
-            os.link(source, partial)
-        except OSError:
-            # Not every file system has links.
-            shutil.copyfile(source, partial)

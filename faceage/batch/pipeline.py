@@ -137,7 +137,7 @@ def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], 
             stale = [*plan.to_find, *(photo for photo in plan.to_draw if photo.outcome.drawn != task.drawn)]
             remove_pictures(task.out, {photo.name for photo in stale})
         if plan.to_find or plan.to_draw:
-            engine(task, plan.to_find, _with_faces(task.out, plan.to_draw), index.parts, record)
+            engine(task, plan.to_find, _with_faces(task.out, plan.to_draw), record)
     finally:
         manifest.close()
     return summary
@@ -148,7 +148,8 @@ def _with_faces(out: Path, photos: Sequence[Photo]) -> Iterator[Photo]:
     wanted = {photo.name: photo for photo in photos}
     if not wanted:
         return
-    rows = (row for block in row_blocks(out / LATENTS, _ROWS_AT_ONCE) for row in block if row.source in wanted)
+    blocks = row_blocks(out / LATENTS, _ROWS_AT_ONCE, keep=wanted.__contains__)
+    rows = (row for block in blocks for row in block)
     # A photo's rows follow each other.
     for name, faces in groupby(rows, key=lambda row: row.source):
         photo = wanted.pop(name)

@@ -13,9 +13,11 @@ from faceage.batch.names import GRIDS, PICTURES, album_photos, digest_of, grid_p
 from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.photo import Photo
 from faceage.errors import UsageError
+from faceage.files import sync
 from faceage.photos.decoders import stamp
 from faceage.photos.find import EXTENSIONS, FoundPhoto
-from faceage.store.latents import count_rows, read_settings
+from faceage.store.latent_parts import VERSION, read_contents
+from faceage.store.latents import count_rows
 from faceage.store.manifest import FAILED, UNREADABLE, PhotoOutcome, read_manifest
 
 MANIFEST, LATENTS, SHARDS = "manifest.jsonl", "latents.h5", "shards"
@@ -104,7 +106,7 @@ def left_of(task: Task, files: Sequence[FoundPhoto], again: Again = NOTHING_AGAI
     """
     before = read_manifest(task.out / MANIFEST)
     stored = count_rows(task.out / LATENTS)
-    _check_version(task.out, before, bool(stored))
+    _check_version(task.out, before)
     to_find, to_draw, done, outdated, replaced = [], [], [], 0, 0
     for photo in name_photos(files, before.values()):
         row = before.pop(photo.name, None)
@@ -138,9 +140,10 @@ def left_of(task: Task, files: Sequence[FoundPhoto], again: Again = NOTHING_AGAI
     return Plan(task.out, tuple(to_find), tuple(to_draw), tuple(done), others, outdated, replaced)
 
 
-def _check_version(out: Path, rows: dict[str, PhotoOutcome], stored: bool) -> None:
+def _check_version(out: Path, rows: dict[str, PhotoOutcome]) -> None:
     """Raise UsageError where an earlier version of faceage wrote what is in `out`."""
-    if any(not row.found for row in rows.values()) or (stored and "targets" in read_settings(out / LATENTS)[1]):
+    latents = out / LATENTS
+    if any(not row.found for row in rows.values()) or (latents.exists() and read_contents(latents).version != VERSION):
         raise UsageError(
             f"--out {out} was written by an earlier version of faceage",
             "choose another --out folder; 'faceage render' and 'faceage report' still read this one",
@@ -197,8 +200,7 @@ def open_out(out: Path) -> None:
         # Without a name, so that a kill leaves nothing.
         with tempfile.TemporaryFile(dir=out) as file:
             file.write(b"\0" * 65536)
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
 
 
 @contextmanager

@@ -44,12 +44,11 @@ class Done:
 class Worker:
     """The networks of a task, which both jobs of a batch are done with."""
 
-    def __init__(self, task: Task, writer: str, parts: Mapping[str, int]) -> None:
-        """Write latents under the name `writer`, after the `parts` that there are."""
+    def __init__(self, task: Task, writer: str) -> None:
+        """Write latents under the name `writer`."""
         self._task = task
         self._model = load_model(task.weights)
         self._latents = LatentWriter(task.out / LATENTS, writer, self._model.fingerprint, task.find.to_json())
-        self._latents.go_on(parts)
         self._drawer = Drawer(self._model, task.out, task.draw, keep=True)
         self._drawn: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self._stopping = threading.Event()

@@ -1,59 +1,48 @@
 """`latents.h5`: one row per face, readable at any moment by any HDF5 reader.
 
-latents.h5               the index: every dataset is a virtual one over the parts
-latents/<writer>-0.h5    the parts, each a latents file of its own with at most `PART_ROWS` rows
+latents.h5              the index: its settings, the list of parts, and a link for every column
+latents/index-….h5      what the links lead to: the columns as virtual datasets over all parts
+latents/<writer>-….h5   the parts: latents files with rows of their own
 
-A file is only ever replaced whole, a part by itself and more rows, and the index after it. So a kill at any moment
-leaves an index whose rows are there, one that is being read stays true, and what a flush costs does not grow.
+No file is ever changed. Each flush of a writer adds a part, and the index is replaced, so that a kill at any moment
+leaves an index whose rows are all there. When there are more than `_MOST_PARTS`, the small ones at the end are merged.
+So a row is copied some seven times until there are a million, and a reader with the usual limit of open files can open
+all parts at once. HDF5 answers fill values where a part cannot be opened, so what can go wrong is made an error:
+`latents.h5` alone is a file of broken links, and a merged part leaves a stub that cannot be converted to rows. Where a
+part is lost all the same, numbers are NaN and not zeros.
 """
 
 import json
-import os
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from itertools import islice
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import h5py
 import numpy as np
 
 from faceage.ages import AGE_CLASSES
 from faceage.errors import UsageError
-from faceage.files import remove_partials_of, written_whole
-from faceage.images import FACE_SIZE
-from faceage.networks import LATENT_SIZE, OFFSET_SIZE
+from faceage.files import link_or_copy, remove_partials_of
+from faceage.store.latent_parts import COLUMNS, FORMAT, PARTS, VERSION, opened_part, read_blocks, read_contents
+from faceage.store.table import create, fill, new_file, room
 
-FORMAT = "faceage-latents"
-VERSION = 3
-PARTS = "latents"
-PART_ROWS = 1024
+_MOST_PARTS = 32
+"""Few enough for any limit of open files, many enough that rows are seldom copied."""
 
-_COLUMNS: dict[str, tuple[tuple[int, ...], Any]] = {
-    "source": ((), h5py.string_dtype()),
-    "face": ((), np.int32),
-    "box": ((4,), np.float32),
-    "landmarks": ((5, 2), np.float32),
-    "confidence": ((), np.float32),
-    "aligned": ((FACE_SIZE, FACE_SIZE, 3), np.uint8),
-    "portrait": ((), h5py.vlen_dtype(np.uint8)),
-    "age": ((len(AGE_CLASSES),), np.float32),
-    "latent_initial": ((LATENT_SIZE,), np.float32),
-    "latent": ((LATENT_SIZE,), np.float32),
-    "offset": ((OFFSET_SIZE,), np.float16),
-    "identity_distance": ((2,), np.float32),
-    "transform": ((2, 3), np.float32),
-}
-_CHUNK = 64
-_ROOM = 65_536 + _CHUNK * 24_576
-"""More bytes than a file takes besides its rows, the rest of a chunk included."""
+_MERGE_ROWS = 256
+"""Rows that are in memory while parts are merged."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceRow:
-    """One row; the fields are the datasets of `latents.h5` (boxes and landmarks in pixels of the upright photo)."""
+    """One row; the fields are the datasets of `latents.h5` (boxes and landmarks in pixels of the upright photo).
+
+    `portrait` is the aligned face as an image file (`images.encode_portrait`), b"" in files of version 2.
+    """
 
     source: str
     face: int
@@ -61,34 +50,27 @@ class FaceRow:
     landmarks: np.ndarray
     confidence: float
     aligned: np.ndarray
-    portrait: bytes
     age: np.ndarray
     latent_initial: np.ndarray
     latent: np.ndarray
     offset: np.ndarray
     identity_distance: np.ndarray
     transform: np.ndarray
+    portrait: bytes = b""
 
 
 class LatentWriter:
-    """Collects rows and writes them into parts of its own; rows may be relied on when the index has been told."""
+    """Collects rows and writes them as parts; they count when the index has been told."""
 
     MIN_ROWS = 64
 
     def __init__(self, index: Path, writer: str, weights: str, options: Mapping[str, Any]) -> None:
-        """Write parts for the `index`, all named after `writer`, which no other process uses at the same time."""
+        """Write parts for the `index`, named after `writer`."""
         self._folder = index.with_name(PARTS)
-        self._writer = writer
+        self._name = _unique(writer)
         self._attributes = _attributes(weights, options)
         self._pending: list[FaceRow] = []
-        self._number, self._rows = 0, 0
-
-    def go_on(self, parts: Mapping[str, int]) -> None:
-        """Begin where the `parts` of an index, {name: rows}, end: the last one of this writer is filled up."""
-        numbers = [int(n) for w, _, n in (name.rpartition("-") for name in parts) if w == self._writer]
-        if numbers:
-            self._number = max(numbers)
-            self._rows = parts[self._name]
+        self._number = 0
 
     def add(self, rows: list[FaceRow]) -> None:
         """Take `rows`; they are on disk after the next `flush`."""
@@ -100,123 +82,168 @@ class LatentWriter:
         return len(self._pending) >= self.MIN_ROWS
 
     def flush(self) -> dict[str, int]:
-        """Put everything that is pending on disk; answers the parts that were written, {name: rows}."""
-        written = {}
-        while self._pending:
-            if self._rows == PART_ROWS:
-                self._number, self._rows = self._number + 1, 0
-            taken = self._pending[: PART_ROWS - self._rows]
-            path = self._folder / f"{self._name}.h5"
-            columns: dict[str, Any] = {name: [getattr(row, name) for row in taken] for name in _COLUMNS}
-            columns["portrait"] = [np.frombuffer(row.portrait, np.uint8) for row in taken]
-            _append(path, columns, self._attributes if self._rows == 0 else None)
-            self._rows += len(taken)
-            written[self._name] = self._rows
-            del self._pending[: len(taken)]
-        return written
-
-    @property
-    def _name(self) -> str:
-        return f"{self._writer}-{self._number}"
+        """Put everything that is pending on disk; the parts that were written, {name: rows}."""
+        if not self._pending:
+            return {}
+        block = {name: [getattr(row, name) for row in self._pending] for name in COLUMNS}
+        name, rows = f"{self._name}-{self._number}", len(self._pending)
+        _write_part(self._folder / f"{name}.h5", self._attributes, rows, room(block), [block])
+        self._number += 1
+        self._pending.clear()
+        return {name: rows}
 
 
 class LatentIndex:
-    """`latents.h5` itself: which rows of which parts count. `parts` is {name: rows}, in the order of the rows."""
+    """`latents.h5` itself: which parts count. `parts` is {name: rows}, in the order of the rows."""
 
     def __init__(
         self, path: Path, weights: str, options: Mapping[str, Any], drawing: Mapping[str, Any] | None = None
     ) -> None:
         """`options` are those that rows were found with, `drawing` those of their pictures, which parts do not have."""
         self._path = path
+        self._drawing = json.dumps(drawing or {}, sort_keys=True)
+        self._folder = path.with_name(PARTS)
         self._attributes = _attributes(weights, options)
-        self._drawing = {} if drawing is None else {"drawing": json.dumps(drawing, sort_keys=True)}
+        self._run = _unique("index")
+        self._writes = self._merges = 0
         self.parts: dict[str, int] = {}
 
     def begin(self, keep: Callable[[str], bool]) -> None:
-        """Start from what is there, with the rows whose source passes `keep`; or from nothing.
+        """Start from the rows on disk whose source passes `keep`; from none where there is no file.
 
-        Raises UsageError if the path holds something that is no latents file.
+        Raises UsageError for a file that is not a latents file, or one of an earlier version.
         """
-        folder = self._path.with_name(PARTS)
-        before = _parts_of(self._path) if self._path.exists() else {}
-        folder.mkdir(parents=True, exist_ok=True)
-        remove_partials_of(self._path)
+        before = self._before()
         self.parts = {}
-        for number, (name, rows) in enumerate(before.items()):
-            with _opened(folder / f"{name}.h5") as file:
-                kept = [i for i, source in enumerate(_sources(file, rows)) if keep(source)]
-                said = {key: file.attrs[key] for key in ("weights", "options")}
-                if len(kept) == len(file["source"]) and said.items() <= self._attributes.items():
-                    self.parts[name] = rows
-                elif kept:
-                    # Under another name, since the index still counts on the old one.
-                    kept_name = f"kept{_generation(before)}-{number}"
-                    columns = {column: file[column][:rows][kept] for column in _COLUMNS}
-                    _append(folder / f"{kept_name}.h5", columns, self._attributes)
-                    self.parts[kept_name] = len(kept)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        remove_partials_of(self._path)
+        for path, rows in before.items():
+            with opened_part(path, rows) as part:
+                kept = np.array([keep(source) for source in part["source"].asstr()[:rows]], bool)
+            if kept.all() and path.parent == self._folder:
+                self.parts[path.stem] = rows
+            elif kept.any():
+                self.parts[self._merge({path: rows}, [kept])] = int(kept.sum())
         self._write()
-        for path in folder.iterdir():
-            # Parts of a run that was killed before the index knew them, and those that lost rows.
-            if path.suffix == ".h5" and path.stem not in self.parts:
+        for path in self._folder.glob("*.h5"):
+            # Files that a killed run wrote and did not count, and parts that an earlier run merged.
+            if path.stem not in self.parts and path != self._index and path not in before:
                 path.unlink()
+        self._leave_stubs([path for path in before if path.parent == self._folder and path.stem not in self.parts])
 
     def count(self, parts: Mapping[str, int]) -> None:
         """Let the rows of `parts` count, which a `LatentWriter` has put on disk."""
-        if parts:
-            self.parts.update(parts)
-            self._write()
+        if not parts:
+            return
+        self.parts.update(parts)
+        merged = {}
+        if len(self.parts) > _MOST_PARTS:
+            names = list(self.parts)[_first_to_merge(list(self.parts.values())) :]
+            merged = {self._folder / f"{name}.h5": self.parts.pop(name) for name in names}
+            self.parts[self._merge(merged)] = sum(merged.values())
+        self._write()
+        self._leave_stubs(list(merged))
+
+    @property
+    def _index(self) -> Path:
+        return self._folder / f"{self._run}-{self._writes}.h5"
+
+    def _before(self) -> dict[Path, int]:
+        if not self._path.exists():
+            return {}
+        contents = read_contents(self._path)
+        if contents.version != VERSION:
+            raise UsageError(
+                f"{self._path} was written by an earlier version of faceage", "choose another --out folder"
+            )
+        return contents.parts
+
+    def _merge(self, parts: Mapping[Path, int], kept: Sequence[np.ndarray] | None = None) -> str:
+        """Write the rows of `parts`, those that are `kept` where not all are, into a new part; its name."""
+        self._merges += 1
+        name = f"{self._run}-merged-{self._merges}"
+        masks = kept or [np.ones(rows, bool) for rows in parts.values()]
+
+        def blocks() -> Iterator[dict[str, np.ndarray]]:
+            for (path, rows), mask in zip(parts.items(), masks, strict=True):
+                with opened_part(path, rows) as part:
+                    for start in range(0, rows, _MERGE_ROWS):
+                        wanted = mask[start : start + _MERGE_ROWS]
+                        if wanted.any():
+                            stop = start + len(wanted)
+                            yield {name: column[start:stop][wanted] for name, column in part.items()}
+
+        rows = sum(int(mask.sum()) for mask in masks)
+        size = room({}) + sum(path.stat().st_size for path in parts)
+        _write_part(self._folder / f"{name}.h5", self._attributes, rows, size, blocks())
+        return name
 
     def _write(self) -> None:
+        self._writes += 1
         total = sum(self.parts.values())
-        with _replaced(self._path) as partial:
-            _find_room(partial, _ROOM + 1024 * len(_COLUMNS) * len(self.parts))
-            with h5py.File(partial, "w", libver=("earliest", "v110")) as file:
-                file.attrs.update(self._attributes | self._drawing)
-                for name, (shape, dtype) in _COLUMNS.items():
-                    if not total:
-                        file.create_dataset(name, (0, *shape), dtype)
-                        continue
-                    layout, start = h5py.VirtualLayout((total, *shape), dtype), 0
-                    for part, rows in self.parts.items():
-                        source = h5py.VirtualSource(f"{PARTS}/{part}.h5", name, (rows, *shape), dtype)
-                        layout[start : start + rows] = source
-                        start += rows
-                    file.create_virtual_dataset(name, layout)
+        size = room({}) + 1024 * len(COLUMNS) * (1 + len(self.parts))
+        with new_file(self._index, self._attributes, size, durable=True) as file:
+            if not total:
+                create(file, COLUMNS, 0)
+            for name, (shape, dtype) in COLUMNS.items() if total else ():
+                _write_virtual(file, name, (total, *shape), dtype, self.parts)
+        contents = {"run": self._run, "parts": json.dumps(self.parts), "drawing": self._drawing}
+        with new_file(self._path, {**self._attributes, **contents}, size, durable=True) as file:
+            for name in COLUMNS:
+                file[name] = h5py.ExternalLink(f"{PARTS}/{self._index.name}", name)
+        # Who has just opened latents.h5 may still follow its links.
+        (self._folder / f"{self._run}-{self._writes - 2}.h5").unlink(missing_ok=True)
+
+    def _leave_stubs(self, paths: Sequence[Path]) -> None:
+        """Put something in the place of parts that makes HDF5 fail where an old index still leads to them."""
+        for path in paths[:1]:
+            with new_file(path, {}, room({})) as file:
+                stub = file.create_dataset("merged into another part", (0,), np.dtype("V1"))
+                for name in COLUMNS:
+                    file[name] = stub
+        for path in paths[1:]:
+            link_or_copy(paths[0], path)
 
 
 def read_rows(path: Path, keep: Callable[[str], bool] = lambda source: True) -> list[FaceRow]:
     """The rows of a latents file whose source passes `keep`. Raises UsageError for a file that is none."""
-    return [row for rows in row_blocks(path, _CHUNK) for row in rows if keep(row.source)]
+    return list(_rows(path, keep))
 
 
-def row_blocks(path: Path, size: int) -> Iterator[list[FaceRow]]:
-    """The rows of a latents file in their order, `size` at a time. Raises UsageError for a file that is none."""
-    with _opened(path) as file:
-        for start in range(0, len(file["source"]), size):
-            columns = {name: file[name][start : start + size] for name in _COLUMNS if name != "source"}
-            sources = file["source"].asstr()[start : start + size]
-            columns["portrait"] = [portrait.tobytes() for portrait in columns["portrait"]]
-            yield [FaceRow(source, *row) for source, *row in zip(sources, *columns.values(), strict=True)]
+def row_blocks(path: Path, size: int, keep: Callable[[str], bool] = lambda source: True) -> Iterator[list[FaceRow]]:
+    """The rows of a latents file whose source passes `keep`, in their order, `size` at a time.
+
+    They are the rows of the moment at which this begins, whatever a batch adds meanwhile. Raises UsageError for a file
+    that is none, and where rows are missing.
+    """
+    rows = _rows(path, keep)
+    while block := list(islice(rows, size)):
+        yield block
 
 
 def count_rows(path: Path) -> Counter[str]:
     """How many rows each source has; none where there is no file. Raises UsageError for a file of another kind."""
     if not path.exists():
         return Counter()
-    with _opened(path) as file:
-        return Counter(_sources(file))
+    return Counter(source for block in read_blocks(path, {}) for source in block["source"])
 
 
 def read_settings(path: Path) -> tuple[str, dict[str, Any]]:
     """The weights and options that a latents file was made with. Raises UsageError for a file of another kind."""
-    with _opened(path) as file:
-        return file.attrs["weights"], json.loads(file.attrs["options"])
+    contents = read_contents(path)
+    return contents.weights, contents.options
 
 
 def read_drawing(path: Path) -> dict[str, Any]:
-    """The options that a latents file's people were drawn with, {} where it has none. Raises UsageError as above."""
-    with _opened(path) as file:
-        return json.loads(file.attrs.get("drawing", "{}"))
+    """The options that a latents file's people were drawn with; {} where it has none. Raises UsageError as above."""
+    return read_contents(path).drawing
+
+
+def _rows(path: Path, keep: Callable[[str], bool]) -> Iterator[FaceRow]:
+    for block in read_blocks(path, keep=keep):
+        portraits = [bytes(content) for content in block.pop("portrait", [b""] * len(block["source"]))]
+        for *values, portrait in zip(*block.values(), portraits, strict=True):
+            yield FaceRow(**dict(zip(block, values, strict=True)), portrait=portrait)
 
 
 def _attributes(weights: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,126 +256,34 @@ def _attributes(weights: str, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _generation(parts: Mapping[str, int]) -> int:
-    """A number that no part's writer has yet among `parts`."""
-    return 1 + max((int(name[4:].partition("-")[0]) for name in parts if name.startswith("kept")), default=0)
+def _unique(name: str) -> str:
+    # An index must not take parts for its own that another run has given their names.
+    return f"{name}-{uuid4().hex[:8]}"
 
 
-def _append(path: Path, columns: Mapping[str, Any], attributes: Mapping[str, Any] | None) -> None:
-    """Replace a part by itself and more rows; with `attributes`, write a new one."""
-    count = len(columns["source"])
-    with _replaced(path) as partial:
-        if attributes is None:
-            shutil.copyfile(path, partial)
-        _find_room(partial, _ROOM + sum(np.asarray(value).nbytes for column in columns.values() for value in column))
-        with h5py.File(partial, "r+" if attributes is None else "w") as file:
-            if attributes is not None:
-                file.attrs.update(attributes)
-                for name, (shape, dtype) in _COLUMNS.items():
-                    chunks = (_CHUNK, *shape)
-                    file.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunks)
-            for name, column in columns.items():
-                start = len(file[name])
-                file[name].resize(start + count, axis=0)
-                if name != "portrait":
-                    file[name][start:] = column
-                    continue
-                for i, portrait in enumerate(column, start):
-                    # Together, h5py takes those of one length for a matrix.
-                    file[name][i] = portrait
+def _first_to_merge(rows: Sequence[int]) -> int:
+    """The part from which on all are merged: the first that does not have more rows than all behind it together."""
+    return next((i for i in range(len(rows) - 1) if rows[i] <= sum(rows[i + 1 :])), len(rows) - 2)
 
 
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """Give the name to write to; if the block ends well, the file takes the name `path` and survives a power cut."""
-    with written_whole(path) as partial:
-        yield partial
-    _sync_folder(path.parent)
+def _write_part(
+    path: Path, attributes: Mapping[str, Any], rows: int, size: int, blocks: Iterator[Any] | Sequence[Any]
+) -> None:
+    # The index that will count on it makes its name durable, in the same folder.
+    with new_file(path, attributes, size) as file:
+        create(file, COLUMNS, rows)
+        start = 0
+        for block in blocks:
+            for name, values in block.items():
+                fill(file[name], start, values)
+            start += len(block["source"])
 
 
-def _sync_folder(folder: Path) -> None:
-    """A renamed file survives a power cut when its folder is on disk too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _find_room(path: Path, size: int) -> None:
-    """Raise OSError where the disk cannot take `size` more bytes: HDF5 crashes a process that it fails amid a write."""
-    with open(path, "ab") as file:
-        if hasattr(os, "posix_fallocate"):
-            end = file.tell()
-            os.posix_fallocate(file.fileno(), end, size)
-            file.truncate(end)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """The latents file, all of whose shapes and types are as they should be, and its parts' too."""
-    hint = "choose another --out folder"
-    try:
-        with h5py.File(path) as file:
-            if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
-                raise UsageError(f"{path} is no latents file of this version", hint)
-            _check(file, path)
-            yield file
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise UsageError(f"{path} cannot be read as a latents file: {error}", hint) from error
-
-
-def _check(file: h5py.File, path: Path) -> None:
-    """Raise ValueError unless reading the file gives rows, from this folder, and no more of them than it has bytes."""
-    rows = None
-    for name, (shape, dtype) in _COLUMNS.items():
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name} lies in another file")
-        dataset = file[name]
-        if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1 + len(shape):
-            raise ValueError(f"{name} is no dataset of such rows")
-        if dataset.shape[1:] != shape or dataset.dtype != np.dtype(dtype):
-            raise ValueError(f"{name} has rows of {dataset.shape[1:]} {dataset.dtype}")
-        rows = len(dataset) if rows is None else rows
-        if len(dataset) != rows:
-            raise ValueError(f"{name} has {len(dataset)} rows, others have {rows}")
-        if dataset.external is not None:
-            raise ValueError(f"{name} lies in another file")
-        if dataset.is_virtual:
-            continue
-        if rows and dataset.id.get_storage_size() < rows * dataset.dtype.itemsize:
-            raise ValueError(f"{name} has {rows} rows and not the bytes for them")
-    if file["source"].is_virtual:
-        for part, count in _mapping(file).items():
-            with h5py.File(path.parent / PARTS / f"{part}.h5") as opened:
-                if opened["source"].is_virtual:
-                    raise ValueError(f"part {part} is an index itself")
-                _check(opened, path)
-                if len(opened["source"]) < count:
-                    raise ValueError(f"part {part} has lost rows")
-
-
-def _mapping(file: h5py.File) -> dict[str, int]:
-    """Which parts the index is made of: {name: rows}. Raises ValueError where its datasets say anything else."""
-    found = {}
-    for name in _COLUMNS:
-        parts = {}
-        for source in file[name].virtual_sources():
-            place = PurePosixPath(source.file_name)
-            if place.parent != PurePosixPath(PARTS) or place.suffix != ".h5" or source.dset_name.strip("/") != name:
-                raise ValueError(f"{name} lies in {source.file_name}")
-            (start, *_), (end, *_) = source.vspace.get_select_bounds()
-            parts[place.stem] = int(end - start + 1)
-        found[name] = parts
-    if any(parts != found["source"] for parts in found.values()):
-        raise ValueError("its datasets lie in different parts")
-    return found["source"]
-
-
-def _parts_of(path: Path) -> dict[str, int]:
-    with _opened(path) as file:
-        return _mapping(file) if file["source"].is_virtual else {}
-
-
-def _sources(file: h5py.File, rows: int | None = None) -> list[str]:
-    return file["source"].asstr()[:rows].tolist()
+def _write_virtual(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any, parts: Mapping[str, int]) -> None:
+    dtype = h5py.string_dtype() if dtype is str else dtype
+    layout, start = h5py.VirtualLayout(shape, dtype), 0
+    for part, rows in parts.items():
+        layout[start : start + rows] = h5py.VirtualSource(f"{part}.h5", name, (rows, *shape[1:]), dtype)
+        start += rows
+    missing = {"f": np.nan, "i": -1}.get(np.dtype(dtype).kind)
+    file.create_virtual_dataset(name, layout, fillvalue=missing)

@@ -1,14 +1,13 @@
 """`manifest.jsonl`: one row per photo, appended when all that the photo gave is on disk. It is the journal of a run."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from faceage.errors import UsageError
-from faceage.files import remove_partials_of, written_whole
+from faceage.files import remove_partials_of, sync, written_whole
 
 OK, NO_FACE, UNREADABLE, FAILED = "ok", "no_face", "unreadable", "failed"
 STATUSES = (OK, NO_FACE, UNREADABLE, FAILED)
@@ -69,8 +68,7 @@ class Manifest:
     def append(self, outcomes: Iterable[PhotoOutcome]) -> None:
         """Add rows; they are on disk when this returns."""
         self._file.writelines(map(_line, outcomes))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        sync(self._file)
 
     def close(self) -> None:
         self._file.close()
