@@ -58,10 +58,16 @@ def test_a_run_begins_with_the_rows_it_keeps(path):
     assert [p.name for p in path.parent.iterdir()] == ["manifest.jsonl"]
 
 
-def test_of_several_rows_for_a_photo_the_last_one_counts(path):
+def test_of_several_rows_for_a_photo_the_last_one_counts_and_stays(path):
     old = PhotoOutcome("a.jpg", BAD.status, 0, "it was damaged then")
-    written(path, old, EMPTY, GOOD)
+    manifest = Manifest(path, [])
+    manifest.append([old, EMPTY])
+    manifest.append([GOOD])
+    assert len(path.read_text().splitlines()) == 3
     assert list(read_manifest(path).values()) == [GOOD, EMPTY]
+    manifest.close()
+    assert list(read_manifest(path).values()) == [GOOD, EMPTY]
+    assert len(path.read_text().splitlines()) == 2
 
 
 def test_rows_of_older_versions_are_read(path):

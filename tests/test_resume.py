@@ -16,6 +16,7 @@ from PIL import Image
 from faceage.batch.plan import LATENTS
 from faceage.files import only_one
 from faceage.store.latents import count_rows, read_rows
+from faceage.store.manifest import read_manifest
 
 SCRIPT = Path(__file__).with_name("killed_batch.py")
 
@@ -63,11 +64,12 @@ def assert_whole(out: Path) -> None:
         with h5py.File(index) as file:
             # Where a part were missing, HDF5 would fill in zeros.
             assert all(np.linalg.norm(file["latent"][:], axis=1) > 0)
-    for path, row in rows_of(out).items() if (out / "manifest.jsonl").exists() else ():
-        assert stored[path] == row["faces"]
-        for face in range(row["faces"] if row["drawn"] else 0):
+    for path, row in read_manifest(out / "manifest.jsonl").items():
+        assert stored[path] == row.faces
+        for face in range(row.faces if row.drawn else 0):
             with Image.open(out / "grids" / f"{path}_{face}.png") as grid:
                 grid.load()
+        if row.drawn:
             with Image.open(out / "pasted" / f"{path}_60+.png") as pasted:
                 pasted.load()
 

@@ -1,4 +1,7 @@
-"""`manifest.jsonl`: one row per photo, appended when all that the photo gave is on disk. It is the journal of a run."""
+"""`manifest.jsonl`: the journal of a batch. A photo's row is appended when what it promises is on disk.
+
+A run adds a row when a photo's people are on disk and another one when its pictures are; at its end each photo has one.
+"""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -61,17 +64,23 @@ class Manifest:
     def __init__(self, path: Path, rows: Iterable[PhotoOutcome]) -> None:
         """Begin with the `rows` that stand of earlier runs."""
         remove_partials_of(path)
-        with written_whole(path) as partial, open(partial, "wb") as file:
-            file.writelines(map(_line, rows))
+        self._path = path
+        self._replace(rows)
         self._file = open(path, "ab")  # noqa: SIM115 - open for the whole run
 
     def append(self, outcomes: Iterable[PhotoOutcome]) -> None:
-        """Add rows; they are on disk when this returns."""
+        """Add rows, which take the place of earlier ones of the same photos; they are on disk when this returns."""
         self._file.writelines(map(_line, outcomes))
         sync(self._file)
 
     def close(self) -> None:
+        """End it with one row for each photo."""
         self._file.close()
+        self._replace(read_manifest(self._path).values())
+
+    def _replace(self, rows: Iterable[PhotoOutcome]) -> None:
+        with written_whole(self._path) as partial, open(partial, "wb") as file:
+            file.writelines(map(_line, rows))
 
 
 def _line(outcome: PhotoOutcome) -> bytes:
