@@ -165,6 +165,19 @@ def test_the_pixel_objective_never_draws_a_less_similar_picture(model, optimiser
     assert np.abs(pixel.latent - found.latent).max() > 0.05
 
 
+def test_the_papers_objective_is_its_formula_and_nothing_else(optimisers):
+    """No view but the face as it is, no noise and no prior."""
+    optimiser, random = optimisers(objective="paper"), np.random.default_rng(0)
+    for _ in range(20):
+        rows, columns = (ops.convert_to_numpy(part) for part in optimiser._draw_view(random))
+        np.testing.assert_array_equal(rows, np.arange(64))
+        np.testing.assert_array_equal(columns, np.arange(64))
+        assert not ops.convert_to_numpy(optimiser._draw_noise(random)).any()
+    optimiser._latent.assign(np.full(optimiser._latent.shape, 3.0))
+    _, cost = optimiser._drawn(np.eye(6, dtype=np.float32)[[0] * optimiser.batch_size])
+    assert not ops.convert_to_numpy(cost).any()
+
+
 def test_the_paper_s_objective_moves_z_alone(optimisers, faces, found):
     paper = optimisers(objective="paper")(faces)
     assert (paper.distance[:, 1] < paper.distance[:, 0]).sum() > COUNT / 2

@@ -2,7 +2,7 @@
 
     z* = argmin over z of ‖FR(x) − FR(G(z, y))‖₂, with G and FR frozen
 
-What is added to that here:
+That is the objective "paper". The default one adds:
 
 - FR sees both faces through the same small random shift, mirroring and noise: an optimiser that looks through one fixed
   view learns to fool FR instead of drawing the person.
@@ -15,7 +15,7 @@ What is added to that here:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import keras
@@ -70,6 +70,8 @@ class LatentOptimiser:
         """`age` (6,) are the age weights of every face, if known; otherwise the model's estimator gives their y."""
         if options.objective not in OBJECTIVES:
             raise ValueError(f"objective {options.objective!r} is none of {', '.join(OBJECTIVES)}")
+        if options.objective == "paper":
+            options = replace(options, shift=0, noise=0.0, prior=0.0)
         self.options = options
         self.batch_size = batch_size
         self._age = age
@@ -175,7 +177,7 @@ class LatentOptimiser:
         rows, columns = (
             np.clip(np.arange(FACE_SIZE) + random.integers(-limit, limit + 1), 0, FACE_SIZE - 1) for _ in range(2)
         )
-        if random.random() < 0.5:
+        if random.random() < 0.5 and self.options.objective != "paper":
             columns = columns[::-1]
         rows, columns = (np.ascontiguousarray(part, np.int32) for part in (rows, columns))
         return ops.convert_to_tensor(rows), ops.convert_to_tensor(columns)
