@@ -5,8 +5,8 @@
     summary = age_photos("photos", "aged")
     print(summary.faces, summary.median_distance)
 
-Everything here is imported when it is first asked for: `import faceage` takes no time, and Keras is imported only when
-there is work for it.
+Everything here is imported on first use: `import faceage` takes no time, and Keras is imported only where there is work
+for it.
 """
 
 import os
@@ -14,16 +14,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from faceage.ages import Age
     from faceage.batch.age_photos import age_photos, plan_photos
+    from faceage.batch.options import DrawOptions, FindOptions
     from faceage.batch.pipeline import RunSummary
-    from faceage.batch.plan import Again, BatchOptions, Plan
+    from faceage.batch.plan import Again, Plan
     from faceage.errors import FaceageError
     from faceage.model import Model, find_model, load_model
 
 __all__ = [
     "Again",
-    "BatchOptions",
+    "Age",
+    "DrawOptions",
     "FaceageError",
+    "FindOptions",
     "Model",
     "Plan",
     "RunSummary",
@@ -42,8 +46,10 @@ os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 
 _MODULES = {
     "Again": "batch.plan",
-    "BatchOptions": "batch.plan",
+    "Age": "ages",
+    "DrawOptions": "batch.options",
     "FaceageError": "errors",
+    "FindOptions": "batch.options",
     "Model": "model",
     "Plan": "batch.plan",
     "RunSummary": "batch.pipeline",

@@ -1,8 +1,11 @@
 """The six age classes of Age-cGAN (Antipov, Baccouche & Dugelay 2017) and the way to and from them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from faceage.errors import UsageError
 
 AGE_CLASSES: tuple[str, ...] = ("0-18", "19-29", "30-39", "40-49", "50-59", "60+")
 LOWEST_AGES = np.array([0, 19, 30, 40, 50, 60])
@@ -15,11 +18,14 @@ MAX_AGE = 100
 
 
 STRENGTH = 1.4
-"""How far towards a class a person is aged, unless told otherwise: where identity and age meet, measured."""
-_EMPHASIS = np.array([0.9, 0.85, 1.0, 1.1, 1.1, 1.0], np.float32)
-"""Of the strength, what each class takes: the first two are seen in a face sooner than those between 40 and 60."""
+"""Default ageing strength: where identity and age meet, measured. 1 is the target age, above 1 exaggerates."""
+
+
 DETAILS = 1.0
-"""How much of what G leaves out of a photo is put back at other ages (`people.details`), unless told otherwise."""
+
+
+def emphasis(target: np.ndarray) -> float:
+    return 1.0
 
 
 def age_class(age: int) -> int:
@@ -52,15 +58,50 @@ def age_weights(years: float | np.ndarray) -> np.ndarray:
     return ((1 - share) * eye + share * np.roll(eye, 1, -1)).astype(np.float32)
 
 
-def emphasis(asked: np.ndarray) -> float:
-    """How many times the strength is taken for an age of weights `asked` (6,)."""
-    return float(asked @ _EMPHASIS)
+def towards(own: np.ndarray, target: np.ndarray, strength: float = STRENGTH) -> np.ndarray:
+    """Age weights (n, 6) for drawing people of age weights `own` (n, 6) at the age of weights `target` (6,).
 
-
-def towards(own: np.ndarray, asked: np.ndarray, strength: float = STRENGTH) -> np.ndarray:
-    """Age weights (n, 6) for drawing people whose own are `own` at the age of weights `asked` (6,).
-
-    `strength` 1 is that age itself, 0 their own; what is between is younger or older by less, and more than 1 is more
-    than the age has.
+    `strength` 0 gives `own`, 1 the target; above 1 goes beyond it.
     """
-    return own + np.float32(strength) * (asked[None] - own)
+    return own + np.float32(strength) * (target[None] - own)
+
+
+@dataclass(frozen=True)
+class Age:
+    """An age to draw or to assume: a class, or years, which mean those years and not their class."""
+
+    label: str
+
+    @classmethod
+    def of(cls, text: str | float) -> "Age":
+        """ "60+" is a class; "25", 25 and 40.5 are years. Raises UsageError for anything else."""
+        label = str(text).strip()
+        if label in AGE_CLASSES:
+            return cls(label)
+        try:
+            years = float(label)
+            age_weights(years)
+        except ValueError as error:
+            hint = f"ages are 0 to {MAX_AGE} years, or one of {', '.join(AGE_CLASSES)}"
+            raise UsageError(f"unknown age {label!r}", hint) from error
+        return cls(f"{years:g}")
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(6,) float32 weights of the classes."""
+        if self.label in AGE_CLASSES:
+            return one_hot([AGE_CLASSES.index(self.label)])[0]
+        return age_weights(float(self.label))
+
+
+EVERY_CLASS = tuple(map(Age, AGE_CLASSES))
+
+
+def parse_ages(text: str) -> tuple[Age, ...]:
+    """The ages of a list such as "0-18,25,60+", each once. Raises UsageError as `Age.of` does."""
+    return tuple(dict.fromkeys(map(Age.of, text.split(","))))
+
+
+def young_to_old(ages: Sequence[Age]) -> list[Age]:
+    """`ages` in order, each once."""
+    return sorted(dict.fromkeys(ages), key=lambda age: float(age.weights @ np.arange(len(AGE_CLASSES))))

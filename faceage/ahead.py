@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -11,7 +11,7 @@ _SECONDS = 5.0
 """Time that an item in preparation gets when nobody wants it any more; a photo that hangs must not block the exit."""
 
 
-def ahead(items: Generator[T, None, None]) -> Iterator[T]:
+def ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
     """The same items, or the same exception, with the next item prepared in a thread.
 
     `items` is closed in that thread, also where the caller stops early: close the iterator that this returns.

@@ -1,14 +1,18 @@
 """What a batch leaves behind, without its networks: for each face its grid and its latents, and a manifest."""
 
 import dataclasses
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from faceage.ages import AGE_CLASSES
-from faceage.batch.plan import LATENTS, MANIFEST, BatchOptions, grid_path
+from faceage.ages import AGE_CLASSES, parse_ages
+from faceage.batch.names import grid_path, lies_below
+from faceage.batch.options import DrawOptions, FindOptions
+from faceage.batch.plan import LATENTS, MANIFEST
+from faceage.images import encode_portrait
+from faceage.people.drawn import Drawn
 from faceage.people.options import OptimiserOptions
-from faceage.pictures.grid import person_grid
 from faceage.pictures.save import save_png
 from faceage.store.latents import LatentIndex, LatentWriter
 from faceage.store.manifest import OK, Manifest, PhotoOutcome
@@ -42,32 +46,53 @@ def shade(person: int, column: int) -> np.ndarray:
     return np.array([40 + 20 * column, 30 + 23 * (person % 9), 200 - 20 * column], np.uint8)
 
 
-class Batch:
-    """Writes what a batch leaves behind, without its networks: faces of one colour each."""
+def draw(rows, ages, strength) -> list[Drawn]:
+    """Draws faces of one colour each, as a report's `draw`: the person's number is in their latent."""
+    people = []
+    for row in rows:
+        person = int(row.latent[0])
+        photo, rebuilt, *aged = (face(person, column) for column in (0, 1, *(COLUMNS[age.label] for age in ages)))
+        people.append(Drawn(photo, rebuilt, photo, np.stack(aged)))
+    return people
 
-    def __init__(self, out: Path, face_row, targets: tuple[int, ...] = (0, 1, 2, 3, 4, 5), scale: int = 2) -> None:
+
+COLUMNS = {label: 2 + index for index, label in enumerate(AGE_CLASSES)}
+
+
+def face(person: int, column: int) -> np.ndarray:
+    return np.ascontiguousarray(np.broadcast_to(shade(person, column), (64, 64, 3)))
+
+
+class Batch:
+    """Writes what a batch leaves behind, without its networks: faces of one colour each, which `draw` draws."""
+
+    def __init__(self, out: Path, face_row, ages: str = ",".join(AGE_CLASSES)) -> None:
         self.out, self._face_row = out, face_row
-        self._options = BatchOptions(targets=targets, scale=scale, optimiser=OptimiserOptions(steps=60))
+        self._draw = DrawOptions(parse_ages(ages))
         self._rows: list = []
         self._outcomes: list[PhotoOutcome] = []
 
-    def add(
-        self, name: str, faces: int = 1, path: PurePosixPath | None = None, entered: bool = True, **changes
-    ) -> None:
-        for face in range(faces):
+    def add(self, name: str, faces: int = 1, entered: bool = True, **changes) -> None:
+        for number in range(faces):
             person = len(self._rows)
-            columns = [0, 1, *(target + 2 for target in self._options.targets)]
-            cells = np.stack([np.broadcast_to(shade(person, column), (64, 64, 3)) for column in columns])
+            latent = np.zeros(100, np.float32)
+            latent[0] = person
             age = np.eye(6, dtype=np.float32)[person % 6]
             distance = np.array([0.5 + 0.004 * person, 0.2 + 0.004 * person], np.float32)
             row = dataclasses.replace(
-                self._face_row("row", face), source=name, aligned=cells[0], age=age, identity_distance=distance
+                self._face_row("row", number),
+                source=name,
+                aligned=face(person, 0),
+                portrait=encode_portrait(face(person, 0)),
+                age=age,
+                latent=latent,
+                identity_distance=distance,
             )
             self._rows.append(dataclasses.replace(row, **changes))
-            grid = grid_path(self.out, path or PurePosixPath(name), face)
-            grid.parent.mkdir(parents=True, exist_ok=True)
-            labels = [AGE_CLASSES[target] for target in self._options.targets]
-            save_png(person_grid(cells[0], cells[1:], labels, self._options.scale), grid)
+            if lies_below(name):
+                grid = grid_path(self.out, name, number)
+                grid.parent.mkdir(parents=True, exist_ok=True)
+                save_png(Image.new("RGB", (8, 8)), grid)
         if entered:
             seconds = {"decode": 0.25, "optimise": 1.5}
             self._outcomes.append(PhotoOutcome(name, OK, faces, "", seconds))
@@ -77,10 +102,10 @@ class Batch:
 
     def write(self) -> Path:
         self.out.mkdir(parents=True, exist_ok=True)
-        settings = WEIGHTS, dataclasses.asdict(self._options)
-        index = LatentIndex(self.out / LATENTS, *settings)
+        found = WEIGHTS, FindOptions(optimiser=OptimiserOptions(steps=60)).to_json()
+        index = LatentIndex(self.out / LATENTS, *found, self._draw.to_json())
         index.begin(lambda source: False)
-        latents = LatentWriter(self.out / LATENTS, "0", *settings)
+        latents = LatentWriter(self.out / LATENTS, "0", *found)
         latents.add(self._rows)
         index.count(latents.flush())
         manifest = Manifest(self.out / MANIFEST, ())

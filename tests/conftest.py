@@ -7,7 +7,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
-from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FACEAGE_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -37,11 +36,7 @@ def write_faces():
     import h5py
 
     from faceage.ages import AGE_CLASSES
-    from faceage.images import PORTRAIT_SIZE, encode_portrait
-    from faceage.store.dataset import ENCODED, FORMAT, SPLITS, VERSION
-
-    def enlarged(face):
-        return np.asarray(Image.fromarray(face).resize((PORTRAIT_SIZE, PORTRAIT_SIZE)))
+    from faceage.store.dataset import FORMAT, SPLITS, VERSION
 
     def write(path, sets):
         columns = {
@@ -65,9 +60,6 @@ def write_faces():
             }
             for name, values in texts.items():
                 file.create_dataset(name, data=values, dtype=h5py.string_dtype())
-            portraits = file.create_dataset("portrait", len(columns["faces"]), ENCODED)
-            for i, face in enumerate(columns["faces"]):
-                portraits[i] = np.frombuffer(encode_portrait(enlarged(face)), np.uint8)
             file.attrs["dropped"] = '{"missing file": 1}'
         return path
 
@@ -77,6 +69,7 @@ def write_faces():
 @pytest.fixture(scope="session")
 def face_row():
     """Make a row of `latents.h5` that differs from the rows of other faces in every column."""
+    from faceage.images import encode_portrait
     from faceage.store.latents import FaceRow
 
     def make(source: str, face: int = 0) -> FaceRow:
@@ -91,14 +84,14 @@ def face_row():
             box=draw(4),
             landmarks=draw(5, 2),
             confidence=float(draw()),
-            aligned=rng.integers(0, 256, (64, 64, 3), np.uint8),
+            aligned=(aligned := rng.integers(0, 256, (64, 64, 3), np.uint8)),
             age=draw(6),
             latent_initial=draw(100),
             latent=draw(100),
             offset=draw(2048).astype(np.float16),
             identity_distance=draw(2),
             transform=draw(2, 3),
-            portrait=rng.bytes(50 + face),
+            portrait=encode_portrait(aligned),
         )
 
     return make

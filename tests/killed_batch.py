@@ -10,15 +10,20 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import faceage.batch.find_people as find_people
 import faceage.batch.worker as worker
+from faceage.ages import parse_ages
+from faceage.batch.age_photos import make_task
+from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.pipeline import run_batch
-from faceage.batch.plan import BatchOptions, choose_photos
+from faceage.batch.plan import choose_photos
 from faceage.model import find_model
 from faceage.people.options import OptimiserOptions
 from faceage.store import latents
 
-worker.LatentOptimiser = partial(worker.LatentOptimiser, batch_size=2)
-worker._PHOTOS_AT_ONCE = 2
+find_people.LatentOptimiser = partial(find_people.LatentOptimiser, batch_size=2)
+find_people._PHOTOS_AT_ONCE = 2
+find_people._SECONDS_A_BLOCK = 0.0
 worker._SECONDS_UNRECORDED = 0.0
 latents._MOST_PARTS = 3
 
@@ -48,7 +53,8 @@ photos, out = Path(sys.argv[1]), Path(sys.argv[2])
 last = int(sys.argv[3]) if len(sys.argv) > 3 else 0
 for name in ("replace", "fsync", "unlink", "posix_fallocate"):
     setattr(os, name, counted(getattr(os, name)))
-options = BatchOptions(targets=(5,), optimiser=OptimiserOptions(steps=4), paste=True)
-summary = run_batch(find_model(), choose_photos([photos], out), out, options)
+find = FindOptions(optimiser=OptimiserOptions(steps=4))
+task = make_task(out, find_model(), find, DrawOptions(parse_ages("60+"), paste=True))
+summary = run_batch(task, choose_photos([photos], out))
 print(writes, flush=True)
 sys.exit(summary.exit_code)

@@ -6,10 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from faceage.ages import parse_ages
 from faceage.batch import engines
+from faceage.batch.age_photos import make_task
 from faceage.batch.engines import RayEngine, local_engine
+from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.pipeline import run_batch
-from faceage.batch.plan import BatchOptions, choose_photos
+from faceage.batch.plan import choose_photos
 from faceage.model import find_model
 
 engines._PHOTOS_A_TASK = 5
@@ -35,9 +38,8 @@ if how != "local":
     for _ in range(2):
         cluster.add_node(num_cpus=1)
     engine = RayEngine(cluster.address, workers=2)
-summary = run_batch(
-    find_model(), choose_photos([photos], out), out, BatchOptions(targets=(5,)), engine=engine, progress=progress
-)
+task = make_task(out, find_model(), FindOptions(), DrawOptions(parse_ages("60+")))
+summary = run_batch(task, choose_photos([photos], out), engine=engine, progress=progress)
 assert (how == "killed") == bool(killed)
 if how != "local":
     # In this order: a process that is still connected when its node goes ends with 1.

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from faceage.ages import AGE_CLASSES, LOWEST_AGES, age_class, age_weights, one_hot, towards
+from faceage.ages import (
+    AGE_CLASSES,
+    LOWEST_AGES,
+    Age,
+    age_class,
+    age_weights,
+    one_hot,
+    parse_ages,
+    towards,
+    young_to_old,
+)
+from faceage.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -93,3 +104,22 @@ def test_no_weights_for_what_is_no_age(years):
 def test_one_hot_of_no_class(classes):
     with pytest.raises(IndexError):
         one_hot(classes)
+
+
+def test_an_age_is_a_class_or_years():
+    assert Age.of("60+").weights.tolist() == [0, 0, 0, 0, 0, 1]
+    assert Age.of(" 40 ").weights.tolist() == Age.of(40).weights.tolist() == [0, 0, 0.5, 0.5, 0, 0]
+    assert Age.of("25.0") == Age.of(25)
+    assert (Age.of("25.0").label, Age.of("40.5").label) == ("25", "40.5")
+    assert Age.of("25").weights.tolist() != Age.of("19-29").weights.tolist()
+    for text in ("", "x", "-1", "101", "nan", "19-30", "1e3"):
+        with pytest.raises(UsageError, match="unknown age") as error:
+            Age.of(text)
+        assert "60+" in error.value.hint
+
+
+def test_a_list_of_ages_has_each_once():
+    assert [age.label for age in parse_ages("60+, 25,0-18,25.0,60+")] == ["60+", "25", "0-18"]
+    assert [age.label for age in young_to_old(parse_ages("60+,80,25,0-18,5"))] == ["5", "0-18", "25", "60+", "80"]
+    with pytest.raises(UsageError, match="unknown age ''"):
+        parse_ages("25,,60+")

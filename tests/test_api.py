@@ -85,7 +85,7 @@ def test_the_example_of_the_readme_runs(from_the_readme):
     rows = rows_of(folder / "aged")
     assert len(rows) == len(list((folder / "photos").iterdir()))
     assert {row["status"] for row in rows.values()} == {"ok"}
-    assert len(list((folder / "aged" / "grids").iterdir())) == sum(row["faces"] for row in rows.values())
+    assert len(list((folder / "aged" / "grids" / "photos").iterdir())) == sum(row["faces"] for row in rows.values())
     assert str(sum(row["faces"] for row in rows.values())) in printed
 
 
@@ -99,21 +99,22 @@ def test_the_command_goes_on_where_python_stopped(from_the_readme):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("make", "said"),
     [
-        ({"targets": ()}, "no age classes"),
-        ({"targets": (0, 6)}, "no age classes"),
-        ({"age_class": -1}, "no age classes"),
-        ({"faces": "biggest"}, "'all', 'largest' or numbers"),
-        ({"faces": "0,"}, "'all', 'largest' or numbers"),
-        ({"optimiser": OptimiserOptions(objective="beauty")}, "'beauty' is none of"),
+        (lambda: api.DrawOptions(ages=()), "one or more, each once"),
+        (lambda: api.DrawOptions(ages=(api.Age.of(25), api.Age.of("25.0"))), "one or more, each once"),
+        (lambda: api.Age.of("biggest"), "unknown age 'biggest'"),
+        (lambda: api.DrawOptions(draw="well"), "'well' is none of"),
+        (lambda: api.DrawOptions(scale=0), "1 to 8"),
+        (lambda: api.FindOptions(faces="biggest"), "'all', 'largest' or numbers"),
+        (lambda: api.FindOptions(faces="0,"), "'all', 'largest' or numbers"),
+        (lambda: api.FindOptions(optimiser=OptimiserOptions(objective="beauty")), "'beauty' is none of"),
     ],
 )
-def test_wrong_options_are_refused_before_any_work(tmp_path, options, said):
+def test_wrong_options_are_refused_when_they_are_made(make, said):
     with pytest.raises(api.FaceageError) as error:
-        api.age_photos(REPOSITORY / "examples", tmp_path / "out", options=api.BatchOptions(**options))
+        make()
     assert said in f"{error.value} {error.value.hint}"
-    assert not (tmp_path / "out").exists()
 
 
 def test_no_photos_are_refused(tmp_path):
@@ -127,9 +128,9 @@ def test_no_photos_are_refused(tmp_path):
 def test_a_plan_is_what_would_be_done(tmp_path):
     examples = copy_photos(tmp_path / "photos")
     plan = api.plan_photos(str(examples), str(tmp_path / "out"))
-    assert [photo.name for photo in plan.todo] == sorted(path.name for path in examples.iterdir())
-    first, second = (api.plan_photos(examples, tmp_path / "out", shard=(k, 2)).todo for k in (1, 2))
-    assert sorted(photo.name for photo in first + second) == sorted(photo.name for photo in plan.todo)
+    assert [photo.name for photo in plan.to_find] == sorted(f"photos/{path.name}" for path in examples.iterdir())
+    first, second = (api.plan_photos(examples, tmp_path / "out", shard=(k, 2)).to_find for k in (1, 2))
+    assert sorted(photo.name for photo in first + second) == sorted(photo.name for photo in plan.to_find)
     assert not (tmp_path / "out").exists()
 
 
@@ -149,9 +150,9 @@ def test_a_detector_that_fails_on_a_photo_read_again_fails_that_photo_alone(tmp_
         return refine(self, photo, faces, min_face, factor)
 
     monkeypatch.setattr(Detector, "refine", fails_on_the_whole)
-    options = api.BatchOptions(targets=(5,), optimiser=OptimiserOptions(steps=1))
-    api.age_photos(tmp_path / "photos", tmp_path / "out", options=options)
+    find, draw = api.FindOptions(optimiser=OptimiserOptions(steps=1)), api.DrawOptions(ages=(api.Age.of("60+"),))
+    api.age_photos(tmp_path / "photos", tmp_path / "out", find=find, draw=draw)
     rows = rows_of(tmp_path / "out")
-    assert (rows["far.jpg"]["status"], rows["far.jpg"]["faces"]) == ("failed", 0)
-    assert rows["far.jpg"]["reason"] == "the detector failed on it: out of memory"
-    assert rows["good.jpg"]["status"] == "ok"
+    assert (rows["photos/far.jpg"]["status"], rows["photos/far.jpg"]["faces"]) == ("failed", 0)
+    assert rows["photos/far.jpg"]["reason"] == "the detector failed on it: out of memory"
+    assert rows["photos/good.jpg"]["status"] == "ok"

@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -15,10 +16,13 @@ import skimage
 from commands import faceage, rows_of
 from PIL import Image
 
+from faceage.ages import Age
 from faceage.faces.align import align
 from faceage.faces.detect import Detection, Detector
 from faceage.model import find_model
 from faceage.photos.decode import decode
+
+WITH_FACES = ["photos/far.jpg", "photos/good.jpg", "photos/near.jpg", "photos/sub/good.jpg"]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,8 @@ def portrait() -> Image.Image:
 @pytest.fixture(scope="module")
 def bad_run(tmp_path_factory, portrait):
     """One run over two good photos and every kind of bad one."""
-    folder, out = tmp_path_factory.mktemp("photos"), tmp_path_factory.mktemp("run") / "out"
+    folder, out = tmp_path_factory.mktemp("bad") / "photos", tmp_path_factory.mktemp("run") / "out"
+    folder.mkdir()
     portrait.save(folder / "good.jpg")
     (folder / "sub").mkdir()
     portrait.resize((300, 300)).save(folder / "sub" / "good.jpg")
@@ -56,9 +61,9 @@ def test_some_failed_is_exit_1_and_the_rest_is_done(bad_run):
     assert "Traceback" not in result.stderr
     rows = rows_of(out)
     assert len(rows) == 12
-    assert rows["good.jpg"]["status"] == rows["sub/good.jpg"]["status"] == "ok"
-    assert (out / "grids" / "good.jpg_0.png").exists()
-    assert (out / "grids" / "sub" / "good.jpg_0.png").exists()
+    assert rows["photos/good.jpg"]["status"] == rows["photos/sub/good.jpg"]["status"] == "ok"
+    assert (out / "grids" / "photos" / "good.jpg_0.png").exists()
+    assert (out / "grids" / "photos" / "sub" / "good.jpg_0.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,7 @@ def test_some_failed_is_exit_1_and_the_rest_is_done(bad_run):
     ],
 )
 def test_a_bad_photo_is_one_row_with_a_reason(bad_run, name, status, reason):
-    row = rows_of(bad_run[1])[name]
+    row = rows_of(bad_run[1])[f"photos/{name}"]
     assert row["status"] == status
     assert row["reason"]
     assert reason in row["reason"]
@@ -83,22 +88,27 @@ def test_a_bad_photo_is_one_row_with_a_reason(bad_run, name, status, reason):
 
 
 def test_a_folder_with_a_photos_name_is_a_folder(bad_run):
-    assert "folder.jpg" not in rows_of(bad_run[1])
+    assert "photos/folder.jpg" not in rows_of(bad_run[1])
 
 
 def test_outputs_are_as_documented(bad_run):
     out = bad_run[1]
     with h5py.File(out / "latents.h5") as file:
         assert file.attrs["format"] == "faceage-latents"
-        assert file["source"].asstr()[:].tolist() == ["far.jpg", "good.jpg", "near.jpg", "sub/good.jpg"]
+        assert file["source"].asstr()[:].tolist() == [
+            "photos/far.jpg",
+            "photos/good.jpg",
+            "photos/near.jpg",
+            "photos/sub/good.jpg",
+        ]
         assert file["latent"].shape == (4, 100)
         before, after = file["identity_distance"][:].T
         assert (after < before).all()
         np.testing.assert_allclose(file["age"][:].sum(1), 1, atol=1e-4)
-    grid = Image.open(out / "grids" / "good.jpg_0.png")
+    grid = Image.open(out / "grids" / "photos" / "good.jpg_0.png")
     assert grid.info == {}
-    assert grid.width > 8 * 64
-    assert {"decode", "detect", "align", "optimise", "draw", "write"} <= set(rows_of(out)["good.jpg"]["seconds"])
+    assert grid.width > 8 * 160
+    assert {"decode", "detect", "align", "optimise", "draw", "write"} <= set(rows_of(out)["photos/good.jpg"]["seconds"])
     leftovers = [path.name for path in out.rglob("*") if path.name.startswith(".")]
     assert leftovers == [".lock"]
 
@@ -108,7 +118,7 @@ def test_an_aligned_face_is_as_sharp_as_the_photo_gives(bad_run, name):
     """Though a large photo is searched for faces at a part of its size."""
     result, out = bad_run
     with h5py.File(out / "latents.h5") as file:
-        row = file["source"].asstr()[:].tolist().index(name)
+        row = file["source"].asstr()[:].tolist().index(f"photos/{name}")
         transform, aligned = file["transform"][row], file["aligned"][row]
     expected = align(decode((Path(result.args[4]) / name).read_bytes()), transform)
     if name == "far.jpg":
@@ -121,7 +131,7 @@ def test_landmarks_are_those_of_the_photo_as_large_as_it_is_cut_from(bad_run):
     """A face of 80 pixels, of which the canvas showed 16."""
     result, out = bad_run
     with h5py.File(out / "latents.h5") as file:
-        row = file["source"].asstr()[:].tolist().index("far.jpg")
+        row = file["source"].asstr()[:].tolist().index("photos/far.jpg")
         landmarks, box = file["landmarks"][row], file["box"][row]
     photo = decode((Path(result.args[4]) / "far.jpg").read_bytes())
     elsewhere = Detection(box, landmarks + 3, 1.0)
@@ -133,7 +143,13 @@ def test_it_ends_with_a_report(bad_run):
     result, out = bad_run
     assert f"report → {out / 'report.html'}" in result.stderr
     text = (out / "report.html").read_text()
-    for said in ("sub/good.jpg", "coffee.png", "no face was found", "utkface-64", "data:image/jpeg;base64,"):
+    for said in (
+        "photos/sub/good.jpg",
+        "photos/coffee.png",
+        "no face was found",
+        "utkface-64",
+        "data:image/jpeg;base64,",
+    ):
         assert said in text
     assert str(out.parent) not in text
 
@@ -142,24 +158,32 @@ def test_the_same_command_again_does_only_what_is_left(bad_run, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(bad_run[1], out)
     source = Path(bad_run[0].args[4])
-    before = (out / "grids" / "good.jpg_0.png").stat().st_mtime_ns
+    page = (out / "report.html").stat().st_mtime_ns
+    before = (out / "grids" / "photos" / "good.jpg_0.png").stat().st_mtime_ns
     result = faceage("batch", source, "--out", out, "--json")
     assert result.returncode == 1
     summary = json.loads(result.stdout)
     # Of the others, all that can be read is still the same damaged or empty photo.
     assert summary["skipped"] == 10
     assert summary["faces"] == 4
-    assert (out / "grids" / "good.jpg_0.png").stat().st_mtime_ns == before
+    assert summary["detected"] == summary["optimised"] == 0
+    assert (out / "grids" / "photos" / "good.jpg_0.png").stat().st_mtime_ns == before
     assert rows_of(out).keys() == rows_of(bad_run[1]).keys()
+    assert (out / "report.html").stat().st_mtime_ns == page
     with h5py.File(out / "latents.h5") as file:
-        assert sorted(file["source"].asstr()[:]) == ["far.jpg", "good.jpg", "near.jpg", "sub/good.jpg"]
+        assert sorted(file["source"].asstr()[:]) == [
+            "photos/far.jpg",
+            "photos/good.jpg",
+            "photos/near.jpg",
+            "photos/sub/good.jpg",
+        ]
 
 
 def test_dry_run_lists_and_writes_nothing(tmp_path, portrait):
     portrait.save(tmp_path / "a.jpg")
     result = faceage("batch", tmp_path / "a.jpg", "--out", tmp_path / "out", "--dry-run")
     assert result.returncode == 0
-    assert result.stdout == "a.jpg\n"
+    assert result.stdout == f"{tmp_path.name}/a.jpg\n"
     assert not (tmp_path / "out").exists()
 
 
@@ -253,7 +277,7 @@ def test_files_from_stdin(tmp_path, portrait):
     names = f"{tmp_path / 'a b.jpg'}\n{tmp_path / 'ü.jpg'}\n"
     result = faceage("batch", "--files-from", "-", "--out", tmp_path / "out", "--dry-run", input=names)
     assert result.returncode == 0
-    assert result.stdout == "a b.jpg\nü.jpg\n"
+    assert result.stdout == f"{tmp_path.name}/a b.jpg\n{tmp_path.name}/ü.jpg\n"
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\0", b"\r\n"])
@@ -306,13 +330,123 @@ def test_quiet_says_nothing_and_json_one_thing(tmp_path, portrait):
 
 def test_photos_done_with_other_options_are_done_again_and_that_is_said(tmp_path, portrait):
     portrait.save(tmp_path / "a.jpg")
-    arguments = ("batch", tmp_path / "a.jpg", "--out", tmp_path / "out", "--objective", "none")
-    assert faceage(*arguments).returncode == 0
+    arguments = ("batch", tmp_path / "a.jpg", "--out", tmp_path / "out")
+    assert faceage(*arguments, "--objective", "none").returncode == 0
     (tmp_path / "out" / "report.html").unlink()
-    result = faceage(*arguments, "--scale", "1", "--no-report")
+    result = faceage(*arguments, "--objective", "none", "--age", "30", "--no-report")
     assert not (tmp_path / "out" / "report.html").exists()
     assert "1 photos were done with other options or weights" in result.stderr
-    assert Image.open(tmp_path / "out" / "grids" / "a.jpg_0.png").width < 8 * 2 * 64
+    with h5py.File(tmp_path / "out" / "latents.h5") as file:
+        np.testing.assert_allclose(file["age"][0], Age.of(30).weights)
+
+
+@pytest.fixture(scope="module")
+def aged(tmp_path_factory, lfw10):
+    """40 photos, four of each of ten people, at two ages: (photos, out, summary)."""
+    folder = tmp_path_factory.mktemp("forty") / "photos"
+    for person in sorted(path for path in lfw10.iterdir() if path.is_dir()):
+        (folder / person.name).mkdir(parents=True)
+        for photo in sorted(person.iterdir())[:4]:
+            shutil.copy(photo, folder / person.name)
+    out = tmp_path_factory.mktemp("aged") / "out"
+    return folder, out, again(folder, out, "--ages", "0-18,60+")
+
+
+def again(photos: Path, out: Path, *more: object) -> dict:
+    """The summary of a run whose latents are quickly found."""
+    result = faceage("batch", photos, "--out", out, "--steps", 1, "--no-report", "--json", *more)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def files(out: Path, folder: str) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in (out / folder).rglob("*.*g")}
+
+
+def kill(photos: Path, out: Path, folder: str, *more: object) -> None:
+    """Begin a run, and kill it when it has written some pictures into a folder that was empty."""
+    command = [sys.executable, "-m", "faceage", "batch", photos, "--out", out, "--steps", "1", "--no-report", *more]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL)
+    while process.poll() is None and len(list((out / folder).rglob("*.*g"))) < 5:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() != 0, "it was too fast"
+
+
+def test_other_ages_and_pasting_detect_no_photo_and_optimise_no_face(aged, tmp_path):
+    photos, first, summary = aged
+    assert summary["detected"] == summary["photos"]["ok"] == 40
+    assert summary["optimised"] == summary["faces"] >= 40
+    out = tmp_path / "out"
+    shutil.copytree(first, out)
+    parts = files(out, "latents")
+    for options, count in ((["--ages", "25,70"], 1), (["--ages", "25,70", "--paste"], 2)):
+        told = again(photos, out, *options)
+        assert (told["detected"], told["optimised"], told["faces"]) == (0, 0, summary["faces"])
+        assert len(list((out / "grids").rglob("*.png"))) == summary["faces"]
+        assert len(list((out / "pasted").rglob("*.jpg"))) == (count - 1) * 2 * 40
+    assert files(out, "latents") == parts
+    fresh = tmp_path / "fresh"
+    again(photos, fresh, "--ages", "25,70", "--paste")
+    for folder in ("grids", "pasted"):
+        assert files(out, folder) == files(fresh, folder)
+
+
+def test_killed_amid_drawing_again_it_finds_nobody_again(aged, tmp_path):
+    photos, first, summary = aged
+    out = tmp_path / "out"
+    shutil.copytree(first, out)
+    shutil.rmtree(out / "grids")
+    kill(photos, out, "grids", "--ages", "25")
+    told = again(photos, out, "--ages", "25")
+    assert (told["detected"], told["optimised"], told["faces"]) == (0, 0, summary["faces"])
+    kill(photos, out, "pasted", "--ages", "25", "--paste")
+    told = again(photos, out, "--ages", "25", "--paste")
+    assert (told["detected"], told["optimised"], told["faces"]) == (0, 0, summary["faces"])
+    assert len(list((out / "pasted").rglob("*.jpg"))) == 40
+    assert again(photos, out, "--ages", "25", "--paste")["skipped"] == 40
+
+
+def test_the_pictures_of_other_ages_go(tmp_path, portrait):
+    portrait.save(tmp_path / "a.jpg")
+    arguments = (
+        "batch",
+        tmp_path / "a.jpg",
+        "--out",
+        tmp_path / "out",
+        "--objective",
+        "none",
+        "--no-report",
+        "--paste",
+    )
+    for ages in ("0-18,60+", "25"):
+        assert faceage(*arguments, "--ages", ages).returncode == 0
+    assert [path.name for path in (tmp_path / "out" / "pasted").rglob("*.jpg")] == ["a.jpg_25.jpg"]
+
+
+def test_a_replaced_photo_is_said(tmp_path, portrait):
+    portrait.save(tmp_path / "a.jpg")
+    arguments = ("batch", tmp_path / "a.jpg", "--out", tmp_path / "out", "--objective", "none", "--no-report")
+    assert faceage(*arguments).returncode == 0
+    Image.fromarray(skimage.data.coffee()).save(tmp_path / "a.jpg")
+    result = faceage(*arguments)
+    assert result.returncode == 1
+    assert "1 photos have changed: the people and pictures of the old ones are removed" in result.stderr
+    assert not list((tmp_path / "out" / "grids").rglob("*.png"))
+    with h5py.File(tmp_path / "out" / "latents.h5") as file:
+        assert len(file["source"]) == 0
+
+
+def test_an_error_elsewhere_is_not_called_a_failure_to_write(tmp_path, portrait):
+    from faceage.batch.age_photos import age_photos
+
+    portrait.save(tmp_path / "a.jpg")
+
+    def fails(*_):
+        raise OSError(5, "the weights' disk is gone")
+
+    with pytest.raises(OSError, match="weights' disk"):
+        age_photos(tmp_path / "a.jpg", tmp_path / "out", engine=fails)
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(tmp_path, portrait):

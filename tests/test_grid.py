@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
-from faceage.pictures.grid import cut_person, draw_grid, person_grid
+from faceage.pictures.grid import draw_grid, person_cells, person_labels
 
 
 def faces(rows: int, columns: int, height: int = 64, width: int = 64) -> np.ndarray:
@@ -77,24 +77,14 @@ def test_as_many_labels_as_columns(labels):
         draw_grid(faces(2, 1), row_labels=labels)
 
 
-def test_a_person_is_cut_out_of_their_grid_again():
-    drawn = faces(1, 4)[0]
-    grid = person_grid(drawn[0], drawn[1:], ("a", "b"), scale=1)
-    np.testing.assert_array_equal(cut_person(grid, 2), drawn)
-
-
-@pytest.mark.parametrize("scale", [2, 3, 8])
-def test_a_person_in_a_large_grid_is_made_small_again(scale):
-    x, y = np.meshgrid(np.arange(64), np.arange(64))
-    drawn = np.stack([np.stack([x * 3, y * 3, np.full_like(x, 40 * column)], axis=-1) for column in range(5)])
-    found = cut_person(person_grid(drawn[0].astype(np.uint8), drawn[1:].astype(np.uint8), "abc", scale), 3)
-    assert found.shape == drawn.shape
-    # To the very edge: what is around a face stays out of it.
-    assert np.abs(found.astype(int) - drawn).max() <= 2
-
-
-@pytest.mark.parametrize("size", [(1058, 147), (1057, 148), (1188, 148), (8, 8), (266, 36)])
-def test_only_a_grid_of_so_many_ages_is_cut(size):
-    assert person_grid(faces(1, 1)[0, 0], faces(1, 7)[0], "abcdef", scale=2).size == (1042, 148)
-    with pytest.raises(ValueError, match=r"no grid of 6 ages"):
-        cut_person(Image.new("RGB", size), 6)
+@pytest.mark.parametrize("side", [160, 320])
+def test_a_persons_faces_of_any_size_become_one_row(side):
+    photo, rebuilt, aged = faces(1, 1, 160, 160)[0, 0], faces(1, 1)[0, 0], faces(1, 3, 160, 160)[0]
+    cells = person_cells(photo, rebuilt, aged, side)
+    assert cells.shape == (5, side, side, 3)
+    if side == 160:
+        np.testing.assert_array_equal(cells[0], photo)
+        np.testing.assert_array_equal(cells[2:], aged)
+    small = Image.fromarray(cells[1]).resize((64, 64), Image.Resampling.BOX)
+    assert np.abs(np.asarray(small).astype(int) - rebuilt).mean() < 25
+    assert len(person_labels(["0-18", "25", "60+"])) == len(cells)

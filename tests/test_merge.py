@@ -6,28 +6,19 @@ from pathlib import Path
 import pytest
 from commands import faceage, rows_of
 from PIL import Image
+from planned import DRAW, finish_plan, make_plan
 
+from faceage.ages import parse_ages
 from faceage.batch.merge import merge
-from faceage.batch.plan import (
-    LATENTS,
-    MANIFEST,
-    BatchOptions,
-    choose_photos,
-    grid_path,
-    left_of,
-    open_out,
-    pasted_paths,
-    shard_folder,
-)
+from faceage.batch.names import pasted_paths
+from faceage.batch.options import DrawOptions
+from faceage.batch.plan import LATENTS, MANIFEST, choose_photos
 from faceage.errors import UsageError
-from faceage.photos.decode import fingerprint, read_photo
-from faceage.photos.decoders import stamp
-from faceage.pictures.save import save_png
-from faceage.store.latents import LatentIndex, LatentWriter, count_rows, read_rows
-from faceage.store.manifest import Manifest, PhotoOutcome
+from faceage.files import only_one
+from faceage.store.latents import count_rows, read_rows
+from faceage.store.manifest import read_manifest
 
-WEIGHTS, OF = "0ddba11", 3
-DEFAULT = BatchOptions()
+OF = 3
 
 
 @pytest.fixture
@@ -43,25 +34,12 @@ def photos(tmp_path) -> Path:
 def finish(photos, face_row):
     """Write what a run over a shard leaves behind, one face a photo."""
 
-    def write(out: Path, number: int, of: int = OF, options: BatchOptions = DEFAULT, shade: int = 0) -> Path:
-        folder = shard_folder(out, (number, of))
-        plan = left_of(choose_photos([photos], folder, (number, of)), folder, options, WEIGHTS)
-        open_out(folder)
-        done = {row.path for row in plan.done}
-        index = LatentIndex(folder / LATENTS, WEIGHTS, {})
-        index.begin(done.__contains__)
-        latents = LatentWriter(folder / LATENTS, "0", WEIGHTS, {})
-        manifest = Manifest(folder / MANIFEST, done)
-        for photo in plan.todo:
-            grid = grid_path(folder, photo.relative, 0)
-            grid.parent.mkdir(parents=True, exist_ok=True)
-            save_png(Image.new("L", (8, 8), shade), grid)
-            latents.add([face_row(photo.name)])
-            index.count(latents.flush())
-            known = fingerprint(read_photo(photo.path)), *stamp(photo.path)
-            manifest.append([PhotoOutcome(photo.name, "ok", 1, "", {}, *known, plan.settings)])
-        manifest.close()
-        return folder
+    def write(
+        out: Path, number: int, of: int = OF, draw: DrawOptions = DRAW, shade: int = 0, place: Path = photos
+    ) -> Path:
+        plan = make_plan([place], out, shard=(number, of), draw=draw)
+        finish_plan(plan, face_row, draw, shade=shade)
+        return plan.out
 
     return write
 
@@ -74,8 +52,8 @@ def assert_merged(out: Path, photos: Path) -> None:
         f"{name}_0.png" for name in names
     }
     assert sorted(path.name for path in out.iterdir()) == [".lock", "grids", "latents", "latents.h5", "manifest.jsonl"]
-    plan = left_of(choose_photos([photos], out), out, DEFAULT, WEIGHTS)
-    assert plan.todo == ()
+    plan = make_plan([photos], out)
+    assert plan.to_find == plan.to_draw == ()
 
 
 def test_shards_become_one_result(photos, finish, tmp_path):
@@ -156,11 +134,79 @@ def test_rows_that_a_killed_shard_did_not_enter_are_not_taken(photos, finish, tm
 
 def test_shards_of_different_settings_are_told_apart(finish, tmp_path):
     finish(tmp_path / "out", 1)
-    finish(tmp_path / "out", 2, options=BatchOptions(scale=3))
+    manifest = finish(tmp_path / "out", 2) / MANIFEST
+    rows = list(read_manifest(manifest).values())
+    manifest.write_text(manifest.read_text().replace(rows[0].found, "another"))
     with pytest.raises(UsageError, match="different options") as error:
         merge(tmp_path / "out")
     assert error.value.hint
     assert len(list((tmp_path / "out" / "shards").iterdir())) == 2
+
+
+def test_a_shard_that_is_still_at_work_is_left_alone(finish, tmp_path):
+    finish(tmp_path / "out", 1)
+    folder = finish(tmp_path / "out", 2)
+    with only_one(folder, "testing"), pytest.raises(UsageError, match="another process"):
+        merge(tmp_path / "out")
+    assert not read_manifest(tmp_path / "out" / MANIFEST)
+    assert len(list((tmp_path / "out" / "shards").iterdir())) == 2
+
+
+def test_no_manifest_is_read_before_its_shards_lock_is_held(photos, finish, tmp_path, monkeypatch):
+    """What a shard enters until then comes along."""
+    import faceage.batch.merge as module
+
+    out, held, read = tmp_path / "out", [], module.read_manifest
+    for number in range(1, OF + 1):
+        finish(out, number)
+
+    def reading(path):
+        if path.parent != out:
+            with pytest.raises(UsageError), only_one(path.parent, "testing"):
+                pass
+            held.append(path.parent)
+        return read(path)
+
+    monkeypatch.setattr(module, "read_manifest", reading)
+    merge(out)
+    assert len(held) == OF
+    assert_merged(out, photos)
+
+
+def test_photos_of_one_name_from_two_places_are_both_there(photos, finish, tmp_path):
+    """Done as shards of two commands, or in a run before."""
+    other, out = tmp_path / "other" / "photos", tmp_path / "out"
+    (other / "sub").mkdir(parents=True)
+    for i in range(12):
+        Image.new("L", (32, 32), 100 + i).save(other / ("sub" if i % 2 else "") / f"{i}.png")
+    for number in range(1, 3):
+        finish(out, number, of=2)
+    for number in range(1, OF + 1):
+        finish(out, number, place=other)
+    merge(out)
+    rows = read_manifest(out / MANIFEST)
+    assert len({row.input for row in rows.values()}) == len(rows) == 24
+    assert count_rows(out / LATENTS) == dict.fromkeys(rows, 1)
+    grids = {path.relative_to(out / "grids").as_posix() for path in (out / "grids").rglob("*.png")}
+    assert grids == {f"{name}_0.png" for name in rows}
+    for place in (photos, other):
+        plan = make_plan([place], out)
+        assert plan.to_find == plan.to_draw == ()
+
+
+def test_a_shard_of_the_same_number_may_be_merged_again(photos, finish, tmp_path):
+    out = tmp_path / "out"
+    for number in range(1, OF + 1):
+        finish(out, number)
+    merge(out)
+    for i in range(12, 20):
+        Image.new("L", (32, 32), i).save(photos / f"{i}.png")
+    for number in range(1, OF + 1):
+        folder = finish(out, number)
+        # The photos that are merged already were not asked for this time.
+        assert folder.exists()
+    merge(out)
+    assert_merged(out, photos)
 
 
 def test_no_shards_is_a_usage_error(tmp_path):
@@ -191,20 +237,18 @@ def test_the_commands(tmp_path, astronaut):
     assert result.returncode == 0, result.stderr
     assert "4 photos, 4 faces" in result.stderr
     report = (out / "report.html").read_text()
-    assert all(f"{i}.png" in report for i in range(4))
+    assert all(f"photos/{i}.png" in report for i in range(4))
     assert len(rows_of(out)) == count_rows(out / LATENTS).total() == 4
     again = faceage("batch", folder, "--out", out, "--objective", "none", "--dry-run")
     assert again.stdout == ""
 
 
-def test_photos_with_aged_faces_come_along(photos, finish, tmp_path):
-    out = tmp_path / "out"
+def test_photos_with_aged_faces_come_along_and_those_of_before_go(photos, finish, tmp_path):
+    out, draw = tmp_path / "out", DrawOptions(parse_ages("60+"), paste=True)
+    finish(out, 1, of=1, draw=DrawOptions(parse_ages("25"), paste=True))
     for number in range(1, OF + 1):
-        folder = finish(out, number)
-        for photo in choose_photos([photos], folder, (number, OF)):
-            (path,) = pasted_paths(folder, photo.relative, ["60+"])
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(photo.name)
+        finish(out, number, draw=draw, shade=200)
     merge(out)
-    for photo in choose_photos([photos], out):
-        assert pasted_paths(out, photo.relative, ["60+"])[0].read_text() == photo.name
+    there = set((out / "pasted").rglob("*.png"))
+    assert there == {pasted_paths(out, photo.name, draw.ages)[0] for photo in choose_photos([photos], out)}
+    assert {Image.open(path).getpixel((0, 0)) for path in there} == {200}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from faceage.ages import one_hot
+from faceage.ages import Age, one_hot
 from faceage.images import to_float, to_uint8
 from faceage.model import NETWORKS, Model
 from faceage.networks import LATENT_SIZE
@@ -165,6 +165,19 @@ def test_the_pixel_objective_never_draws_a_less_similar_picture(model, optimiser
     assert np.abs(pixel.latent - found.latent).max() > 0.05
 
 
+def test_the_papers_objective_is_its_formula_and_nothing_else(optimisers):
+    """No view but the face as it is, no noise and no prior."""
+    optimiser, random = optimisers(objective="paper"), np.random.default_rng(0)
+    for _ in range(20):
+        rows, columns = (ops.convert_to_numpy(part) for part in optimiser._draw_view(random))
+        np.testing.assert_array_equal(rows, np.arange(64))
+        np.testing.assert_array_equal(columns, np.arange(64))
+        assert not ops.convert_to_numpy(optimiser._draw_noise(random)).any()
+    optimiser._latent.assign(np.full(optimiser._latent.shape, 3.0))
+    _, cost = optimiser._drawn(np.eye(6, dtype=np.float32)[[0] * optimiser.batch_size])
+    assert not ops.convert_to_numpy(cost).any()
+
+
 def test_the_paper_s_objective_moves_z_alone(optimisers, faces, found):
     paper = optimisers(objective="paper")(faces)
     assert (paper.distance[:, 1] < paper.distance[:, 0]).sum() > COUNT / 2
@@ -279,11 +292,11 @@ def test_no_faces(optimisers):
     assert empty.distance.shape == (0, 2)
 
 
-@pytest.mark.parametrize("age_class", [0, 5])
-def test_a_known_age_is_used_as_it_is(model, faces, age_class):
-    options = OptimiserOptions(objective="none")
-    known = LatentOptimiser(model, options, batch_size=3, age_class=age_class)(faces)
-    np.testing.assert_array_equal(known.age, one_hot([age_class] * COUNT))
+@pytest.mark.parametrize("age", ["0-18", "60+", "40"])
+def test_a_known_age_is_used_as_it_is(model, faces, age):
+    options, weights = OptimiserOptions(objective="none"), Age.of(age).weights
+    known = LatentOptimiser(model, options, batch_size=3, age=weights)(faces)
+    np.testing.assert_array_equal(known.age, [weights] * COUNT)
     np.testing.assert_allclose(
         known.distance[:, 1], identity_distance(model, faces, known.latent, known.age), atol=1e-3
     )

@@ -1,6 +1,5 @@
 """`faceage render`: the same pictures from latents alone, and others."""
 
-import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -11,15 +10,16 @@ import pytest
 from commands import faceage, in_this_process
 from PIL import Image
 
-from faceage.batch.render import Age
+from faceage.batch.options import DrawOptions
+from faceage.errors import UsageError
 from faceage.store.latents import LatentIndex
 
 
 @pytest.fixture(scope="module")
 def aged(tmp_path_factory, astronaut):
     """A batch over three photos, one of them with two faces."""
-    folder = tmp_path_factory.mktemp("photos")
-    (folder / "sub").mkdir()
+    folder = tmp_path_factory.mktemp("render") / "photos"
+    (folder / "sub").mkdir(parents=True)
     portrait = Image.fromarray(astronaut).crop((60, 0, 380, 320))
     portrait.save(folder / "a.png")
     portrait.resize((280, 280)).save(folder / "sub" / "ü b.jpg")
@@ -28,7 +28,7 @@ def aged(tmp_path_factory, astronaut):
         two.paste(portrait, (350 * i, 0))
     two.save(folder / "two.png")
     out = tmp_path_factory.mktemp("batch") / "out"
-    result = faceage("batch", folder, "--out", out, "--steps", 5, "--ages", "0-18,60+", "--strength", 1.2, "--scale", 3)
+    result = faceage("batch", folder, "--out", out, "--steps", 5, "--ages", "0-18,60+", "--strength", 1.2, "--scale", 2)
     assert result.returncode == 0, result.stderr
     return out
 
@@ -47,32 +47,20 @@ def test_the_batchs_grids_come_out_bit_for_bit(aged, tmp_path):
         assert found[name].read_bytes() == path.read_bytes()
 
 
-def test_details_are_the_batchs_unless_others_are_asked_for(aged, tmp_path):
-    plain = tmp_path / "plain"
-    assert faceage("render", aged / "latents.h5", "--out", plain, "--details", 0, "-q").returncode == 0
-    latents = tmp_path / "aged" / "latents.h5"
-    shutil.copytree(aged, latents.parent)
-    with h5py.File(latents, "r+") as file:
-        # As a batch wrote it before there were any.
-        stored = json.loads(file.attrs["options"])
-        assert stored.pop("details") == 1
-        file.attrs["options"] = json.dumps(stored)
-    assert faceage("render", latents, "--out", tmp_path / "old", "-q").returncode == 0
-    for name, path in pictures(plain / "grids").items():
-        assert path.read_bytes() == pictures(tmp_path / "old" / "grids")[name].read_bytes()
-        with Image.open(path) as without, Image.open(aged / "grids" / name) as grid:
-            cells = np.asarray(without, int)[-192:], np.asarray(grid, int)[-192:]
-        # The photo and the reconstruction are the same, the two ages are not.
-        differs = np.abs(cells[0] - cells[1]).max((0, 2)) > 0
-        assert not differs[: 2 * 192 + 2].any()
-        assert differs[2 * 192 + 4 :].mean() > 0.9
+def test_another_age_replaces_the_pictures_that_are_there(aged, tmp_path):
+    for ages in ("0-18", "25"):
+        assert faceage("render", aged / "latents.h5", "--out", tmp_path, "--ages", ages, "-q").returncode == 0
+    fresh = tmp_path / "fresh"
+    assert faceage("render", aged / "latents.h5", "--out", fresh, "--ages", "25", "-q").returncode == 0
+    for name, path in pictures(fresh / "grids").items():
+        assert path.read_bytes() == (tmp_path / "grids" / name).read_bytes()
 
 
 def test_webp_holds_the_same_pixels(aged, tmp_path):
     assert faceage("render", aged / "latents.h5", "--out", tmp_path, "--file", "webp", "-q").returncode == 0
-    grid = pictures(aged / "grids")["a.png_0.png"]
+    grid = pictures(aged / "grids")["photos/a.png_0.png"]
     np.testing.assert_array_equal(
-        np.asarray(Image.open(tmp_path / "grids" / "a.png_0.webp")), np.asarray(Image.open(grid))
+        np.asarray(Image.open(tmp_path / "grids" / "photos" / "a.png_0.webp")), np.asarray(Image.open(grid))
     )
 
 
@@ -82,8 +70,8 @@ def test_faces_one_by_one_at_any_age(aged, tmp_path):
     assert result.returncode == 0, result.stderr
     found = pictures(tmp_path / "faces")
     assert len(found) == 12
-    shown = {age: np.asarray(Image.open(found[f"sub/ü b.jpg_0/{age}.png"])) for age in ("25", "40.5", "60+")}
-    assert {face.shape for face in shown.values()} == {(64, 64, 3)}
+    shown = {age: np.asarray(Image.open(found[f"photos/sub/ü b.jpg_0/{age}.png"])) for age in ("25", "40.5", "60+")}
+    assert {face.shape for face in shown.values()} == {(160, 160, 3)}
     # The last cell of the batch's grid, by another strength and scale only.
     assert (shown["25"] != shown["60+"]).any()
 
@@ -96,10 +84,10 @@ def test_a_sheet_holds_everybodys_grid(aged, tmp_path):
         names = [f"{s}_{n}.png" for s, n in zip(file["source"].asstr()[:], file["face"][:], strict=True)]
     grids = pictures(aged / "grids")
     height = np.asarray(Image.open(grids[names[0]])).shape[0]
-    label = height - (64 * 3 + 2 * 2)
+    label = height - (320 + 2 * 2)
     for row, name in enumerate(names):
         people = np.asarray(Image.open(grids[name]))[label:]
-        top = label + row * (64 * 3 + 2)
+        top = label + row * (320 + 2)
         np.testing.assert_array_equal(drawn[top : top + len(people)], people)
 
 
@@ -107,10 +95,10 @@ def test_animations_go_from_young_to_old(aged, tmp_path):
     for file in ("gif", "webp"):
         result = faceage("render", aged / "latents.h5", "--out", tmp_path, "--as", "animations", "--file", file)
         assert result.returncode == 0, result.stderr
-        with Image.open(tmp_path / "animations" / f"a.png_0.{file}") as animation:
-            assert animation.n_frames == 31
+        with Image.open(tmp_path / "animations" / "photos" / f"a.png_0.{file}") as animation:
+            assert animation.n_frames == 26
             assert animation.info["loop"] == 0
-            assert animation.size == (192, 192)
+            assert animation.size == (320, 320)
             frames = []
             for i in range(animation.n_frames):
                 animation.seek(i)
@@ -125,9 +113,9 @@ def test_animations_go_from_young_to_old(aged, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--ages", "old"], "--ages"),
+        (["--ages", "old"], "unknown age"),
         (["--ages", "101"], "0 to 100"),
-        (["--ages", ""], "--ages"),
+        (["--ages", ""], "unknown age"),
         (["--as", "animations", "--file", "png"], "cannot hold"),
         (["--as", "grids", "--file", "gif"], "cannot hold"),
         (["--weights", "nowhere"], "no model"),
@@ -149,7 +137,7 @@ def test_no_latents_are_exit_2(tmp_path):
 
 
 def test_latents_of_other_weights_are_exit_2(tmp_path):
-    index = LatentIndex(tmp_path / "latents.h5", "other", {"targets": [0], "strength": 1, "scale": 1})
+    index = LatentIndex(tmp_path / "latents.h5", "other", {})
     index.begin(lambda source: True)
     status, _, told = in_this_process("render", tmp_path / "latents.h5", "--out", tmp_path / "out")
     assert status == 2
@@ -168,9 +156,29 @@ def test_a_strangers_latents_do_not_choose_where_to_write(aged, tmp_path, source
     assert not list(tmp_path.rglob("*escaped*"))
 
 
-def test_an_age_is_a_class_or_years():
-    assert Age.of("60+").weights.tolist() == [0, 0, 0, 0, 0, 1]
-    assert Age.of("40").weights.tolist() == [0, 0, 0.5, 0.5, 0, 0]
-    for text in ("", "x", "-1", "101", "nan", "19-30"):
-        with pytest.raises(ValueError, match=r".+"):
-            Age.of(text)
+def test_options_of_older_latents_are_understood(tmp_path):
+    """Which classes were drawn, by which strength; sizes and details were others then."""
+    old = {"targets": [5, 0, 5], "strength": 1.2, "details": 1.0, "scale": 2, "faces": "all", "age_class": None}
+    index = LatentIndex(tmp_path / "latents.h5", "weights", old)
+    index.begin(lambda source: True)
+    options = DrawOptions.of_latents(tmp_path / "latents.h5")
+    assert (options.labels, options.strength, options.scale) == (["60+", "0-18"], 1.2, 1)
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        {"ages": ["old"]},
+        {"ages": 3},
+        {"strength": "much"},
+        {"draw": "well"},
+        {"scale": 99},
+        {"ages": []},
+        {"ages": [[]]},
+    ],
+)
+def test_strange_options_are_a_usage_error(tmp_path, drawing):
+    index = LatentIndex(tmp_path / "latents.h5", "weights", {}, drawing)
+    index.begin(lambda source: True)
+    with pytest.raises(UsageError, match="does not say how its people were drawn"):
+        DrawOptions.of_latents(tmp_path / "latents.h5")

@@ -16,14 +16,15 @@ from PIL import Image
 from faceage.batch.plan import LATENTS
 from faceage.files import only_one
 from faceage.store.latents import count_rows, read_rows
+from faceage.store.manifest import read_manifest
 
 SCRIPT = Path(__file__).with_name("killed_batch.py")
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory, astronaut) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    (folder / "sub").mkdir()
+    folder = tmp_path_factory.mktemp("resume") / "photos"
+    (folder / "sub").mkdir(parents=True)
     portrait = Image.fromarray(astronaut)
     for i in range(7):
         portrait.crop((20 + i, i, 360 + 4 * i, 300 + 3 * i)).save(folder / ("sub" if i % 2 else "") / f"{i}.png")
@@ -63,12 +64,12 @@ def assert_whole(out: Path) -> None:
         with h5py.File(index) as file:
             # Where a part were missing, HDF5 would fill in zeros.
             assert all(np.linalg.norm(file["latent"][:], axis=1) > 0)
-    for path, row in rows_of(out).items() if (out / "manifest.jsonl").exists() else ():
-        assert stored[path] == row["faces"]
-        for face in range(row["faces"]):
+    for path, row in read_manifest(out / "manifest.jsonl").items():
+        assert stored[path] == row.faces
+        for face in range(row.faces if row.drawn else 0):
             with Image.open(out / "grids" / f"{path}_{face}.png") as grid:
                 grid.load()
-        if row["pasted"] and row["faces"]:
+        if row.drawn:
             with Image.open(out / "pasted" / f"{path}_60+.png") as pasted:
                 pasted.load()
 
@@ -186,13 +187,13 @@ def test_a_photo_that_changes_during_the_run_is_noticed_and_done_again(astronaut
     Image.fromarray(astronaut).save(path)
     code = (
         "import sys, runpy\n"
-        "import faceage.batch.worker as worker\n"
+        "import faceage.batch.find_people as find_people\n"
         "from pathlib import Path\n"
-        "save = worker.save_png\n"
-        "def changing(picture, to):\n"
-        "    save(picture, to)\n"
+        "align = find_people.align\n"
+        "def changing(*arguments):\n"
         "    Path(sys.argv[1]).write_bytes(Path(sys.argv[1]).read_bytes() + b'x')\n"
-        "worker.save_png = changing\n"
+        "    return align(*arguments)\n"
+        "find_people.align = changing\n"
         "from faceage.cli.app import main\n"
         "main(sys.argv[2:])\n"
     )

@@ -106,7 +106,7 @@ def test_attributes_are_as_designed(path):
     options = {"targets": (0, 5), "optimiser": {"steps": 60}, "age_class": None}
     store(path, weights="0ddba11", options=options)
     with h5py.File(path) as file:
-        assert set(file.attrs) == {"format", "version", "weights", "options", "age_classes", "run", "parts"}
+        assert set(file.attrs) == {"format", "version", "weights", "options", "drawing", "age_classes", "run", "parts"}
         assert file.attrs["format"] == "faceage-latents"
         assert file.attrs["version"] == 3
         assert file.attrs["weights"] == "0ddba11"

@@ -1,12 +1,12 @@
 """Where the work of a batch is done: in this process, or on the workers of a Ray cluster."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
+from faceage.batch.photo import Photo
 from faceage.batch.plan import Task
 from faceage.errors import MissingExtraError, UsageError
-from faceage.photos.find import FoundPhoto
 
 if TYPE_CHECKING:
     from faceage.batch.worker import Done
@@ -16,39 +16,41 @@ _PHOTOS_A_TASK = 128
 
 
 class Engine(Protocol):
-    """Does the `todo` of a task after the latents' `parts` that there are.
+    """Does both jobs of a task; `record` is given what is on disk and has to be entered.
 
-    `record` is given what is on disk and has to be entered; `progress(photos, faces)` is told what is finished.
+    `to_draw` is an iterator that reads: it is used once.
     """
 
     def __call__(
         self,
         task: Task,
-        todo: Sequence[FoundPhoto],
-        parts: Mapping[str, int],
+        to_find: Sequence[Photo],
+        to_draw: Iterable[Photo],
         record: Callable[["Done"], Any],
-        progress: Callable[[int, int], Any],
     ) -> None: ...
 
 
 def local_engine(
     task: Task,
-    todo: Sequence[FoundPhoto],
-    parts: Mapping[str, int],
+    to_find: Sequence[Photo],
+    to_draw: Iterable[Photo],
     record: Callable[["Done"], Any],
-    progress: Callable[[int, int], Any],
 ) -> None:
     """Everything in this process."""
     # Keras takes seconds to import; a run that is refused, or has nothing left to do, must not wait for it.
     from faceage.batch.worker import Worker
 
-    worker = Worker(task, "0", parts)
+    worker = Worker(task, "0")
     try:
-        for done in worker.run(todo, progress):
+        for done in worker.draw(to_draw):
             record(done)
+        if to_find:
+            for done in worker.find(to_find):
+                record(done)
     finally:
         # Also on Ctrl-C: what is finished is recorded, what is not will be done by the next run.
-        record(worker.rest())
+        for done in worker.rest():
+            record(done)
 
 
 class RayEngine:
@@ -69,11 +71,16 @@ class RayEngine:
     def __call__(
         self,
         task: Task,
-        todo: Sequence[FoundPhoto],
-        parts: Mapping[str, int],
+        to_find: Sequence[Photo],
+        to_draw: Iterable[Photo],
         record: Callable[["Done"], Any],
-        progress: Callable[[int, int], Any],
     ) -> None:
+        # Drawing again takes this machine little time, and its rows are read here.
+        local_engine(task, [], to_draw, record)
+        if to_find:
+            self._find(task, to_find, record)
+
+    def _find(self, task: Task, to_find: Sequence[Photo], record: Callable[["Done"], Any]) -> None:
         import ray
 
         try:
@@ -85,7 +92,7 @@ class RayEngine:
         workers = self._workers or gpus or max(1, cpus // 2)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        chunks = [todo[start : start + _PHOTOS_A_TASK] for start in range(0, len(todo), _PHOTOS_A_TASK)]
+        chunks = [to_find[start : start + _PHOTOS_A_TASK] for start in range(0, len(to_find), _PHOTOS_A_TASK)]
         workers = min(workers, len(chunks))
         data = ray.data.from_items([{"photos": list(chunk)} for chunk in chunks], override_num_blocks=len(chunks))
         answers = data.map_batches(
@@ -99,8 +106,6 @@ class RayEngine:
         for row in answers.iter_rows():
             for done in row["done"]:
                 record(done)
-                for outcome in done.outcomes:
-                    progress(1, outcome.faces)
 
 
 class _RayWorker:
@@ -109,7 +114,7 @@ class _RayWorker:
     def __init__(self, task: Task) -> None:
         from faceage.batch.worker import Worker
 
-        self._worker = Worker(task, uuid4().hex[:12], {})
+        self._worker = Worker(task, uuid4().hex[:12])
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        return {"done": [list(self._worker.run(list(photos))) for photos in batch["photos"]]}
+        return {"done": [list(self._worker.find(list(photos))) for photos in batch["photos"]]}

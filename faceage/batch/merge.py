@@ -3,13 +3,18 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from faceage.batch.plan import DRAWN, LATENTS, MANIFEST, SHARDS, open_out
+from faceage.batch.names import pictures_under, possible_names, remove_pictures, same_name
+from faceage.batch.plan import LATENTS, MANIFEST, SHARDS, open_out, writing_to
 from faceage.errors import UsageError
-from faceage.files import link_or_copy, only_one, remove_partials
-from faceage.store.latents import PARTS, LatentIndex, read_settings
+from faceage.files import link_or_copy, only_one
+from faceage.store.latents import PARTS, LatentIndex, LatentWriter, read_drawing, read_settings, row_blocks
 from faceage.store.manifest import Manifest, PhotoOutcome, read_manifest
+
+_ROWS_AT_ONCE = 64
 
 
 def merge(out: Path) -> list[PhotoOutcome]:
@@ -17,7 +22,7 @@ def merge(out: Path) -> list[PhotoOutcome]:
 
     Files are linked where the file system can, and the shards go when all that they hold has been entered: stopped at
     any moment, it is ended by doing it again. Raises UsageError where there are no shards, one is still at work, or
-    they were done with different options or weights.
+    their people were found with different options or weights.
     """
     for removed in (out / SHARDS).glob(".*-of-*"):
         shutil.rmtree(removed)
@@ -25,58 +30,101 @@ def merge(out: Path) -> list[PhotoOutcome]:
     if not shards:
         raise UsageError(f"no shards in {out}", "faceage batch PHOTOS --out DIR --shard 1/16 makes the first of 16")
     open_out(out)
-    with only_one(out, "aging photos"):
-        came = {shard: list({row.path: row for row in read_manifest(shard / MANIFEST)}.values()) for shard in shards}
-        before = {row.path: row for row in read_manifest(out / MANIFEST)}
-        new = {row.path for rows in came.values() for row in rows}
-        standing = before.keys() - new
-        settings = {row.settings for rows in came.values() for row in rows}
-        settings |= {before[path].settings for path in standing}
-        if len(settings) > 1:
-            raise UsageError(
-                f"the shards in {out} were done with different options or weights",
-                "do them with the same command, which then does again what differs",
-            )
-        index = LatentIndex(out / LATENTS, *read_settings(shards[0] / LATENTS))
-        index.begin(keep=standing.__contains__)
-        manifest = Manifest(out / MANIFEST, standing)
-        for pictures in DRAWN:
-            remove_partials(out / pictures)
-        try:
-            for shard, rows in came.items():
-                with only_one(shard, "aging photos"):
-                    index.count(_link_parts(shard, rows, out))
-                    for pictures in DRAWN:
-                        _link_pictures(shard / pictures, out / pictures)
-                    manifest.append(rows)
-                    _remove(shard)
-        finally:
-            manifest.close()
+    with contextlib.ExitStack() as locks:
+        # All of them before a manifest is read: a shard that is still at work would lose its newest rows.
+        for folder in (out, *shards):
+            locks.enter_context(only_one(folder, "aging photos"))
+        before = read_manifest(out / MANIFEST)
+        came = _assign_names(before, {shard: read_manifest(shard / MANIFEST) for shard in shards})
+        rows = [replace(row, path=name) for names in came.values() for name, row in names.items()]
+        new = {row.path for row in rows}
+        standing = {path: row for path, row in before.items() if path not in new}
+        _check_alike(out, [*standing.values(), *rows])
+        with writing_to(out):
+            _merge(out, came, standing)
     with contextlib.suppress(OSError):
         # Unless a shard has begun meanwhile.
         (out / SHARDS).rmdir()
-    return [row for rows in came.values() for row in rows]
+    return rows
 
 
-def _link_parts(shard: Path, rows: list[PhotoOutcome], out: Path) -> dict[str, int]:
-    """The shard's parts under names of their own in `out`: {name: rows}."""
-    own = LatentIndex(shard / LATENTS, *read_settings(shard / LATENTS))
+Names = dict[str, PhotoOutcome]
+"""Rows of a shard by the name that each gets in the merged results."""
+
+
+def _assign_names(before: Mapping[str, PhotoOutcome], shards: Mapping[Path, Names]) -> dict[Path, Names]:
+    """The rows of each shard that no other has, by the names that they get: as one run over all would name them."""
+    taken = {same_name(path): row for path, row in before.items()}
+    places = {row.place: path for path, row in before.items() if row.place}
+    owners: dict[str, Path] = {}
+    came: dict[Path, Names] = {shard: {} for shard in shards}
+    for shard, rows in shards.items():
+        for row in rows.values():
+            name = places.get(row.place) or _free_name(row, taken)
+            if owner := owners.get(name):
+                del came[owner][name]
+            came[shard][name], owners[name] = row, shard
+            taken[same_name(name)] = replace(row, path=name)
+            places[row.place] = name
+    return came
+
+
+def _free_name(row: PhotoOutcome, taken: Mapping[str, PhotoOutcome]) -> str:
+    for name in possible_names(row.path, lambda: row.input, row.place):
+        holder = taken.get(same_name(name))
+        if holder is None:
+            return name
+        if not holder.input or holder.input == row.input:
+            return holder.path
+    return row.path
+
+
+def _check_alike(out: Path, rows: list[PhotoOutcome]) -> None:
+    if len({row.found for row in rows}) > 1 or not all(row.found for row in rows):
+        raise UsageError(
+            f"the shards in {out} were done with different options or weights, or by an earlier version of faceage",
+            "do them with the same command, which then does again what differs",
+        )
+
+
+def _merge(out: Path, came: Mapping[Path, Names], standing: Names) -> None:
+    first = next(iter(came)) / LATENTS
+    index = LatentIndex(out / LATENTS, *read_settings(first), read_drawing(first))
+    index.begin(keep=standing.__contains__)
+    manifest = Manifest(out / MANIFEST, standing.values())
+    remove_pictures(out, {name for names in came.values() for name in names})
+    try:
+        for shard, names in came.items():
+            new_names = {row.path: name for name, row in names.items()}
+            index.count(_bring_parts(shard, new_names, out))
+            for source, target in pictures_under(shard, new_names, out):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(source, target)
+            manifest.append(replace(row, path=name) for name, row in names.items())
+            _remove(shard)
+    finally:
+        manifest.close()
+
+
+def _bring_parts(shard: Path, new_names: Mapping[str, str], out: Path) -> dict[str, int]:
+    """The shard's rows of the photos in `new_names`, in parts of their own in `out`: {part: rows}."""
+    settings = read_settings(shard / LATENTS)
+    own = LatentIndex(shard / LATENTS, *settings, read_drawing(shard / LATENTS))
     # Rows of photos that a killed run did not come to enter would be there twice when somebody does them again.
-    own.begin(keep={row.path for row in rows}.__contains__)
+    own.begin(keep=new_names.__contains__)
+    if any(old != new for old, new in new_names.items()):
+        writer = LatentWriter(out / LATENTS, shard.name, *settings)
+        parts: dict[str, int] = {}
+        for block in row_blocks(shard / LATENTS, _ROWS_AT_ONCE):
+            writer.add([replace(row, source=new_names[row.source]) for row in block])
+            parts.update(writer.flush())
+        return parts
     named = {}
     for part, count in own.parts.items():
         name = f"{shard.name}.{part}"
         link_or_copy(shard / PARTS / f"{part}.h5", out / PARTS / f"{name}.h5")
         named[name] = count
     return named
-
-
-def _link_pictures(shard: Path, out: Path) -> None:
-    for folder, _, names in os.walk(shard):
-        to = out / Path(folder).relative_to(shard)
-        to.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            link_or_copy(Path(folder, name), to / name)
 
 
 def _remove(shard: Path) -> None:

@@ -1,37 +1,31 @@
-"""The main job: photos in, grids, latents and a manifest out, each photo exactly once however often it is stopped."""
+"""The main job: photos in, latents and pictures out, each photo exactly once however often it is stopped."""
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from faceage.ages import one_hot
 from faceage.batch.engines import Engine, local_engine
-from faceage.batch.plan import (
-    DRAWN,
-    LATENTS,
-    MANIFEST,
-    NOTHING_AGAIN,
-    Again,
-    BatchOptions,
-    Plan,
-    Task,
-    left_of,
-    open_out,
-)
-from faceage.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
-from faceage.files import only_one, remove_partials
-from faceage.model import fingerprint, load_model, read_card
+from faceage.batch.names import remove_pictures
+from faceage.batch.photo import Photo
+from faceage.batch.plan import LATENTS, MANIFEST, NOTHING_AGAIN, Again, Plan, Task, left_of, open_out, writing_to
+from faceage.errors import EXIT_OK, EXIT_SOME_FAILED
+from faceage.files import only_one
+from faceage.model import fingerprint, read_card
 from faceage.photos.find import FoundPhoto
-from faceage.store.latents import LatentIndex
+from faceage.store.latents import LatentIndex, row_blocks
 from faceage.store.manifest import OK, STATUSES, Manifest, PhotoOutcome
 
 if TYPE_CHECKING:
     from faceage.batch.worker import Done
+
+_ROWS_AT_ONCE = 64
+"""Rows of latents read at a time."""
 
 
 @dataclass
@@ -39,9 +33,18 @@ class RunSummary:
     """What a run did, photos done by an earlier run included."""
 
     photos: Counter[str] = field(default_factory=Counter)
+    """By status."""
     faces: int = 0
     skipped: int = 0
+    """Photos that an earlier run had done."""
     outdated: int = 0
+    """Photos whose people were found with other options or weights before."""
+    replaced: int = 0
+    """Photos that others have taken the place of."""
+    detected: int = 0
+    """Photos that this run looked for faces in."""
+    optimised: int = 0
+    """Faces whose latents this run optimised."""
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     distances: "array[float]" = field(default_factory=lambda: array("f"))
     """Before and after by turns, in four bytes each: there may be millions."""
@@ -57,18 +60,28 @@ class RunSummary:
         return float(before), float(after)
 
     def add(self, done: "Done") -> None:
-        for outcome in done.outcomes:
-            self.photos[outcome.status] += 1
-            self.faces += outcome.faces
+        """Count what is new."""
+        self.count(done.finished)
         self.distances.extend(done.distances)
+        self.detected += done.detected
+        self.optimised += done.optimised
         for stage, seconds in done.seconds.items():
             self.seconds[stage] += seconds
+
+    def count(self, outcomes: Sequence[PhotoOutcome]) -> None:
+        """Count photos that are done."""
+        for outcome in outcomes:
+            self.photos[outcome.status] += 1
+            self.faces += outcome.faces if outcome.status == OK else 0
 
     def to_json(self) -> dict[str, Any]:
         summary: dict[str, Any] = {
             "photos": {status: self.photos[status] for status in STATUSES},
             "skipped": self.skipped,
             "outdated": self.outdated,
+            "replaced": self.replaced,
+            "detected": self.detected,
+            "optimised": self.optimised,
             "faces": self.faces,
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
         }
@@ -78,88 +91,67 @@ class RunSummary:
 
 
 def run_batch(
-    weights: Path,
-    photos: Sequence[FoundPhoto],
-    out: Path,
-    options: BatchOptions,
+    task: Task,
+    files: Sequence[FoundPhoto],
     again: Again = NOTHING_AGAIN,
     engine: Engine = local_engine,
     begins: Callable[[Plan], Any] = lambda plan: None,
     progress: Callable[[int, int], Any] = lambda photos, faces: None,
 ) -> RunSummary:
-    """Do what an earlier run has left of `photos`, into `out`, with the model in the folder `weights`.
+    """Do what an earlier run has left of `files`.
 
     `begins(plan)` is told what is left, and `progress(photos, faces)` what has just been finished. Raises UsageError if
     the output folder cannot be used or another run uses it, and WeightsError if the model cannot, before any work;
     UsageError too where writing fails later.
     """
-    open_out(out)
-    with only_one(out, "aging photos"):
-        plan = left_of(photos, out, options, fingerprint(read_card(weights)), again)
+    open_out(task.out)
+    with only_one(task.out, "aging photos"):
+        plan = left_of(task, files, again)
         begins(plan)
-        try:
-            return _run(plan, Task(out, weights, options, plan.settings), engine, progress)
-        except OSError as error:
-            reason = error.strerror or error
-            raise UsageError(f"cannot write to {out}: {reason}", "mend that, and the same command goes on") from error
+        return _run(plan, task, engine, progress)
 
 
 def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], Any]) -> RunSummary:
-    summary = RunSummary(skipped=len(plan.done), outdated=plan.outdated)
-    for row in plan.done:
-        summary.photos[row.status] += 1
-        summary.faces += row.faces
-    standing = {row.path for row in (*plan.others, *plan.done)}
-    todo = list(plan.todo)
-    for pictures in DRAWN:
-        remove_partials(plan.out / pictures)
-    if plan.unpasted:
-        pasted = _paste_standing(plan, task, standing, progress)
-        summary.photos[OK] += len(pasted)
-        summary.faces += sum(row.faces for row in pasted)
-        standing |= {row.path for row in pasted}
-        # What could not be pasted is done from the beginning, and entered with its reason if it fails again.
-        todo += [photo for photo, _ in plan.unpasted if photo.name not in standing]
-    index = LatentIndex(plan.out / LATENTS, fingerprint(read_card(task.weights)), plan.options.to_json())
-    index.begin(keep=standing.__contains__)
-    manifest = Manifest(plan.out / MANIFEST, standing)
+    summary = RunSummary(skipped=len(plan.done), outdated=plan.outdated, replaced=plan.replaced)
+    summary.count(plan.done)
+    standing = {row.path for row in plan.standing}
+    with writing_to(task.out):
+        index = LatentIndex(
+            task.out / LATENTS, fingerprint(read_card(task.weights)), task.find.to_json(), task.draw.to_json()
+        )
+        index.begin(keep=standing.__contains__)
+        manifest = Manifest(task.out / MANIFEST, plan.standing)
 
     def record(done: "Done") -> None:
-        # Latents first, then the manifest: a row there promises that everything else is on disk.
-        index.count(done.parts)
-        manifest.append(done.outcomes)
+        with writing_to(task.out):
+            # Latents first, then the manifest: a row there promises that everything else is on disk.
+            index.count(done.parts)
+            manifest.append([*done.found, *done.finished])
         summary.add(done)
+        for outcome in done.finished:
+            progress(1, outcome.faces)
 
     try:
-        if todo:
-            engine(task, todo, index.parts, record, progress)
+        with writing_to(task.out):
+            # Whatever they show is of other people, or was drawn otherwise; the manifest promises none of it any more.
+            stale = [*plan.to_find, *(photo for photo in plan.to_draw if photo.outcome.drawn != task.drawn)]
+            remove_pictures(task.out, {photo.name for photo in stale})
+        if plan.to_find or plan.to_draw:
+            engine(task, plan.to_find, _with_faces(task.out, plan.to_draw), record)
     finally:
         manifest.close()
     return summary
 
 
-def _paste_standing(
-    plan: Plan, task: Task, standing: set[str], progress: Callable[[int, int], Any]
-) -> list[PhotoOutcome]:
-    """Paste what an earlier run drew and did not paste, from its latents; the rows of those that went well."""
-    rows = {row.path: row for _, row in plan.unpasted}
-    photos = {photo.name: (photo, row.input) for photo, row in plan.unpasted}
-    # Keras with it, which a run that has nothing to do need not wait for.
-    from faceage.batch.paste import paste_stored
-
-    ages = dict(zip(plan.options.labels, one_hot(plan.options.targets), strict=True))
-    pasted = []
-    # A second row of a path takes the place of the first, and a manifest that is opened again has only that one.
-    manifest = Manifest(plan.out / MANIFEST, standing | rows.keys())
-    try:
-        model = load_model(task.weights)
-        for name, faces, error in paste_stored(
-            plan.out / LATENTS, model, photos, plan.out, ages, plan.options.strength
-        ):
-            if not error:
-                pasted.append(replace(rows[name], pasted=True))
-                manifest.append(pasted[-1:])
-                progress(1, faces)
-    finally:
-        manifest.close()
-    return pasted
+def _with_faces(out: Path, photos: Sequence[Photo]) -> Iterator[Photo]:
+    """`photos` with their rows, in the order of the latents file; few of them are in memory at a time."""
+    wanted = {photo.name: photo for photo in photos}
+    if not wanted:
+        return
+    blocks = row_blocks(out / LATENTS, _ROWS_AT_ONCE, keep=wanted.__contains__)
+    rows = (row for block in blocks for row in block)
+    # A photo's rows follow each other.
+    for name, faces in groupby(rows, key=lambda row: row.source):
+        photo = wanted.pop(name)
+        photo.faces = list(faces)
+        yield photo

@@ -1,116 +1,76 @@
-"""What a batch run is asked to do, checked before any work is done, and what of it is still left."""
+"""What a batch is asked to do, checked before any work is done, and what of it is still left."""
 
 import hashlib
-import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import count, islice
-from pathlib import Path, PurePath
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
 
-from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH
-from faceage.errors import PhotoError, UsageError
+from faceage.batch.names import GRIDS, PICTURES, album_photos, digest_of, grid_path, name_photos, pasted_paths
+from faceage.batch.options import DrawOptions, FindOptions
+from faceage.batch.photo import Photo
+from faceage.errors import UsageError
 from faceage.files import sync
-from faceage.images import FACE_SIZE
-from faceage.people.options import OptimiserOptions
-from faceage.photos.decode import fingerprint, read_photo
 from faceage.photos.decoders import stamp
-from faceage.photos.find import EXTENSIONS, FoundPhoto, find_photos
-from faceage.photos.write_like import ending_for
+from faceage.photos.find import EXTENSIONS, FoundPhoto
+from faceage.store.latent_parts import VERSION, read_contents
 from faceage.store.latents import count_rows
 from faceage.store.manifest import FAILED, UNREADABLE, PhotoOutcome, read_manifest
 
-MANIFEST, LATENTS, GRIDS, PASTED, SHARDS = "manifest.jsonl", "latents.h5", "grids", "pasted", "shards"
-DRAWN = GRIDS, PASTED
-"""Folders of what is drawn."""
-
-_LONGEST_NAME = 255
-"""Bytes in a file name, on every common file system."""
-
-
-@dataclass(frozen=True)
-class BatchOptions:
-    """What decides the outcome of a photo, apart from its bytes and the weights.
-
-    `faces` is "all", "largest" or numbers, "0,2", of which 0 is the largest; `min_face` a width in photo pixels or
-    None; `age_class` the class that every face is taken to have, or None to estimate it; `targets` the classes to draw,
-    `strength` how far towards them (`ages.towards`, times `ages.emphasis`) and `details` how much of the photo in them
-    (`people.details`); `scale` enlarges the grid. `paste` asks for the whole photo too, and changes nothing else.
-    """
-
-    faces: str = "all"
-    min_face: int | None = None
-    age_class: int | None = None
-    targets: tuple[int, ...] = tuple(range(len(AGE_CLASSES)))
-    strength: float = STRENGTH
-    details: float = DETAILS
-    scale: int = 2
-    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
-    paste: bool = False
-
-    def fingerprint(self, weights: str) -> str:
-        """One hash for these options with the model of fingerprint `weights`."""
-        text = json.dumps({**self.to_json(), "weights": weights, "face_size": FACE_SIZE}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def to_json(self) -> dict[str, Any]:
-        """What is stored with the latents: all but `paste`, which they do not depend on."""
-        return {name: value for name, value in asdict(self).items() if name != "paste"}
-
-    @property
-    def face_numbers(self) -> Iterable[int]:
-        """The numbers of the faces that are chosen, in their order, as far as a photo has them."""
-        if self.faces == "all":
-            return count()
-        return (0,) if self.faces == "largest" else tuple(map(int, self.faces.split(",")))
-
-    @property
-    def labels(self) -> list[str]:
-        """What the ages to draw are called."""
-        return [AGE_CLASSES[target] for target in self.targets]
+MANIFEST, LATENTS, SHARDS = "manifest.jsonl", "latents.h5", "shards"
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker has to know: the output folder, the model's folder, the options and their `settings` hash."""
+    """What a worker has to know."""
 
     out: Path
     weights: Path
-    options: BatchOptions
-    settings: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The photos `todo`, and what stands of earlier runs: photos already `done`, and `others` not asked for this time.
-
-    Of the photos `unpasted` only the aged photos are missing.
-
-    `settings` is the fingerprint of the options and the weights; `outdated` counts the photos of `todo` that were done
-    with others.
-    """
-
-    out: Path
-    options: BatchOptions
-    settings: str
-    todo: tuple[FoundPhoto, ...]
-    done: tuple[PhotoOutcome, ...]
-    others: tuple[PhotoOutcome, ...] = ()
-    outdated: int = 0
-    unpasted: tuple[tuple[FoundPhoto, PhotoOutcome], ...] = ()
+    """The model's folder."""
+    find: FindOptions
+    draw: DrawOptions
+    found: str
+    """Hash of `find` and the weights."""
+    drawn: str
+    """Hash of `draw` and the weights."""
 
 
 @dataclass(frozen=True)
 class Again:
-    """What is done again though nothing changed: everything, or photos that could not be read."""
+    """What is done again though nothing changed."""
 
     everything: bool = False
     unreadable: bool = False
+    """Photos that could not be read."""
 
 
 NOTHING_AGAIN = Again()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is left of a task."""
+
+    out: Path
+    to_find: tuple[Photo, ...]
+    """Photos whose people are not known."""
+    to_draw: tuple[Photo, ...]
+    """Photos whose people are known, and whose pictures are missing or were drawn otherwise."""
+    done: tuple[PhotoOutcome, ...]
+    others: tuple[PhotoOutcome, ...] = ()
+    """Rows of photos that are not asked for this time."""
+    outdated: int = 0
+    """Photos of `to_find` whose people were found with other options or weights."""
+    replaced: int = 0
+    """Photos of `to_find` that are not the ones that were there before: their people and pictures go."""
+
+    @property
+    def standing(self) -> list[PhotoOutcome]:
+        """The rows that stand before any work."""
+        return [*self.others, *self.done, *(photo.outcome for photo in self.to_draw)]
 
 
 def choose_photos(places: Sequence[Path], out: Path, shard: tuple[int, int] = (1, 1)) -> list[FoundPhoto]:
@@ -119,15 +79,13 @@ def choose_photos(places: Sequence[Path], out: Path, shard: tuple[int, int] = (1
     Raises UsageError where there is none in all, or `out` cannot be the output folder for them.
     """
     check_out(places, out)
-    photos = find_photos(places)
+    photos = album_photos(places)
     if not photos:
         kinds = " ".join(sorted(EXTENSIONS))
         raise UsageError(f"no photo in {', '.join(map(str, places))}", f"photos are files that end in {kinds}")
     number, of = shard
-    if of == 1:
-        return photos
     # By name, so that a photo stays in its shard whatever comes or goes beside it.
-    return [photo for photo in photos if _share(photo.name) % of == number - 1]
+    return photos if of == 1 else [photo for photo in photos if _share(photo.name) % of == number - 1]
 
 
 def shard_folder(out: Path, shard: tuple[int, int]) -> Path:
@@ -140,41 +98,82 @@ def _share(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
-def left_of(
-    photos: Sequence[FoundPhoto], out: Path, options: BatchOptions, weights: str, again: Again = NOTHING_AGAIN
-) -> Plan:
-    """What is left to do of `photos` with the model of fingerprint `weights`. Writes nothing.
+def left_of(task: Task, files: Sequence[FoundPhoto], again: Again = NOTHING_AGAIN) -> Plan:
+    """What is left to do of `files`. Writes nothing.
 
-    Raises UsageError where `out` holds something else.
+    Raises UsageError where the output folder holds something else, or people that were found otherwise and would be
+    lost.
     """
-    settings = options.fingerprint(weights)
-    before = {row.path: row for row in read_manifest(out / MANIFEST)}
-    stored = count_rows(out / LATENTS)
-    done, todo, unpasted, outdated = [], [], [], 0
-    for photo in photos:
+    before = read_manifest(task.out / MANIFEST)
+    stored = count_rows(task.out / LATENTS)
+    _check_version(task.out, before)
+    to_find, to_draw, done, outdated, replaced = [], [], [], 0, 0
+    for photo in name_photos(files, before.values()):
         row = before.pop(photo.name, None)
-        outdated += bool(row and row.settings != settings)
-        if (
-            row
+        unchanged = row is not None and _unchanged(photo.file, row)
+        known = (
+            row is not None
+            and unchanged
             and not again.everything
-            and row.settings == settings
+            and row.found == task.found
             and row.faces == stored[photo.name]
-            and _stands(out, photo, row, options, again.unreadable)
-        ):
-            if options.paste and not _is_pasted(out, photo, row, options):
-                unpasted.append((photo, row))
-            else:
-                done.append(row)
+            and _is_final(photo.file, row, again.unreadable)
+        )
+        if not known:
+            outdated += bool(row and row.found != task.found)
+            replaced += bool(row and row.faces and not unchanged)
+            photo.outcome = PhotoOutcome(photo.name, "", 0, "", place=photo.outcome.place)
+            to_find.append(photo)
+        elif _pictures_stand(task, photo):
+            done.append(photo.outcome)
         else:
-            todo.append(photo)
-    others = tuple(row for row in before.values() if row.settings == settings)
-    if any(row.faces for row in before.values() if row.settings != settings):
+            if photo.outcome.drawn != task.drawn:
+                photo.outcome = replace(photo.outcome, drawn="")
+            to_draw.append(photo)
+    if any(row.faces and row.found != task.found for row in before.values()):
         # One latents.h5 has one model and one set of options; dropping the others' rows would lose them.
         raise UsageError(
-            f"--out {out} holds other photos that were done with other options or weights",
+            f"--out {task.out} holds other photos whose people were found with other options or weights",
             "choose another --out folder",
         )
-    return Plan(out, options, settings, tuple(todo), tuple(done), others, outdated, tuple(unpasted))
+    others = tuple(row for row in before.values() if row.found == task.found)
+    return Plan(task.out, tuple(to_find), tuple(to_draw), tuple(done), others, outdated, replaced)
+
+
+def _check_version(out: Path, rows: dict[str, PhotoOutcome]) -> None:
+    """Raise UsageError where an earlier version of faceage wrote what is in `out`."""
+    latents = out / LATENTS
+    if any(not row.found for row in rows.values()) or (latents.exists() and read_contents(latents).version != VERSION):
+        raise UsageError(
+            f"--out {out} was written by an earlier version of faceage",
+            "choose another --out folder; 'faceage render' and 'faceage report' still read this one",
+        )
+
+
+def _is_final(file: FoundPhoto, row: PhotoOutcome, again: bool) -> bool:
+    """Whether finding a photo's people again would change nothing. Where only drawing failed, they stay."""
+    if file.problem or (row.status == UNREADABLE and again):
+        return False
+    return row.status != FAILED or row.faces > 0
+
+
+def _unchanged(file: FoundPhoto, row: PhotoOutcome) -> bool:
+    if row.modified and stamp(file.path) == (row.size, row.modified):
+        return True
+    return bool(row.input) and digest_of(file.path) == row.input
+
+
+def _pictures_stand(task: Task, photo: Photo) -> bool:
+    row = photo.outcome
+    if not row.faces:
+        return True
+    if row.status == FAILED or row.drawn != task.drawn:
+        return False
+    faces = islice(task.find.face_numbers, row.faces)
+    wanted = [grid_path(task.out, row.path, face) for face in faces]
+    if task.draw.paste:
+        wanted += pasted_paths(task.out, row.path, task.draw.ages)
+    return all(path.exists() for path in wanted)
 
 
 def check_out(places: Sequence[Path], out: Path) -> None:
@@ -182,7 +181,7 @@ def check_out(places: Sequence[Path], out: Path) -> None:
     if os.path.exists(out) and not os.path.isdir(out):
         raise UsageError(f"--out {out} is a file", "name a folder; it is made if need be")
     where = Path(os.path.realpath(out))
-    results = [Path(os.path.realpath(out / name)) for name in DRAWN]
+    results = [Path(os.path.realpath(out / name)) for name in PICTURES]
     hint = "a next run would take results for photos: choose another"
     for place in places:
         inside = Path(os.path.realpath(place))
@@ -196,67 +195,19 @@ def check_out(places: Sequence[Path], out: Path) -> None:
 
 def open_out(out: Path) -> None:
     """Make the output folder and write to it once. Raises UsageError for a read-only or full disk."""
-    try:
+    with writing_to(out):
         (out / GRIDS).mkdir(parents=True, exist_ok=True)
         # Without a name, so that a kill leaves nothing.
         with tempfile.TemporaryFile(dir=out) as file:
             file.write(b"\0" * 65536)
             sync(file)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write to --out {out}: {error.strerror or error}", "free some space, or choose another folder"
-        ) from error
 
 
-def lies_below(relative: PurePath) -> bool:
-    """Whether a source that a stranger's file names is a path below a folder, and no other place of this machine."""
-    return not (relative.is_absolute() or ".." in relative.parts or "\0" in str(relative))
-
-
-def grid_path(out: Path, relative: PurePath, face: int) -> Path:
-    """Where a face's grid goes."""
-    return result_path(out / GRIDS, relative, str(face), ".png")
-
-
-def pasted_paths(out: Path, relative: PurePath, labels: Sequence[str]) -> list[Path]:
-    """Where a photo goes whose faces are aged, for each of the ages called `labels`."""
-    return [result_path(out / PASTED, relative, label, ending_for(relative)) for label in labels]
-
-
-def result_path(results: Path, relative: PurePath, label: str, ending: str) -> Path:
-    """Where what was drawn goes: the photo's relative path, extension and all, and the face's number or its age.
-
-    A name that would be longer than file systems allow is cut and told apart by a hash.
-    """
-    folder, ending = results / relative.parent, f"_{label}{ending}"
-    name = os.fsencode(relative.name)
-    if len(name) + len(ending) > _LONGEST_NAME:
-        mark = "~" + hashlib.sha256(name).hexdigest()[:12]
-        name = name[: _LONGEST_NAME - len(ending) - len(mark)] + mark.encode()
-    return folder / (os.fsdecode(name) + ending)
-
-
-def _stands(out: Path, photo: FoundPhoto, row: PhotoOutcome, options: BatchOptions, again: bool) -> bool:
-    """Whether an earlier run's row is still true: the photo is as it was and its grids are there."""
-    if row.status == FAILED or photo.problem or (row.status == UNREADABLE and again):
-        return False
-    return _grids_exist(out, photo, row, options) and _unchanged(photo, row)
-
-
-def _unchanged(photo: FoundPhoto, row: PhotoOutcome) -> bool:
-    if row.modified and stamp(photo.path) == (row.size, row.modified):
-        return True
+@contextmanager
+def writing_to(out: Path) -> Iterator[None]:
+    """Raise UsageError for an OSError in the block, which does nothing but write to `out`."""
     try:
-        return bool(row.input) and fingerprint(read_photo(photo.path)) == row.input
-    except PhotoError:
-        return False
-
-
-def _grids_exist(out: Path, photo: FoundPhoto, row: PhotoOutcome, options: BatchOptions) -> bool:
-    return all(grid_path(out, photo.relative, face).exists() for face in islice(options.face_numbers, row.faces))
-
-
-def _is_pasted(out: Path, photo: FoundPhoto, row: PhotoOutcome, options: BatchOptions) -> bool:
-    if not row.faces:
-        return True
-    return row.pasted and all(path.exists() for path in pasted_paths(out, photo.relative, options.labels))
+        yield
+    except OSError as error:
+        hint = "free some space, or choose another folder; the same command then goes on"
+        raise UsageError(f"cannot write to --out {out}: {error.strerror or error}", hint) from error

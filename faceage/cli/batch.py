@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from faceage.ages import DETAILS, STRENGTH
 from faceage.cli.console import bar, err, out, start_backend
-from faceage.cli.options import Json, Quiet, Report, Seed, Weights
-from faceage.cli.report import make_report
+from faceage.cli.options import Ages, Draw, Json, Quiet, Report, Scale, Seed, Strength, Weights, draw_options
+from faceage.cli.report import REPORT, make_report
 from faceage.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
@@ -25,57 +24,36 @@ def batch(
     files_from: Annotated[
         str | None, typer.Option("--files-from", metavar="FILE|-", help="Read more photos' names, one a line.")
     ] = None,
-    faces: Annotated[Literal["all", "largest"], typer.Option(help="Which faces of a photo.")] = "all",
-    face: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Only these faces of each photo: 0 is its largest, 1 the next.")
-    ] = None,
+    faces: Annotated[
+        str, typer.Option(metavar="all|largest|LIST", help="Which faces of a photo; in a list, 0 is its largest: 0,2.")
+    ] = "all",
     min_face: Annotated[
         int | None,
         typer.Option(metavar="PX", min=16, help="Narrowest face, in photo pixels [default: 1/32 of the longer side]."),
     ] = None,
     age: Annotated[
-        int | None, typer.Option(metavar="YEARS", help="The people's age, if all have one [default: estimated].")
+        str | None, typer.Option(metavar="AGE", help="The people's age in the photos [default: estimated].")
     ] = None,
-    ages: Annotated[
-        str, typer.Option(metavar="LIST", help="Ages to draw: classes (0-18,60+) or years (25,70).")
-    ] = "0-18,19-29,30-39,40-49,50-59,60+",
-    strength: Annotated[
-        float,
-        typer.Option(
-            min=0, max=2, help="How far towards each age: 0.5 is half way, more than 1 more than its class has."
-        ),
-    ] = STRENGTH,
-    details: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, help="How much of what G leaves out of the photo is put back into grids, at every age."
-        ),
-    ] = DETAILS,
+    ages: Ages = None,
+    strength: Strength = None,
+    draw: Draw = None,
     objective: Annotated[
         Literal["identity", "paper", "pixel", "none"],
         typer.Option(
-            help="What is optimised: the person ('paper': by z and one distance alone), or pixels; 'none' keeps z."
+            help="What is optimised: the person, the person as in the paper, or the pixels; 'none' only encodes."
         ),
     ] = "identity",
-    quality: Annotated[
-        Literal["fast", "best"],
-        typer.Option(
-            help="'fast' takes a third of the steps; an independent recogniser takes 99% of aged faces for the person "
-            "either way, and 58% look the age (96 faces)."
-        ),
-    ] = "best",
     steps: Annotated[
-        int | None,
-        typer.Option(min=1, max=10_000, help="Optimiser steps per face [default: 60, with --quality fast 20]."),
-    ] = None,
+        int, typer.Option(min=1, max=10_000, help="Optimiser steps per face; 20 are nearly as good, and faster.")
+    ] = 60,
     any_recognizer: Annotated[
         bool,
-        typer.Option("--any-recognizer", help="Look through a recogniser that is not known to tell people apart, too."),
+        typer.Option("--any-recognizer", help="Also use a recogniser that is not known to tell people apart."),
     ] = False,
     paste: Annotated[
         bool, typer.Option("--paste", help="Write the whole photo too, the faces in it aged: one for each age.")
     ] = False,
-    scale: Annotated[int, typer.Option(min=1, max=8, help="Enlarge the faces of a grid so many times.")] = 2,
+    scale: Scale = None,
     seed: Seed = 0,
     weights: Weights = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again.")] = False,
@@ -103,35 +81,31 @@ def batch(
     """Find every face in PHOTOS and draw the same person at other ages.
 
     Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 with its parts in DIR/latents, DIR/manifest.jsonl, and
-    DIR/report.html, which shows it all. The same command again does only what is left, however this one ended.
+    DIR/report.html, which shows it all. The same command again does only what is left, however this one ended; with
+    other --ages, --strength, --draw, --scale or --paste it draws the people again and looks for nobody.
 
     faceage batch photos --out aged --ages 60+ --paste
 
     With --paste, also DIR/pasted/<photo>_<age>: as large as the photo, in its format, and without its metadata.
     """
+    from faceage.ages import Age
     from faceage.batch.age_photos import age_photos, plan_photos
     from faceage.batch.engines import RayEngine, local_engine
-    from faceage.batch.plan import Again, BatchOptions, shard_folder
+    from faceage.batch.options import DrawOptions, FindOptions
+    from faceage.batch.plan import Again, shard_folder
     from faceage.model import find_model
-    from faceage.people.options import STEPS, OptimiserOptions
+    from faceage.people.options import OptimiserOptions
 
     places = [*(photos or []), *_listed(files_from)]
-    options = BatchOptions(
-        faces=_numbers(face, faces),
-        min_face=min_face,
-        age_class=None if age is None else _class_of(str(age), "--age"),
-        targets=tuple(_class_of(text.strip(), "--ages") for text in ages.split(",")),
-        strength=strength,
-        details=details,
-        scale=scale,
-        optimiser=OptimiserOptions(objective, steps or STEPS[quality], seed=seed),
-        paste=paste,
-    )
+    optimiser = OptimiserOptions(objective, steps, seed=seed)
+    find = FindOptions(faces, min_face, None if age is None else Age.of(age), optimiser)
+    drawn = draw_options(DrawOptions(paste=paste), ages, strength=strength, draw=draw, scale=scale)
     share = _share(shard)
     again = Again(overwrite, retry_failed)
     asked: dict[str, Any] = {
         "weights": weights,
-        "options": options,
+        "find": find,
+        "draw": drawn,
         "again": again,
         "shard": share,
         "any_recognizer": any_recognizer,
@@ -141,17 +115,21 @@ def batch(
         return
 
     with bar(None, " photos", quiet=quiet or json) as shown:
-        done = {"faces": 0}
+        done = {"photos": 0, "faces": 0}
 
         def begins(plan: "Plan") -> None:
-            if plan.todo or plan.unpasted:
+            if plan.to_find or plan.to_draw:
                 start_backend()
-            shown.reset(len(plan.todo) + len(plan.unpasted))
-            if plan.outdated and not quiet:
-                said = "photos were done with other options or weights, and are done again"
-                err.print(f"faceage: {plan.outdated} {said}", markup=False)
+            shown.reset(len(plan.to_find) + len(plan.to_draw))
+            for count, what in (
+                (plan.outdated, "photos were done with other options or weights, and are done again"),
+                (plan.replaced, "photos have changed: the people and pictures of the old ones are removed"),
+            ):
+                if count and not quiet:
+                    err.print(f"faceage: {count} {what}", markup=False)
 
         def progress(finished: int, faces: int) -> None:
+            done["photos"] += finished
             done["faces"] += faces
             elapsed = shown.format_dict["elapsed"]
             shown.set_postfix_str(f"{done['faces'] / elapsed:.1f} faces/s" if elapsed else "", refresh=False)
@@ -164,7 +142,8 @@ def batch(
         out.print_json(data=summary.to_json())
     elif not quiet:
         _print_summary(summary, to)
-    if report and share == (1, 1):
+    stands = not done["photos"] and (to / REPORT).is_file()
+    if report and share == (1, 1) and not stands:
         # A shard's results are on their way into others'.
         make_report(to, find_model(weights), quiet=quiet or json)
     raise typer.Exit(summary.exit_code)
@@ -180,18 +159,6 @@ def _share(text: str | None) -> tuple[int, int]:
     raise UsageError(f"--shard {text!r} is no share", "shares are 1/16, 2/16, … 16/16")
 
 
-def _numbers(face: str | None, faces: str) -> str:
-    """ "2, 0" as "0,2", or which `faces` where none is named by its number."""
-    if face is None:
-        return faces
-    if faces != "all":
-        raise UsageError(f"--face {face} and --faces {faces} exclude each other", "--face 0 is the largest face")
-    texts = [text.strip() for text in face.split(",")]
-    if not all(text.isdecimal() and len(text) < 6 for text in texts):
-        raise UsageError(f"--face {face!r} is no list of faces", "--face 0,2 is the largest and the third")
-    return ",".join(map(str, sorted(set(map(int, texts)))))
-
-
 def _listed(files_from: str | None) -> list[Path]:
     if files_from is None:
         return []
@@ -204,38 +171,25 @@ def _listed(files_from: str | None) -> list[Path]:
     return parse_list(content)
 
 
-def _class_of(text: str, option: str) -> int:
-    from faceage.ages import AGE_CLASSES, MAX_AGE, age_class
-
-    if text in AGE_CLASSES:
-        return AGE_CLASSES.index(text)
-    try:
-        return age_class(int(text))
-    except ValueError as error:
-        raise UsageError(
-            f"{option}: unknown age {text!r}", f"ages are 0 to {MAX_AGE} years, or one of {', '.join(AGE_CLASSES)}"
-        ) from error
-
-
 def _print_plan(plan: "Plan", folder: Path, json: bool) -> None:
-    unreadable = sum(bool(photo.problem) for photo in plan.todo)
+    unreadable = sum(bool(photo.file.problem) for photo in plan.to_find)
     if json:
         out.print_json(
             data={
-                "todo": [photo.name for photo in plan.todo],
-                "to_paste": [photo.name for photo, _ in plan.unpasted],
+                "to_find": [photo.name for photo in plan.to_find],
+                "to_draw": [photo.name for photo in plan.to_draw],
                 "done": len(plan.done),
+                "replaced": plan.replaced,
                 "out": str(plan.out),
                 "weights": str(folder),
             }
         )
         return
-    for photo in (*plan.todo, *(photo for photo, _ in plan.unpasted)):
+    for photo in (*plan.to_find, *plan.to_draw):
         out.print(photo.name, markup=False)
-    pasted = f"{len(plan.unpasted)} to paste only, " if plan.unpasted else ""
     err.print(
-        f"{len(plan.todo)} photos to do ({unreadable} that cannot be read), {pasted}{len(plan.done)} done before; "
-        f"into {plan.out}, with {folder}",
+        f"{len(plan.to_find)} photos to do ({unreadable} that cannot be read), {len(plan.to_draw)} to draw only, "
+        f"{len(plan.done)} done before; into {plan.out}, with {folder}",
         markup=False,
     )
 
@@ -253,7 +207,10 @@ def _print_summary(summary: "RunSummary", to: Path) -> None:
         ("failed", "  failed"),
     ):
         table.add_row(label, str(summary.photos[status]))
+    if summary.replaced:
+        table.add_row("  in place of others", str(summary.replaced))
     table.add_row("faces", str(summary.faces))
+    table.add_row("  found by this run", str(summary.optimised))
     if summary.distances:
         before, after = summary.median_distance
         table.add_row("identity distance, median", f"{before:.3f} → {after:.3f}")

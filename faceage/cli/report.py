@@ -5,18 +5,20 @@ from typing import Annotated
 
 import typer
 
-from faceage.cli.console import bars, err
+from faceage.cli.console import bars, err, start_backend
 from faceage.cli.options import Quiet, Weights
 
-_MOST_FACES = 10_000
-"""What a browser shows with ease, and a minute's work."""
+REPORT = "report.html"
+
+MOST_FACES = 1_000
+"""Limits the time of drawing them: some minutes on two cores."""
 
 
 def report(
     results: Annotated[Path, typer.Argument(metavar="DIR", help="The --out of a batch.", show_default=False)],
-    faces: Annotated[
+    limit: Annotated[
         int, typer.Option(metavar="N", min=1, help="Faces to show; where there are more, N of them evenly chosen.")
-    ] = _MOST_FACES,
+    ] = MOST_FACES,
     weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
@@ -27,7 +29,7 @@ def report(
     Any browser opens it, without network. Where the pictures are too many for it, they lie in DIR/report: move both.
     It may be written while the batch is still at work, and is then about what is finished.
     """
-    make_report(results, find_used(weights), quiet, faces)
+    make_report(results, find_used(weights), quiet, limit)
 
 
 def find_used(weights: Path | None) -> Path | None:
@@ -43,14 +45,24 @@ def find_used(weights: Path | None) -> Path | None:
         return None
 
 
-def make_report(results: Path, model: Path | None, quiet: bool, faces: int = _MOST_FACES) -> None:
-    """Write the report of the batch in `results`, which names `model` where it is the one that was used."""
+def make_report(results: Path, model: Path | None, quiet: bool, limit: int = MOST_FACES) -> None:
+    """Write the report of the batch in `results`, drawn by `model` where that is the one that found its people."""
+    from faceage.batch.options import DrawOptions
+    from faceage.batch.plan import LATENTS
     from faceage.model import fingerprint, read_card
     from faceage.report.rows import write_report
+    from faceage.store.latents import read_settings
 
+    name, draw, latents = "", None, results / LATENTS
     card = None if model is None else read_card(model)
-    used = (fingerprint(card), card.get("name", model.name)) if card and model else ("", "")
+    if model and card and latents.is_file() and fingerprint(card) == read_settings(latents)[0]:
+        start_backend()
+        from faceage.model import load_model
+        from faceage.people.draw import PeoplePainter
+
+        name = card.get("name", model.name)
+        draw = PeoplePainter(load_model(model), DrawOptions.of_latents(latents).draw)
     with bars(quiet) as shown:
-        page = write_report(results, faces, used, progress=lambda done, total: shown("report", done, total))
+        page = write_report(results, limit, name, draw, progress=lambda done, total: shown("report", done, total))
     if not quiet:
         err.print(f"report → {page}", markup=False)

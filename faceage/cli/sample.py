@@ -48,16 +48,14 @@ def sample(
     start_backend()
     import numpy as np
 
-    from faceage.batch.render import MILLISECONDS, Age
+    from faceage.ages import parse_ages
+    from faceage.batch.draw import MILLISECONDS
     from faceage.images import FACE_SIZE
     from faceage.model import find_model, load_network, read_card
     from faceage.people.samples import WALK_STEPS, sample_grid, walk_frames
     from faceage.pictures.save import save_animation, save_png
 
-    try:
-        asked = [Age.of(text.strip()) for text in ages.split(",")]
-    except ValueError as error:
-        raise UsageError(f"--ages: {error}", f"ages are years, or {', '.join(AGE_CLASSES)}") from error
+    asked = parse_ages(ages)
     if walk and rows * WALK_STEPS * len(asked) * (FACE_SIZE * scale) ** 2 > _MAX_WALK_PIXELS:
         raise UsageError("the animation would take gigabytes", "fewer --rows, fewer --ages or a smaller --scale")
     columns, labels = np.stack([age.weights for age in asked]), [age.label for age in asked]

@@ -7,8 +7,7 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH, one_hot
 from faceage.model import Model
-from faceage.people.details import add_details
-from faceage.people.draw import draw_people
+from faceage.people.draw import draw_latents
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.people.options import OptimiserOptions
 
@@ -34,12 +33,12 @@ def find_latents(
 
 def rebuilt(model: Model, latents: Latents) -> np.ndarray:
     """(n, 64, 64, 3) uint8: the people at their own ages."""
-    return draw_people(model.person_generator, latents, [], STRENGTH)[:, 0]
+    return draw_latents(model.person_generator, latents, [], STRENGTH)[:, 0]
 
 
 def drawn(model: Model, latents: Latents, strength: float = STRENGTH) -> np.ndarray:
     """(n, 7, 64, 64, 3) uint8: the people at their own ages and in every class, as G draws them."""
-    return draw_people(model.person_generator, latents, _EVERY, strength)
+    return draw_latents(model.person_generator, latents, _EVERY, strength)
 
 
 def aged(
@@ -50,5 +49,5 @@ def aged(
     strength: float = STRENGTH,
     details: float = DETAILS,
 ) -> np.ndarray:
-    """(n, 6, 64, 64, 3) uint8: the people of (n, 64, 64, 3) `faces` in every class: as `drawn`, with details."""
-    return add_details(model, faces, latents, people, _EVERY, strength, details)[:, 1:]
+    """(n, 6, 64, 64, 3) uint8: the people of (n, 64, 64, 3) `faces` in every class."""
+    return people[:, 1:]

@@ -1,4 +1,4 @@
-"""An aged face back in its photo: the change from the aligned face to the aged one is added to the photo's own pixels."""
+"""An aged face back in its photo: how it differs from the face as it was is added to the photo's own pixels."""
 
 import math
 
@@ -19,7 +19,7 @@ def paste_face(photo: np.ndarray, transform: np.ndarray, face: np.ndarray, aged:
 
     `photo` is (h, w, c) uint8 with c = 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGBA; alpha stays.
     `transform` (2, 3) takes photo to aligned pixels (of 64); `face` and `aged` are (s, s, 3) uint8 of any one side s,
-    the face as it was drawn or cut out, and aged. A photo with more pixels keeps its own detail; the change is enlarged.
+    the face as it was drawn or cut out, and aged. A photo with more pixels keeps its detail; the change is enlarged.
     Raises ValueError where `lies_in` says no.
     """
     transform = np.asarray(transform, np.float64)

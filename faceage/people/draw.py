@@ -1,4 +1,4 @@
-"""People drawn from their latents: the same pixels for a photo just aged and for latents read from a file."""
+"""People drawn from their latents: the same pixels in a batch, from a file, in a report and in a measurement."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,32 +6,64 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from faceage.ages import emphasis, towards
+from faceage.ages import Age, towards
+from faceage.images import decode_portrait
 from faceage.model import Model
 from faceage.networks.predict import draw, predict
+from faceage.people.drawn import Drawn
 from faceage.people.optimise import Latents
+from faceage.people.re_age import ReAger, mean_change
 from faceage.store.latents import FaceRow
 
-_AT_ONCE = 32
-"""One batch size for everybody: another might round otherwise."""
+AT_ONCE = 32
+"""Faces drawn together, always: another batch size might round otherwise."""
 
 
-def draw_people(
-    person_generator: keras.Model, latents: Latents, asked: Sequence[np.ndarray], strength: float
+class PeoplePainter:
+    """Draws people with a model, whose networks are compiled once."""
+
+    def __init__(self, model: Model, draw: str = "photo") -> None:
+        """`draw` "photo" takes the re-ager for faces whose portrait is stored, where the model has one."""
+        self._model = model
+        re_ager = getattr(model, "re_ager", None)
+        self._re_ager = ReAger(re_ager) if re_ager is not None and draw == "photo" else None
+
+    def __call__(self, rows: Sequence[FaceRow], ages: Sequence[Age], strength: float) -> list[Drawn]:
+        """The people of `rows` at each of `ages`, by `strength` (`ages.towards`)."""
+        if not rows:
+            return []
+        weights = [age.weights for age in ages]
+        latents = latents_of(rows)
+        faces = draw_latents(self._model.person_generator, latents, weights, strength)
+        photos = [decode_portrait(row.portrait) if row.portrait else row.aligned for row in rows]
+        drawn = [Drawn(photo, face[0], face[0], face[1:]) for photo, face in zip(photos, faces, strict=True)]
+        chosen = [i for i, row in enumerate(rows) if row.portrait] if self._re_ager else []
+        if self._re_ager and chosen:
+            aligned = np.stack([rows[i].aligned for i in chosen])
+            mirrored = draw_mirrored(self._model, aligned, latents.take(np.array(chosen)), weights, strength)
+            changes = mean_change(faces[chosen], mirrored)
+            pictures = self._re_ager(np.stack([photos[i] for i in chosen]), changes, weights)
+            for i, aged in zip(chosen, pictures, strict=True):
+                drawn[i] = replace(drawn[i], unaged=photos[i], aged=aged)
+        return drawn
+
+
+def draw_latents(
+    person_generator: keras.Model, latents: Latents, ages: Sequence[np.ndarray], strength: float
 ) -> np.ndarray:
-    """(n, 1 + k, 64, 64, 3) uint8: each person at their own age, and at each of k ages `asked`, (6,) weights."""
+    """(n, 1 + k, 64, 64, 3) uint8: each person at their own age, and at each of k `ages`, (6,) weights."""
     offset = latents.offset.astype(np.float32)
-    ages = [latents.age, *(towards(latents.age, age, strength * emphasis(age)) for age in asked)]
-    return np.stack([draw(person_generator, latents.latent, age, offset, batch_size=_AT_ONCE) for age in ages], axis=1)
+    every = [latents.age, *(towards(latents.age, age, strength) for age in ages)]
+    return np.stack([draw(person_generator, latents.latent, age, offset, batch_size=AT_ONCE) for age in every], axis=1)
 
 
 def draw_mirrored(
-    model: Model, aligned: np.ndarray, latents: Latents, asked: Sequence[np.ndarray], strength: float
+    model: Model, aligned: np.ndarray, latents: Latents, ages: Sequence[np.ndarray], strength: float
 ) -> np.ndarray:
-    """`draw_people` for the mirror images of (n, 64, 64, 3) uint8 faces, by the encoder's latents, mirrored back."""
-    latent = predict(model.encoder, np.ascontiguousarray(aligned[:, :, ::-1]), batch_size=_AT_ONCE)
+    """`draw_latents` for the mirror images of (n, 64, 64, 3) uint8 faces, by the encoder's latents, mirrored back."""
+    latent = predict(model.encoder, np.ascontiguousarray(aligned[:, :, ::-1]), batch_size=AT_ONCE)
     mirrored = replace(latents, latent=latent, offset=np.zeros_like(latents.offset))
-    return draw_people(model.person_generator, mirrored, asked, strength)[:, :, :, ::-1]
+    return draw_latents(model.person_generator, mirrored, ages, strength)[:, :, :, ::-1]
 
 
 def latents_of(rows: Sequence[FaceRow]) -> Latents:

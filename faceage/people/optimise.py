@@ -2,7 +2,7 @@
 
     z* = argmin over z of ‖FR(x) − FR(G(z, y))‖₂, with G and FR frozen
 
-What is added to that here:
+That is the objective "paper". The default one adds:
 
 - FR sees both faces through the same small random shift, mirroring and noise: an optimiser that looks through one fixed
   view learns to fool FR instead of drawing the person.
@@ -15,7 +15,7 @@ What is added to that here:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import keras
@@ -65,14 +65,16 @@ class LatentOptimiser:
     """What FR makes of the photo is worked out once for each of so many views, not at each step."""
 
     def __init__(
-        self, model: Model, options: OptimiserOptions, batch_size: int = 32, age_class: int | None = None
+        self, model: Model, options: OptimiserOptions, batch_size: int = 32, age: np.ndarray | None = None
     ) -> None:
-        """`age_class` is the class of every face, if it is known; otherwise the model's estimator gives their y."""
+        """`age` (6,) are the age weights of every face, if known; otherwise the model's estimator gives their y."""
         if options.objective not in OBJECTIVES:
             raise ValueError(f"objective {options.objective!r} is none of {', '.join(OBJECTIVES)}")
+        if options.objective == "paper":
+            options = replace(options, shift=0, noise=0.0, prior=0.0)
         self.options = options
         self.batch_size = batch_size
-        self._age_class = age_class
+        self._age = age
         self._model = model
         self._generator = model.person_generator
         self._features = with_features(model.recognizer)
@@ -175,7 +177,7 @@ class LatentOptimiser:
         rows, columns = (
             np.clip(np.arange(FACE_SIZE) + random.integers(-limit, limit + 1), 0, FACE_SIZE - 1) for _ in range(2)
         )
-        if random.random() < 0.5:
+        if random.random() < 0.5 and self.options.objective != "paper":
             columns = columns[::-1]
         rows, columns = (np.ascontiguousarray(part, np.int32) for part in (rows, columns))
         return ops.convert_to_tensor(rows), ops.convert_to_tensor(columns)
@@ -185,10 +187,10 @@ class LatentOptimiser:
         return ops.convert_to_tensor(noise.astype(np.float32))
 
     def _prepare_step(self, faces):
-        if self._age_class is None:
+        if self._age is None:
             age = self._model.age_estimator(faces, training=False)
         else:
-            age = ops.convert_to_tensor(one_hot([self._age_class] * self.batch_size))
+            age = ops.convert_to_tensor(np.tile(self._age, (self.batch_size, 1)))
         return age, self._model.encoder(faces, training=False), self._model.recognizer(faces, training=False)
 
     def _look_through(self, faces, rows, columns):

@@ -1,10 +1,8 @@
-"""What the optimiser can be told; without Keras, so that a run is planned before it is imported."""
+"""Options of the latent optimiser; without Keras, so that a run is planned before Keras is imported."""
 
 from dataclasses import dataclass
 
 OBJECTIVES = ("identity", "paper", "pixel", "none")
-"""`paper` is the published formula (`optimise`) and nothing else."""
-
 
 STEPS = {"fast": 20, "best": 60}
 """By quality."""
@@ -12,37 +10,41 @@ STEPS = {"fast": 20, "best": 60}
 
 @dataclass(frozen=True)
 class OptimiserOptions:
-    """What decides a face's latent, apart from the face and the weights.
-
-    `objective` is one of `OBJECTIVES`. Beside the identity distance, `pixel` weighs the mean absolute pixel difference
-    (in -1..1) and `perceptual` that of the recogniser's inner layers, both at the photo's own age; `other` weighs the
-    identity distance and `age` the estimator's cross-entropy at another age, drawn by `strength`, whose default is more
-    than that of ageing (`ages.STRENGTH`): what holds there holds before. `anchor` weighs the mean absolute difference
-    of that face from what G drew of the encoder's z, `landmarks` and `other_landmarks` that from the photo around the
-    eyes, the nose and the mouth (`landmark_difference`) at the photo's own age and at another, and `prior` the mean
-    squares of how far z has moved from the encoder's and of the offset; these go at `learning_rate` and `offset_rate`,
-    times `haste`. `noise` is the standard deviation of what is added to each view and `shift` its largest displacement
-    in pixels. The objectives "paper" and "pixel" know z, their one distance and `prior` only.
-    """
+    """What decides a face's latents, apart from the face and the weights."""
 
     objective: str = "identity"
+    """One of `OBJECTIVES`: "identity" is everything below; "paper" the published identity distance alone, of the plain
+    face; "pixel" the mean absolute pixel difference and the prior; "none" keeps the encoder's latent."""
     steps: int = STEPS["best"]
     learning_rate: float = 0.04
+    """Of the latent, times `haste`."""
     offset_rate: float = 0.01
+    """Of the offset, times `haste`."""
     pixel: float = 1.5
+    """Weight of the mean absolute pixel difference (in -1..1) at the photo's own age."""
     perceptual: float = 1.0
+    """Weight of the difference in the recogniser's inner layers at the photo's own age."""
     other: float = 0.8
+    """Weight of the identity distance at another age."""
     age: float = 0.6
+    """Weight of the age estimator's cross-entropy at another age."""
     strength: float = 1.5
+    """Ageing strength at another age: above the default of drawing, so that identity holds with a margin."""
     anchor: float = 4.0
+    """Weight of the mean absolute difference, at another age, from what the encoder's latent gives there."""
     landmarks: float = 6.0
+    """Weight of the difference around eyes, nose and mouth at the photo's own age (`landmark_difference`)."""
     other_landmarks: float = 5.0
+    """The same at another age."""
     prior: float = 0.05
+    """Weight of the mean squares of the latent's distance from the encoder's, and of the offset."""
     shift: int = 2
+    """Largest displacement of a view, in pixels."""
     noise: float = 0.05
+    """Standard deviation of the noise that is added to a view."""
     seed: int = 0
 
     @property
     def haste(self) -> float:
-        """How many times faster z and the offset go, to come as far in fewer steps; up to what "fast" takes."""
+        """Factor on the rates, so that fewer steps go as far; limited to what "fast" takes."""
         return max(STEPS["best"] / max(self.steps, STEPS["fast"]), 1.0)

@@ -1,4 +1,4 @@
-"""People at other ages as photographs: G says at 64 pixels what an age changes, R draws it at a portrait's resolution."""
+"""People at other ages as photographs: G says at 64 pixels what an age changes, R draws it at the photo's own size."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -49,8 +49,8 @@ def lay_over(skin: Any, change: Any) -> Any:
 def mean_change(drawn: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
     """(n, k, 64, 64, 3) float32: how G's faces at k ages differ from those at people's own age.
 
-    Both are (n, 1 + k, 64, 64, 3) uint8, drawn of the people and of their mirror images and mirrored back. Stains are in
-    one of them, age is in both.
+    Both are (n, 1 + k, 64, 64, 3) uint8, drawn of the people and of their mirror images and mirrored back: stains are
+    in one of them, age is in both.
     """
     whole = (drawn.astype(np.float32) + mirrored) / 2
     return whole[:, 1:] - whole[:, :1]

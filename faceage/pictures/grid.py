@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from faceage.images import FACE_SIZE
-
 _GAP = 2
 _LABEL_HEIGHT, _LABEL_WIDTH = 16, 40
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
@@ -42,24 +40,17 @@ def draw_grid(
     return picture
 
 
-def person_grid(aligned: np.ndarray, drawn: np.ndarray, labels: Sequence[str], scale: int) -> Image.Image:
-    """One person: the (64, 64, 3) aligned face, and of `drawn` (1 + ages, …) the reconstruction and each age."""
-    return draw_grid(np.concatenate([aligned[None], drawn])[None], ("photo", "rebuilt", *labels), scale)
+def person_cells(photo: np.ndarray, rebuilt: np.ndarray, aged: np.ndarray, side: int) -> np.ndarray:
+    """(2 + ages, side, side, 3) uint8: one person's faces of any size, as a row of a grid shows them."""
+    return np.stack([np.asarray(resize(face, side)) for face in (photo, rebuilt, *aged)])
 
 
-def cut_person(grid: Image.Image, ages: int) -> np.ndarray:
-    """The (2 + ages, 64, 64, 3) uint8 faces of a `person_grid` of so many ages, made small again.
+def person_labels(ages: Sequence[str]) -> tuple[str, ...]:
+    """What stands above the columns of `person_cells`."""
+    return ("photo", "rebuilt", *ages)
 
-    They are those that were drawn where the grid's scale is 1, and close to them otherwise. Raises ValueError for a
-    picture of another layout.
-    """
-    columns = 2 + ages
-    side, rest = divmod(grid.width - _GAP - columns * _GAP, columns)
-    if rest or side < FACE_SIZE or side % FACE_SIZE or grid.height != side + 2 * _GAP + _LABEL_HEIGHT:
-        raise ValueError(f"a picture of {grid.width}×{grid.height} is no grid of {ages} ages")
-    picture, top = grid.convert("RGB"), _GAP + _LABEL_HEIGHT
-    lefts = [_GAP + column * (side + _GAP) for column in range(columns)]
-    boxes = [(left, top, left + side, top + side) for left in lefts]
-    # Cut before made small, or else what is around would shine in.
-    cells = [picture.crop(box).resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BOX) for box in boxes]
-    return np.stack([np.asarray(cell) for cell in cells])
+
+def resize(face: np.ndarray, side: int) -> Image.Image:
+    """A square (s, s, 3) uint8 face as a picture of `side` pixels."""
+    picture = Image.fromarray(face)
+    return picture if picture.width == side else picture.resize((side, side), Image.Resampling.BICUBIC)

@@ -15,8 +15,9 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES
 from faceage.files import written_whole
-from faceage.images import FACE_SIZE
 
+SIDE = 128
+"""Pixels of a face in a sheet."""
 FACES_A_SHEET = 16
 """Few enough that a page of faces from all over a run does not fill a browser's memory with sheets."""
 INLINE_BYTES = 24_000_000
@@ -28,18 +29,18 @@ _BINS = 28
 
 @dataclass(frozen=True, slots=True)
 class ShownFace:
-    """A face in the gallery.
-
-    `name` is its photo's, `number` counts from 1 where the photo has several, else it is 0; `grid` is the URL of its
-    grid, seen from the report, or "" where there is none; `age` the class that the photo shows, as an index; `before`
-    and `after` the identity distance.
-    """
+    """A face in the gallery."""
 
     name: str
+    """Its photo's."""
     number: int
+    """From 1 where the photo has several faces, else 0."""
     grid: str
+    """URL of its grid, seen from the report; empty where there is none."""
     age: int
+    """Index of the class that the photo shows."""
     before: float
+    """Identity distance before optimisation."""
     after: float
 
 
@@ -54,31 +55,33 @@ class Failure:
 
 @dataclass(frozen=True)
 class Contents:
-    """What the page shows, the pictures excepted.
-
-    `photos` counts photos by status, in the order to show them in. `faces` and `failures` may be only some of them, of
-    `total_faces` and as many as `photos` says. `ages` are what the faces were drawn at, from young to old. `distances`
-    (total_faces, 2) float are the identity distances before and after, `age_counts` (6,) how many faces look each
-    class. `seconds`, `settings` and `versions` are shown as they come.
-    """
+    """What the page shows, the pictures excepted."""
 
     title: str
     photos: Mapping[str, int]
+    """By status, in the order to show them in."""
     faces: Sequence[ShownFace]
+    """All, or some of them."""
     total_faces: int
     failures: Sequence[Failure]
+    """All, or some of those that `photos` counts."""
     ages: Sequence[str]
+    """What the faces are drawn at, from young to old."""
+    drawn: bool
+    """False where only the photos are shown."""
     distances: np.ndarray
+    """(total_faces, 2) float: identity distances before and after."""
     age_counts: np.ndarray
+    """(6,): faces that look each class."""
     seconds: Mapping[str, float]
     settings: Mapping[str, str]
     versions: Mapping[str, str]
 
 
 def face_sheet(faces: np.ndarray) -> bytes:
-    """(n, columns, 64, 64, 3) uint8 as one JPEG, a person per row; n is at most `FACES_A_SHEET`."""
-    rows, columns = faces.shape[:2]
-    pixels = faces.transpose(0, 2, 1, 3, 4).reshape(rows * FACE_SIZE, columns * FACE_SIZE, 3)
+    """(n, columns, `SIDE`, `SIDE`, 3) uint8 as one JPEG, a person per row; n is at most `FACES_A_SHEET`."""
+    rows, columns, side = faces.shape[:3]
+    pixels = faces.transpose(0, 2, 1, 3, 4).reshape(rows * side, columns * side, 3)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=_JPEG_QUALITY)
     return file.getvalue()
@@ -185,6 +188,7 @@ def _data(contents: Contents) -> dict[str, Any]:
     faces, failures = contents.faces, contents.failures
     return {
         "ages": list(contents.ages),
+        "drawn": contents.drawn,
         "classes": list(AGE_CLASSES),
         "facesASheet": FACES_A_SHEET,
         "names": [visible(face.name) for face in faces],

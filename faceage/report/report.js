@@ -121,7 +121,7 @@ function makeCard(face) {
   const slider = card.querySelector("input");
   slider.max = oldest;
   slider.style.setProperty("--ticks", oldest);
-  slider.disabled = !data.grids[face] || oldest < 1;
+  slider.disabled = !data.drawn || oldest < 1;
   slider.setAttribute("aria-label", `Age of ${title(face)}`);
   slider.addEventListener("input", () => {
     chosen[face] = slider.value;
@@ -168,8 +168,8 @@ function update(face, card) {
   photo.setAttribute("aria-label", beside ? `${name}, rebuilt` : `${name}, photo`);
   photo.nextElementSibling.textContent = beside ? "rebuilt" : "photo";
   aged.style.setProperty("--column", chosen[face] + 2);
-  aged.setAttribute("aria-label", data.grids[face] ? `${name} at ${age}` : `${name}: the grid is gone`);
-  aged.nextElementSibling.textContent = data.grids[face] ? age : "grid is gone";
+  aged.setAttribute("aria-label", data.drawn ? `${name} at ${age}` : `${name}: no model to draw it with`);
+  aged.nextElementSibling.textContent = data.drawn ? age : "no model";
   const slider = card.querySelector("input");
   slider.value = chosen[face];
   slider.setAttribute("aria-valuetext", age);

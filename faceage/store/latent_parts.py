@@ -60,20 +60,24 @@ class Contents:
     weights: str
     options: dict[str, Any]
     parts: dict[Path, int]
+    drawing: dict[str, Any]
 
 
 def read_contents(path: Path) -> Contents:
     """Raises UsageError for anything but a latents file of this version or the one before."""
     with _opened(path) as (file, version):
         options, weights = json.loads(file.attrs["options"]), file.attrs["weights"]
-        if not isinstance(options, dict) or not isinstance(weights, str):
+        drawing = json.loads(file.attrs.get("drawing", "{}"))
+        if not isinstance(options, dict) or not isinstance(weights, str) or not isinstance(drawing, dict):
             raise ValueError("its weights or options are none")
         if "parts" in file.attrs:
             parts = json.loads(file.attrs["parts"])
         elif isinstance(file.get("source", getlink=True), h5py.HardLink) and file["source"].is_virtual:
             parts = _mapping(file["source"])
         else:
-            return Contents(version, "", weights, options, {path: len(checked(file, _columns(version))["source"])})
+            return Contents(
+                version, "", weights, options, {path: len(checked(file, _columns(version))["source"])}, drawing
+            )
         if not isinstance(parts, dict) or not all(map(_NAME.fullmatch, parts)):
             raise ValueError("its list of parts is none")
         if not all(type(rows) is int and rows > 0 for rows in parts.values()):
@@ -83,7 +87,8 @@ def read_contents(path: Path) -> Contents:
     if parts and not folder.is_dir():
         hint = f"copy the folder {PARTS} that lay beside it, too: it holds the rows"
         raise UsageError(f"{path} is only the index of its rows, and there is no {folder}", hint)
-    return Contents(version, run, weights, options, {folder / f"{name}.h5": rows for name, rows in parts.items()})
+    paths = {folder / f"{name}.h5": rows for name, rows in parts.items()}
+    return Contents(version, run, weights, options, paths, drawing)
 
 
 def read_blocks(

@@ -96,8 +96,12 @@ class LatentWriter:
 class LatentIndex:
     """`latents.h5` itself: which parts count. `parts` is {name: rows}, in the order of the rows."""
 
-    def __init__(self, path: Path, weights: str, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, weights: str, options: Mapping[str, Any], drawing: Mapping[str, Any] | None = None
+    ) -> None:
+        """`options` are those that rows were found with, `drawing` those of their pictures, which parts do not have."""
         self._path = path
+        self._drawing = json.dumps(drawing or {}, sort_keys=True)
         self._folder = path.with_name(PARTS)
         self._attributes = _attributes(weights, options)
         self._run = _unique("index")
@@ -183,7 +187,7 @@ class LatentIndex:
                 create(file, COLUMNS, 0)
             for name, (shape, dtype) in COLUMNS.items() if total else ():
                 _write_virtual(file, name, (total, *shape), dtype, self.parts)
-        contents = {"run": self._run, "parts": json.dumps(self.parts)}
+        contents = {"run": self._run, "parts": json.dumps(self.parts), "drawing": self._drawing}
         with new_file(self._path, {**self._attributes, **contents}, size, durable=True) as file:
             for name in COLUMNS:
                 file[name] = h5py.ExternalLink(f"{PARTS}/{self._index.name}", name)
@@ -228,6 +232,11 @@ def read_settings(path: Path) -> tuple[str, dict[str, Any]]:
     """The weights and options that a latents file was made with. Raises UsageError for a file of another kind."""
     contents = read_contents(path)
     return contents.weights, contents.options
+
+
+def read_drawing(path: Path) -> dict[str, Any]:
+    """The options that a latents file's people were drawn with; {} where it has none. Raises UsageError as above."""
+    return read_contents(path).drawing
 
 
 def _rows(path: Path, keep: Callable[[str], bool]) -> Iterator[FaceRow]:

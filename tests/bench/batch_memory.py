@@ -84,7 +84,7 @@ def check(out: Path, count: int, broken: int, faces: int) -> None:
     assert sum(row["status"] == "unreadable" for row in rows) == broken
     assert sum(row["faces"] for row in rows) == faces
     assert count_rows(out / "latents.h5") == {row["path"]: row["faces"] for row in rows if row["faces"]}
-    assert len(list((out / "grids").iterdir())) == faces
+    assert len(list((out / "grids" / "photos").iterdir())) == faces
 
 
 if __name__ == "__main__":

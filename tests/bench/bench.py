@@ -22,8 +22,10 @@ REPEATS = 7
 
 
 def main() -> None:
+    from faceage.batch.age_photos import make_task
+    from faceage.batch.options import DrawOptions, FindOptions
     from faceage.batch.pipeline import run_batch
-    from faceage.batch.plan import BatchOptions, choose_photos
+    from faceage.batch.plan import choose_photos
     from faceage.model import find_model, load_model
     from faceage.people.options import OptimiserOptions
 
@@ -35,7 +37,7 @@ def main() -> None:
         found = choose_photos([photos], Path(folder, "out"))
         reference = time_reference(model, steps, [photo.path for photo in found], Path(folder))
         started = time.perf_counter()
-        summary = run_batch(weights, found, Path(folder, "out"), BatchOptions())
+        summary = run_batch(make_task(Path(folder, "out"), weights, FindOptions(), DrawOptions()), found)
         whole = time.perf_counter() - started
         again = time_render(model, Path(folder, "out"), Path(folder, "again"))
 
@@ -58,16 +60,14 @@ def main() -> None:
 
 def time_render(model, aged: Path, out: Path) -> float:
     """Seconds for drawing the faces of a batch again, as it drew them."""
-    from faceage.ages import AGE_CLASSES
-    from faceage.batch.render import Age, RenderOptions, render
-    from faceage.store.latents import read_settings
+    from faceage.batch.draw import GRID
+    from faceage.batch.options import DrawOptions
+    from faceage.batch.render import render
 
-    _, stored = read_settings(aged / "latents.h5")
-    ages = [Age.of(AGE_CLASSES[target]) for target in stored["targets"]]
-    options = RenderOptions("grids", ages, stored["strength"], stored["details"], stored["scale"], "png")
-    render(aged / "latents.h5", model, out / "warm", options)
+    options = DrawOptions.of_latents(aged / "latents.h5")
+    render(aged / "latents.h5", model, out / "warm", options, GRID)
     started = time.perf_counter()
-    render(aged / "latents.h5", model, out / "timed", options)
+    render(aged / "latents.h5", model, out / "timed", options, GRID)
     return time.perf_counter() - started
 
 

@@ -1,0 +1,156 @@
+"""From rows of latents to pictures: grids, single faces, animations and whole photos, of a batch or of a file."""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from faceage.batch.names import GRIDS, pasted_paths, picture_path
+from faceage.batch.options import DrawOptions
+from faceage.batch.paste import Paster
+from faceage.batch.photo import Photo
+from faceage.batch.stopwatch import Stopwatch
+from faceage.errors import PhotoError
+from faceage.images import PORTRAIT_SIZE
+from faceage.model import Model
+from faceage.people.draw import AT_ONCE, PeoplePainter
+from faceage.people.drawn import Drawn
+from faceage.pictures.grid import draw_grid, person_cells, person_labels, resize
+from faceage.pictures.save import save_animation, save_png, save_webp
+from faceage.store.latents import FaceRow
+from faceage.store.manifest import FAILED, OK
+
+KINDS = {GRIDS: ("png", "webp"), "faces": ("png", "webp"), "sheets": ("png", "webp"), "animations": ("gif", "webp")}
+"""What can be drawn, the default first, and the types of file that it can be written as."""
+
+MILLISECONDS = 80
+"""Of a frame of an animation."""
+
+_ON_A_SHEET = 16
+_WRITERS = 2
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How people are shown: one of `KINDS`, in files of one of its types."""
+
+    kind: str = GRIDS
+    file: str = "png"
+
+
+GRID = Layout()
+
+
+class Drawer:
+    """Draws photos' people, with networks that are loaded once, into the folder `out`."""
+
+    def __init__(
+        self, model: Model, out: Path, options: DrawOptions, layout: Layout = GRID, keep: bool = False
+    ) -> None:
+        """`keep` leaves pictures that are there already as they are."""
+        self._keep = keep
+        self._out = out
+        self._options = options
+        self._layout = layout
+        self._paint = PeoplePainter(model, options.draw)
+        self._paster = Paster()
+        self.stopwatch = Stopwatch()
+
+    def draw(self, photos: Iterable[Photo]) -> Generator[Photo, None, None]:
+        """`photos`, each when its pictures are on disk, or its outcome says why they cannot be written."""
+        try:
+            with ThreadPoolExecutor(_WRITERS) as writers:
+                for group in _groups(photos):
+                    yield from self._draw_group(group, writers)
+        finally:
+            self._paster.close()
+
+    def _draw_group(self, photos: list[Photo], writers: ThreadPoolExecutor) -> Iterator[Photo]:
+        rows = [row for photo in photos for row in photo.faces]
+        with self.stopwatch("draw", photos):
+            drawn = iter(self._paint(rows, self._options.ages, self._options.strength))
+        people = [[next(drawn) for _ in photo.faces] for photo in photos]
+        writing = [writers.submit(self._write, *each) for each in zip(photos, people, strict=True)]
+        for photo, faces, written in zip(photos, people, writing, strict=True):
+            reason = self._finish(photo, faces, written)
+            photo.outcome = replace(photo.outcome, status=FAILED if reason else OK, reason=reason)
+            yield photo
+
+    def _finish(self, photo: Photo, people: Sequence[Drawn], written: "Future[None]") -> str:
+        """Paste, where that is asked for, and wait for the other pictures; why it could not be done, or ""."""
+        try:
+            if self._options.paste:
+                paths = pasted_paths(self._out, photo.name, self._options.ages)
+                if not (self._keep and all(path.exists() for path in paths)):
+                    with self.stopwatch("paste", [photo]):
+                        self._paster.paste(photo, people, paths)
+            written.result()
+        except OSError as error:
+            return f"its pictures cannot be written: {error.strerror or error}"
+        except PhotoError as error:
+            return str(error)
+        return ""
+
+    def _write(self, photo: Photo, people: Sequence[Drawn]) -> None:
+        with self.stopwatch("write", [photo]):
+            for row, person in zip(photo.faces, people, strict=True):
+                layout = self._layout
+                path = picture_path(self._out / layout.kind, photo.name, str(row.face), f".{layout.file}")
+                if not (self._keep and path.exists()):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _SAVE[layout.kind](person, path, self._options)
+
+
+def draw_sheets(rows: Iterable[FaceRow], model: Model, out: Path, options: DrawOptions, file: str) -> Iterator[int]:
+    """Pictures of 16 people each, a row as of a person's grid, into `out`/sheets; yields how many people there are."""
+    paint, rows = PeoplePainter(model, options.draw), iter(rows)
+    for number in count(1):
+        if not (sheet := list(islice(rows, _ON_A_SHEET))):
+            return
+        path = out / "sheets" / f"{number:04}.{file}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _save(_grid(paint(sheet, options.ages, options.strength), options), path)
+        yield len(sheet)
+
+
+def _groups(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
+    """Photos with enough faces, together, to be drawn at once."""
+    group: list[Photo] = []
+    for photo in photos:
+        group.append(photo)
+        if sum(len(photo.faces) for photo in group) >= AT_ONCE:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _grid(people: Sequence[Drawn], options: DrawOptions) -> Image.Image:
+    cells = [person_cells(one.photo, one.rebuilt, one.aged, PORTRAIT_SIZE * options.scale) for one in people]
+    return draw_grid(np.stack(cells), person_labels(options.labels))
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    (save_webp if path.suffix == ".webp" else save_png)(picture, path)
+
+
+def _save_grid(person: Drawn, path: Path, options: DrawOptions) -> None:
+    _save(_grid([person], options), path)
+
+
+def _save_faces(person: Drawn, path: Path, options: DrawOptions) -> None:
+    """One picture an age, in a folder instead of the file `path`."""
+    path.with_suffix("").mkdir(exist_ok=True)
+    for label, face in zip(options.labels, person.aged, strict=True):
+        _save(resize(face, PORTRAIT_SIZE * options.scale), path.with_suffix("") / f"{label}{path.suffix}")
+
+
+def _save_moving(person: Drawn, path: Path, options: DrawOptions) -> None:
+    save_animation([resize(face, PORTRAIT_SIZE * options.scale) for face in person.aged], path, MILLISECONDS)
+
+
+_SAVE = {GRIDS: _save_grid, "faces": _save_faces, "animations": _save_moving}

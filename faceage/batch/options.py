@@ -1,0 +1,122 @@
+"""Options of a batch: how people are found, and how they are drawn. Each has a hash of its own in the manifest."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from faceage.ages import AGE_CLASSES, EVERY_CLASS, STRENGTH, Age
+from faceage.errors import UsageError
+from faceage.images import FACE_SIZE, PORTRAIT_SIZE
+from faceage.people.options import OBJECTIVES, OptimiserOptions
+from faceage.store.latents import read_drawing, read_settings
+
+DRAW = ("photo", "generator")
+MAX_SCALE = 8
+
+
+@dataclass(frozen=True)
+class FindOptions:
+    """What decides which people are found in a photo, and their latents, apart from its bytes and the weights.
+
+    Raises UsageError for values that are none.
+    """
+
+    faces: str = "all"
+    """Which faces of a photo: "all", "largest", or numbers such as "0,2", of which 0 is the largest."""
+    min_face: int | None = None
+    """Narrowest face in photo pixels; None is 1/32 of the photo's longer side."""
+    age: Age | None = None
+    """The people's age in the photos; None estimates it."""
+    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
+
+    def __post_init__(self) -> None:
+        if self.optimiser.objective not in OBJECTIVES:
+            raise UsageError(f"objective {self.optimiser.objective!r} is none of {', '.join(OBJECTIVES)}")
+        if self.faces in ("all", "largest"):
+            return
+        if not re.fullmatch(r"\s*\d{1,5}\s*(,\s*\d{1,5}\s*)*", self.faces, re.ASCII):
+            hint = "faces are 'all', 'largest' or numbers such as '0,2'; 0 is the largest"
+            raise UsageError(f"faces {self.faces!r} is no choice", hint)
+        # In one order and each once: they are looked for in a photo from the largest on.
+        numbers = sorted(set(map(int, self.faces.split(","))))
+        object.__setattr__(self, "faces", ",".join(map(str, numbers)) if numbers != [0] else "largest")
+
+    @property
+    def face_numbers(self) -> Iterable[int]:
+        """The numbers of the chosen faces, ascending; without end for "all"."""
+        if self.faces == "all":
+            return count()
+        return (0,) if self.faces == "largest" else tuple(map(int, self.faces.split(",")))
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored in latents.h5."""
+        return {**asdict(self), "age": self.age and self.age.label}
+
+    def digest(self, weights: str) -> str:
+        """Hash of these options with the networks of fingerprint `weights`."""
+        return _digest({**self.to_json(), "weights": weights, "face_size": FACE_SIZE})
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """What decides the pictures of people found, apart from the weights. Raises UsageError for values that are none."""
+
+    ages: tuple[Age, ...] = EVERY_CLASS
+    """The ages to draw, in the order of a grid's columns."""
+    strength: float = STRENGTH
+    """Ageing strength: 1 is typical of the target age, above 1 exaggerates."""
+    draw: str = "photo"
+    """"photo" re-ages the photo's own face, where the model can; "generator" shows the paper's 64×64 faces."""
+    scale: int = 1
+    """Enlarges each face of a picture, 160 pixels wide, so many times."""
+    paste: bool = False
+    """Write the whole photo at each age too. It changes no other picture."""
+
+    def __post_init__(self) -> None:
+        if not self.ages or len(set(self.ages)) < len(self.ages):
+            raise UsageError("ages to draw are one or more, each once", f"all of them: {', '.join(AGE_CLASSES)}")
+        if self.draw not in DRAW:
+            raise UsageError(f"draw {self.draw!r} is none of {', '.join(DRAW)}")
+        if not 1 <= self.scale <= MAX_SCALE:
+            raise UsageError(f"scale {self.scale} is not 1 to {MAX_SCALE}")
+
+    @property
+    def labels(self) -> list[str]:
+        return [age.label for age in self.ages]
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored in latents.h5: all but `paste`."""
+        return {"ages": self.labels, "strength": self.strength, "draw": self.draw, "scale": self.scale}
+
+    @classmethod
+    def of_latents(cls, latents: Path) -> "DrawOptions":
+        """What the people of a latents file were drawn with; defaults for what it does not say.
+
+        Raises UsageError where the file is none, or says something strange.
+        """
+        stored = read_drawing(latents)
+        try:
+            if not stored:
+                # Before version 3, all options lay in one place, and had other names.
+                _, old = read_settings(latents)
+                every = range(len(AGE_CLASSES))
+                classes = [AGE_CLASSES[target] for target in dict.fromkeys(old.get("targets", every))]
+                stored = {"ages": classes, "strength": old.get("strength", STRENGTH)}
+            ages = tuple(map(Age.of, stored.get("ages", AGE_CLASSES)))
+            strength = float(stored.get("strength", STRENGTH))
+            return cls(ages, strength, stored.get("draw", "photo"), int(stored.get("scale", 1)))
+        except (TypeError, ValueError, IndexError, AttributeError, UsageError) as error:
+            raise UsageError(f"{latents} does not say how its people were drawn: {error}") from error
+
+    def digest(self, weights: str) -> str:
+        """Hash of these options with the networks of fingerprint `weights`."""
+        return _digest({**self.to_json(), "weights": weights, "portrait_size": PORTRAIT_SIZE})
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
