@@ -57,29 +57,36 @@ def view(faces, seed: keras.random.SeedGenerator, shift: int = 4):
 
 
 def affine_views(pictures, seed: keras.random.SeedGenerator, side: int, turn: float, scale: tuple[float, float]):
-    """A random square of `side` pixels of each of (b, h, h, 3), rotated, scaled and mirrored, with repeated edges.
+    """A random square of `side` pixels of each of (b, h, h, c), rotated, scaled and mirrored, with repeated edges.
 
-    The angle is up to `turn` radians, the factor between those of `scale`.
+    The angle is up to `turn` radians, the factor between those of `scale`. Pixels are gathered, since TensorFlow
+    approximates the gradient of its own affine transform: twice too large, and spread over pixels that no view shows.
     """
     batch, height = ops.shape(pictures)[0], pictures.shape[1]
 
     def uniform(least, most):
-        return keras.random.uniform((batch,), least, most, seed=seed)
+        return keras.random.uniform((batch, 1, 1), least, most, seed=seed)
 
     angle, size = uniform(-turn, turn), ops.exp(uniform(np.log(scale[0]), np.log(scale[1])))
     mirror = ops.where(uniform(0.0, 1.0) < 0.5, -1.0, 1.0)
-    # Keras wants the transform from pixels of the result to those of the input.
-    cos, sin = ops.cos(angle) / size, ops.sin(angle) / size
     room = ops.maximum(height - side / size, 0.0) / 2
-    across, down = (height / 2 + room * uniform(-1.0, 1.0) for _ in range(2))
-    a, b, d, e = mirror * cos, -sin, mirror * sin, cos
-    half = side / 2
-    zero = ops.zeros_like(a)
-    transforms = ops.stack([a, b, across - half * (a + b), d, e, down - half * (d + e), zero, zero], axis=1)
-    views = ops.image.affine_transform(
-        pictures, transforms, interpolation="bilinear", fill_mode="nearest", data_format="channels_last"
+    # The middle of the view, and the place of each of its pixels, among the pixels of the picture.
+    across, down = ((height - 1) / 2 + room * uniform(-1.0, 1.0) for _ in range(2))
+    place = ops.arange(side, dtype="float32") - (side - 1) / 2
+    x, y = place[None, None, :], place[None, :, None]
+    cos, sin = ops.cos(angle) / size, ops.sin(angle) / size
+    columns = ops.clip(across + mirror * cos * x - sin * y, 0, height - 1)
+    rows = ops.clip(down + mirror * sin * x + cos * y, 0, height - 1)
+    left, top = (ops.minimum(ops.floor(place), height - 2) for place in (columns, rows))
+    first = ops.arange(batch)[:, None, None] * height**2 + ops.cast(top * height + left, "int32")
+    pixels = ops.reshape(pictures, (-1, pictures.shape[-1]))
+    upper_left, upper_right, lower_left, lower_right = (
+        ops.take(pixels, first + offset, axis=0) for offset in (0, 1, height, height + 1)
     )
-    return views[:, :side, :side]
+    right, bottom = (columns - left)[..., None], (rows - top)[..., None]
+    upper = upper_left + right * (upper_right - upper_left)
+    lower = lower_left + right * (lower_right - lower_left)
+    return upper + bottom * (lower - upper)
 
 
 def blurred(pictures):
