@@ -62,12 +62,13 @@ class Drawer:
 
     def draw(self, photos: Iterable[Photo]) -> Generator[Photo, None, None]:
         """`photos`, each when its pictures are on disk, or its outcome says why they cannot be written."""
-        try:
-            with ThreadPoolExecutor(_WRITERS) as writers:
-                for group in _groups(photos):
-                    yield from self._draw_group(group, writers)
-        finally:
-            self._paster.close()
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            for group in _groups(photos):
+                yield from self._draw_group(group, writers)
+
+    def close(self) -> None:
+        """End the process that reads photos to paste into."""
+        self._paster.close()
 
     def _draw_group(self, photos: list[Photo], writers: ThreadPoolExecutor) -> Iterator[Photo]:
         rows = [row for photo in photos for row in photo.faces]

@@ -51,6 +51,7 @@ def local_engine(
         # Also on Ctrl-C: what is finished is recorded, what is not will be done by the next run.
         for done in worker.rest():
             record(done)
+        worker.close()
 
 
 class RayEngine:

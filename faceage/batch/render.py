@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import chain, groupby
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -44,10 +45,11 @@ def render(
         return dict.fromkeys(count_rows(latents), "")
     said = {}
     known = find_again(latents, files) if options.paste else {}
-    for photo in Drawer(model, out, options, layout).draw(_photos(latents, known)):
-        said[photo.name] = photo.outcome.reason
-        progress(len(photo.faces))
-        photo.forget()
+    with closing(Drawer(model, out, options, layout)) as drawer:
+        for photo in drawer.draw(_photos(latents, known)):
+            said[photo.name] = photo.outcome.reason
+            progress(len(photo.faces))
+            photo.forget()
     return said
 
 

@@ -90,6 +90,10 @@ class Worker:
                     done, recorded = Done(), time.monotonic()
         yield replace(done, seconds=self._drawer.stopwatch.take())
 
+    def close(self) -> None:
+        """End the processes that read photos."""
+        self._drawer.close()
+
     def rest(self) -> Iterator[Done]:
         """What was drawn and was in no answer before."""
         while not self._drawn.empty():

@@ -7,7 +7,7 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH, one_hot
 from faceage.model import Model
-from faceage.people.draw import draw_latents
+from faceage.people.draw import draw_people
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.people.options import OptimiserOptions
 
@@ -33,12 +33,12 @@ def find_latents(
 
 def rebuilt(model: Model, latents: Latents) -> np.ndarray:
     """(n, 64, 64, 3) uint8: the people at their own ages."""
-    return draw_latents(model.person_generator, latents, [], STRENGTH)[:, 0]
+    return draw_people(model.person_generator, latents, [], STRENGTH)[:, 0]
 
 
 def drawn(model: Model, latents: Latents, strength: float = STRENGTH) -> np.ndarray:
     """(n, 7, 64, 64, 3) uint8: the people at their own ages and in every class, as G draws them."""
-    return draw_latents(model.person_generator, latents, _EVERY, strength)
+    return draw_people(model.person_generator, latents, _EVERY, strength)
 
 
 def aged(

@@ -34,7 +34,7 @@ class PeoplePainter:
             return []
         weights = [age.weights for age in ages]
         latents = latents_of(rows)
-        faces = draw_latents(self._model.person_generator, latents, weights, strength)
+        faces = draw_people(self._model.person_generator, latents, weights, strength)
         photos = [decode_portrait(row.portrait) if row.portrait else row.aligned for row in rows]
         drawn = [Drawn(photo, face[0], face[0], face[1:]) for photo, face in zip(photos, faces, strict=True)]
         chosen = [i for i, row in enumerate(rows) if row.portrait] if self._re_ager else []
@@ -48,7 +48,7 @@ class PeoplePainter:
         return drawn
 
 
-def draw_latents(
+def draw_people(
     person_generator: keras.Model, latents: Latents, ages: Sequence[np.ndarray], strength: float
 ) -> np.ndarray:
     """(n, 1 + k, 64, 64, 3) uint8: each person at their own age, and at each of k `ages`, (6,) weights."""
@@ -60,10 +60,10 @@ def draw_latents(
 def draw_mirrored(
     model: Model, aligned: np.ndarray, latents: Latents, ages: Sequence[np.ndarray], strength: float
 ) -> np.ndarray:
-    """`draw_latents` for the mirror images of (n, 64, 64, 3) uint8 faces, by the encoder's latents, mirrored back."""
+    """`draw_people` for the mirror images of (n, 64, 64, 3) uint8 faces, by the encoder's latents, mirrored back."""
     latent = predict(model.encoder, np.ascontiguousarray(aligned[:, :, ::-1]), batch_size=AT_ONCE)
     mirrored = replace(latents, latent=latent, offset=np.zeros_like(latents.offset))
-    return draw_latents(model.person_generator, mirrored, ages, strength)[:, :, :, ::-1]
+    return draw_people(model.person_generator, mirrored, ages, strength)[:, :, :, ::-1]
 
 
 def latents_of(rows: Sequence[FaceRow]) -> Latents:
