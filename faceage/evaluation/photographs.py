@@ -7,16 +7,12 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from faceage.ages import AGE_CLASSES, LOWEST_AGES
+from faceage.ages import AGE_CLASSES, class_of
 from faceage.data.dataset import FaceSet
-from faceage.errors import DataError
 from faceage.evaluation.interval import Share, share
 from faceage.evaluation.published import AgeGenderJudge, FeatureJudge
-from faceage.evaluation.recognizers import Judge, open_judge, strangers_distances
+from faceage.evaluation.recognizers import Judge, calibrate, open_judge
 from faceage.networks.skin import skin_mask
-
-FALSE_MATCHES = 0.01
-"""Share of pairs of different people that the recogniser's threshold lets through."""
 
 _DETAIL = 1 / 80
 """Standard deviation of the blur that skin detail is what is left of, as a share of the picture's side: 2 of 160 px."""
@@ -110,15 +106,15 @@ def judge_photographs(
     off = np.where(np.eye(len(AGE_CLASSES), dtype=bool), np.nan, seen - real_seen)
     detail, real_detail = by_age(skin_detail(flat)), skin_detail(portraits)
     tell(4)
-    hit = _classes(age) == np.arange(len(AGE_CLASSES))
+    hit = class_of(age) == np.arange(len(AGE_CLASSES))
     return PhotographScores(
         faces=len(own),
         recognizer=judges.recognizer.name,
         threshold=round(threshold, 4),
         class_hit={
             "real": {
-                **{name: share(_classes(real_age)[own == i] == i) for i, name in enumerate(AGE_CLASSES)},
-                "all": share(_classes(real_age) == own),
+                **{name: share(class_of(real_age)[own == i] == i) for i, name in enumerate(AGE_CLASSES)},
+                "all": share(class_of(real_age) == own),
             },
             "aged": _by_age(hit, seed),
         },
@@ -148,18 +144,9 @@ def judge_photographs(
 def accepted_pictures(
     pictures: np.ndarray, portraits: np.ndarray, faces: FaceSet, recognizer: Judge
 ) -> tuple[float, np.ndarray]:
-    """The recogniser's distance at `FALSE_MATCHES`, and which of (n, k) pictures it takes for their person.
-
-    A face that it cannot find is not accepted. A recogniser with a published threshold is held to that.
-    """
+    """The recogniser's threshold, and which of (n, k) pictures it takes for their person; none that it cannot find."""
     real = recognizer.embed(portraits)
-    strangers = strangers_distances(real, faces.identities)
-    if recognizer.threshold is not None:
-        threshold = recognizer.threshold
-    elif not len(strangers):
-        raise DataError(f"{recognizer.name} finds no two different people among {len(faces)} faces")
-    else:
-        threshold = float(np.quantile(strangers, FALSE_MATCHES))
+    threshold, _ = calibrate(recognizer, real, faces.identities)
     distances = [np.linalg.norm(recognizer.embed(pictures[:, i]) - real, axis=1) for i in range(pictures.shape[1])]
     return threshold, np.stack(distances, axis=1) < threshold
 
@@ -209,10 +196,6 @@ def _kids(
         drawn.append(kid(judge.features(pictures[rows, i]), other))
         floor.append(kid(real, other))
     return _named(drawn, 2), _named(floor, 2)
-
-
-def _classes(years: np.ndarray) -> np.ndarray:
-    return np.searchsorted(LOWEST_AGES, years, side="right") - 1
 
 
 def _by_age(hits: np.ndarray, seed: int) -> dict[str, Share]:

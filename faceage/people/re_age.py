@@ -1,0 +1,66 @@
+"""People at other ages as photographs: G says at 64 pixels what an age changes, R draws it at the photo's own size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from faceage.backend import compile_step
+from faceage.images import PORTRAIT_SIZE, to_float, to_uint8
+from faceage.networks.skin import smooth_skin
+
+_AT_ONCE = 32
+"""Portraits drawn together, always: another batch size might round otherwise."""
+
+
+class ReAger:
+    """Draws portraits with the network `re_ager`, compiled once."""
+
+    def __init__(self, re_ager: keras.Model) -> None:
+        self._re_ager = re_ager
+        self._smooth = compile_step(smooth_skin)
+        self._draw = compile_step(self._add)
+
+    def __call__(self, portraits: np.ndarray, changes: np.ndarray, ages: Sequence[np.ndarray]) -> np.ndarray:
+        """(n, k, 160, 160, 3) uint8: each of (n, 160, 160, 3) uint8 `portraits` at each of k `ages`, (6,) weights.
+
+        `changes` (n, k, 64, 64, 3) float32, on the scale of uint8, are what G proposes for them.
+        """
+        count, of_each = changes.shape[:2]
+        skin = _in_batches(self._smooth, to_float(portraits))
+        pairs = np.repeat(skin, of_each, axis=0), changes.reshape(-1, *changes.shape[2:]) / np.float32(127.5)
+        asked = np.tile(np.stack(ages).astype(np.float32), (count, 1))
+        drawn = _in_batches(self._draw, *pairs, asked)
+        return to_uint8(drawn).reshape(count, of_each, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)
+
+    def _add(self, skin: Any, change: Any, age: Any) -> Any:
+        started = lay_over(skin, change)
+        return started + self._re_ager([started, age], training=False)
+
+
+def lay_over(skin: Any, change: Any) -> Any:
+    """What R is shown: G's change (b, 64, 64, 3) laid over portraits (b, 160, 160, 3) with smooth skin, in -1..1."""
+    size = (PORTRAIT_SIZE, PORTRAIT_SIZE)
+    return ops.clip(skin + ops.image.resize(change, size, "bicubic", data_format="channels_last"), -1, 1)
+
+
+def mean_change(drawn: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """(n, k, 64, 64, 3) float32: how G's faces at k ages differ from those at people's own age.
+
+    Both are (n, 1 + k, 64, 64, 3) uint8, drawn of the people and of their mirror images and mirrored back: stains are
+    in one of them, age is in both.
+    """
+    whole = (drawn.astype(np.float32) + mirrored) / 2
+    return whole[:, 1:] - whole[:, :1]
+
+
+def _in_batches(call: Any, *columns: np.ndarray) -> np.ndarray:
+    parts = []
+    for start in range(0, len(columns[0]), _AT_ONCE):
+        batch = [column[start : start + _AT_ONCE] for column in columns]
+        count = len(batch[0])
+        padded = [np.concatenate([part, np.repeat(part[:1], _AT_ONCE - count, axis=0)]) for part in batch]
+        parts.append(ops.convert_to_numpy(call(*map(ops.convert_to_tensor, padded)))[:count])
+    return np.concatenate(parts) if parts else np.empty((0, PORTRAIT_SIZE, PORTRAIT_SIZE, 3), np.float32)
