@@ -32,7 +32,12 @@ def age_class(age: int) -> int:
     """Index 0-5 of the class that holds `age` in years. Raises ValueError outside 0 to `MAX_AGE`."""
     if not 0 <= age <= MAX_AGE:
         raise ValueError(f"an age is 0 to {MAX_AGE} years, not {age}")
-    return int(np.searchsorted(LOWEST_AGES, age, side="right")) - 1
+    return int(class_of(np.array(age)))
+
+
+def class_of(years: np.ndarray) -> np.ndarray:
+    """Class indices (n,) of estimated ages (n,) in years, whatever they are."""
+    return np.searchsorted(LOWEST_AGES, years, side="right") - 1
 
 
 def one_hot(classes: Sequence[int] | np.ndarray) -> np.ndarray:

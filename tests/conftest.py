@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
+from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FACEAGE_DATA", REPOSITORY.parent / "shared" / "data"))
@@ -36,7 +37,11 @@ def write_faces():
     import h5py
 
     from faceage.ages import AGE_CLASSES
-    from faceage.store.dataset import FORMAT, SPLITS, VERSION
+    from faceage.images import PORTRAIT_SIZE, encode_portrait
+    from faceage.store.dataset import ENCODED, FORMAT, SPLITS, VERSION
+
+    def enlarged(face):
+        return np.asarray(Image.fromarray(face).resize((PORTRAIT_SIZE, PORTRAIT_SIZE)))
 
     def write(path, sets):
         columns = {
@@ -60,6 +65,9 @@ def write_faces():
             }
             for name, values in texts.items():
                 file.create_dataset(name, data=values, dtype=h5py.string_dtype())
+            portraits = file.create_dataset("portrait", len(columns["faces"]), ENCODED)
+            for i, face in enumerate(columns["faces"]):
+                portraits[i] = np.frombuffer(encode_portrait(enlarged(face)), np.uint8)
             file.attrs["dropped"] = '{"missing file": 1}'
         return path
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faceage.ages import DETAILS, STRENGTH
+from faceage.ages import AGE_CLASSES, STRENGTH
 from faceage.cli.console import bars, out, start_backend
 from faceage.cli.options import Json, Quiet, Seed, Weights
 
@@ -19,36 +19,61 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Measure a model on the test split of a prepared data set.", no_args_is_help=True)
 
 Data = Annotated[Path, typer.Option(metavar="FILE.h5", help="A data set written by 'faceage data prepare'.")]
-Limit = Annotated[int, typer.Option(min=2, help="Faces of the test split, at most.")]
+Limit = Annotated[int, typer.Option(min=6, help="Faces of the test split, at most.")]
 Report = Annotated[
     Path | None, typer.Option("--out", metavar="NAME", help="Write NAME.json and NAME.png as well.", show_default=False)
 ]
-
-
 JudgeOption = Annotated[
     str,
     typer.Option("--judge", metavar="dlib|FILE.onnx|FILE.param", help="The recogniser that judges: never the model's."),
 ]
-FalseMatches = Annotated[
-    float, typer.Option(min=1e-6, max=0.5, help="Strangers that a judge without a threshold lets through.")
-]
-Estimator = Annotated[
-    Path, typer.Option("--estimator", metavar="MODEL", help="Model folder whose age estimator judges: not the model's.")
-]
 Samples = Annotated[int, typer.Option(min=6, help="Faces drawn from random latents.")]
-Strength = Annotated[float, typer.Option(min=0, max=2, help="How far towards each age, as 'faceage batch' takes it.")]
-Details = Annotated[
-    float, typer.Option(min=0, max=1, help="How much of what G leaves out is put back, as 'faceage batch' takes it.")
-]
+Strength = Annotated[float, typer.Option(min=0, max=2, help="Ageing strength, as in 'faceage batch'.")]
+
+
+@app.command()
+def photographs(
+    data: Data,
+    judge: JudgeOption = "dlib",
+    strength: Strength = STRENGTH,
+    limit: Limit = 500,
+    seed: Seed = 0,
+    weights: Weights = None,
+    report: Report = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Aged pictures as people see them: age, identity, gender, realism and skin, in each way to draw them.
+
+    faceage evaluate photographs --data faces.h5 --judge arcface.onnx --out photographs
+    """
+    _check(report)
+    start_backend()
+    from dataclasses import asdict
+
+    from faceage.data.dataset import load_faces
+    from faceage.evaluation.page import judge_ways
+    from faceage.evaluation.people import OPTIMISED
+    from faceage.evaluation.photographs import open_judges
+    from faceage.model import find_model, load_model
+
+    judges = open_judges(judge)
+    model, faces = load_model(find_model(weights)), _of_each_class(data, limit)
+    with bars(quiet or json) as shown:
+        latents = _latents(model, faces, seed, shown, [OPTIMISED])[OPTIMISED]
+        found = judge_ways(model, faces, load_faces(data, "validation"), latents, judges, strength, seed, shown)
+    groups = {"real: class hit": next(iter(found.values())).class_hit["real"]}
+    for way, scores in found.items():
+        groups[f"{way}: class hit"] = scores.class_hit["aged"]
+        groups[f"{way}: taken for the person"] = scores.accepted
+    title = f"{len(faces)} faces; judges {judges.recognizer.name}, {judges.people.name}"
+    _show(title, groups, {way: asdict(scores) for way, scores in found.items()}, report, json, quiet)
 
 
 @app.command()
 def identity(
     data: Data,
     judge: JudgeOption = "dlib",
-    false_matches: FalseMatches = 0.01,
-    strength: Strength = STRENGTH,
-    details: Details = DETAILS,
     limit: Limit = 1000,
     seed: Seed = 0,
     weights: Weights = None,
@@ -56,7 +81,7 @@ def identity(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Who is taken for the same person: reconstructions of three kinds of latents, and faces at six ages.
+    """Who is taken for the same person: reconstructions from three kinds of latents.
 
     faceage evaluate identity --data faces.h5 --judge arcface.onnx --out identity
     """
@@ -69,32 +94,24 @@ def identity(
     from faceage.model import find_model, load_model
 
     judging = open_judge(judge)
-    model = load_model(find_model(weights))
-    faces = _faces(data, limit, seed)
+    model, faces = load_model(find_model(weights)), _first(data, limit)
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown)
-        asked = strength, details, seed
-        scores = judge_identity(
-            model, faces, latents, judging, false_matches, *asked, lambda *done: shown("judging", *done)
-        )
-    groups = {"accepted": scores.accepted, "aged": scores.aged, "aged, G alone": scores.plain}
-    groups.update({f"of {name}": shares for name, shares in scores.groups.items()})
+        scores = judge_identity(model, faces, latents, judging, lambda *done: shown("judging", *done))
     title = (
         f"{scores.faces} faces, judge {scores.judge} at {scores.threshold} ({scores.false_matches:.1%} of strangers)"
     )
-    related = _taught(model, judge)
+    related = judge == "dlib" and model.card["networks"]["recognizer"].get("teacher", "").startswith("dlib")
     if related:
         title += "; it taught the model's recogniser"
+    groups = {"accepted": scores.accepted, "optimised, by photo": scores.groups}
     _show(title, groups, {**asdict(scores), "judge_taught_the_recognizer": related}, report, json, quiet)
 
 
 @app.command()
 def age(
     data: Data,
-    estimator: Estimator,
     samples: Samples = 10_000,
-    strength: Strength = STRENGTH,
-    details: Details = DETAILS,
     limit: Limit = 1000,
     seed: Seed = 0,
     weights: Weights = None,
@@ -102,28 +119,21 @@ def age(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Whether drawn faces look their age to an estimator, against real ones.
+    """Whether faces of random latents look their age, against real ones.
 
-    faceage evaluate age --data faces.h5 --estimator other/model --out age
+    faceage evaluate age --data faces.h5 --out age
     """
     _check(report)
     start_backend()
     from dataclasses import asdict
 
     from faceage.evaluation.age import judge_age
-    from faceage.evaluation.people import OPTIMISED
+    from faceage.evaluation.published import AgeGenderJudge
     from faceage.model import find_model, load_model
 
-    model = load_model(find_model(weights))
-    judging, _ = _estimator(estimator, model)
-    faces = _faces(data, limit, seed)
-    with bars(quiet or json) as shown:
-        latents = _latents(model, faces, seed, shown, [OPTIMISED])[OPTIMISED]
-    scores = judge_age(model, judging, faces, latents, samples, strength, details, seed)
-    groups = {"real": scores.real, "sampled": scores.sampled, "aged": scores.aged, "aged, G alone": scores.plain}
-    _show(
-        f"class hit exactly; drop from real to sampled {scores.drop:.1%}", groups, asdict(scores), report, json, quiet
-    )
+    scores = judge_age(load_model(find_model(weights)), AgeGenderJudge(), _first(data, limit), samples, seed)
+    groups = {"real": scores.real, "sampled": scores.sampled}
+    _show(f"class hit; drop from real to sampled {scores.drop:.1%}", groups, asdict(scores), report, json, quiet)
 
 
 @app.command()
@@ -146,7 +156,7 @@ def realism(
     from faceage.model import find_model, load_model
 
     model = load_model(find_model(weights))
-    scores = judge_realism(model, _faces(data, limit, seed), load_faces(data, "validation"), seed)
+    scores = judge_realism(model, _first(data, limit), load_faces(data, "validation"), seed)
     if json:
         out.print_json(data=asdict(scores))
         return
@@ -164,14 +174,11 @@ def realism(
 @app.command("all")
 def everything(
     data: Data,
-    estimator: Estimator,
     to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the page, its figures and pictures go.")],
     judge: JudgeOption = "dlib",
-    false_matches: FalseMatches = 0.01,
     samples: Samples = 10_000,
     strength: Strength = STRENGTH,
-    details: Details = DETAILS,
-    limit: Limit = 1000,
+    limit: Limit = 500,
     seed: Seed = 0,
     weights: Weights = None,
     card: Annotated[bool, typer.Option("--card", help="Enter the summary in the model's model.json.")] = False,
@@ -180,62 +187,39 @@ def everything(
 ) -> None:
     """All of them, and how identity and age pull against each other, on one page: DIR/README.md.
 
-    faceage evaluate all --data faces.h5 --judge arcface.onnx --estimator other/model --out page
+    faceage evaluate all --data faces.h5 --judge arcface.onnx --out page
 
-    Beside it evaluation.json, identity.png, age.png, trade-off.png, and people.png with the first 12 people.
+    Beside it evaluation.json, identity.png, age.png, trade-off.png, and people.png with two people of each age class.
     """
     from faceage.errors import UsageError
-    from faceage.pictures.plot import check_plots
+    from faceage.evaluation.plot import check_plots
 
     if to.exists() and not to.is_dir():
         raise UsageError(f"--out {to} is no folder", "name a folder")
     check_plots()
     start_backend()
+    from dataclasses import asdict
+
     from faceage.data.dataset import load_faces
     from faceage.evaluation.page import evaluate, save_page
-    from faceage.evaluation.recognizers import open_judge
+    from faceage.evaluation.photographs import open_judges
     from faceage.model import find_model, load_model, update_card
 
-    judging = open_judge(judge)
+    judges = open_judges(judge)
     folder = find_model(weights)
-    model = load_model(folder)
-    looking, said = _estimator(estimator, model)
-    faces = _faces(data, limit, seed)
-    other = load_faces(data, "validation")
+    model, faces = load_model(folder), _of_each_class(data, limit)
+    sets = faces, _first(data, limit), load_faces(data, "validation")
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown)
-        asked = false_matches, samples, strength, details, seed
-        found = evaluate(model, faces, other, latents, judging, looking, said, *asked, shown)
+        found = evaluate(model, *sets, latents, judges, samples, strength, seed, shown)
     to.mkdir(parents=True, exist_ok=True)
     save_page(found, model, faces, latents, to)
     if card:
         update_card(folder, lambda entries: entries["scores"].update(evaluation=found.summary()))
     if json:
-        out.print_json(data=found.to_json())
+        out.print_json(data=asdict(found))
     elif not quiet:
         out.print(found.markdown(), markup=False)
-
-
-def _taught(model: "Model", judge: str) -> bool:
-    """Whether the judge is the teacher of the model's recogniser."""
-    return judge == "dlib" and model.card["networks"]["recognizer"].get("teacher", "").startswith("dlib")
-
-
-def _estimator(folder: Path, model: "Model") -> tuple[Any, str]:
-    """The age estimator of a model folder, and what a page says of it."""
-    from faceage.errors import UsageError
-    from faceage.model import load_network, read_card
-
-    card = read_card(folder)
-    network = load_network(folder, card, "age_estimator")
-    entry = card["networks"]["age_estimator"]
-    if entry["sha256"] == model.card["networks"]["age_estimator"]["sha256"]:
-        raise UsageError(
-            "the estimator is the model's own: it would judge what it was trained through",
-            "train another: faceage train age --run OTHER --set seed=1",
-        )
-    options = entry.get("options", {})
-    return network, f"{entry.get('steps', '?')} steps, seed {options.get('seed', '?')}, on {entry.get('data', '?')}"
 
 
 def _latents(
@@ -259,7 +243,7 @@ def _latents(
 
 def _check(report: Path | None) -> None:
     from faceage.errors import UsageError
-    from faceage.pictures.plot import check_plots
+    from faceage.evaluation.plot import check_plots
 
     if report is not None:
         check_plots()
@@ -267,11 +251,18 @@ def _check(report: Path | None) -> None:
             raise UsageError(f"--out {report} cannot be written", "name a file in a folder that exists")
 
 
-def _faces(data: Path, limit: int, seed: int) -> "FaceSet":
+def _first(data: Path, limit: int) -> "FaceSet":
+    """Test faces as often of each class as in the data, whose order is that of a hash."""
     from faceage.data.dataset import load_faces
 
-    # Not the first ones: files are named by age in UTKFace.
-    return load_faces(data, "test").sample(limit, seed)
+    return load_faces(data, "test").first(limit)
+
+
+def _of_each_class(data: Path, limit: int) -> "FaceSet":
+    """Test faces, of every class alike."""
+    from faceage.data.dataset import load_faces
+
+    return load_faces(data, "test").of_each_class(limit // len(AGE_CLASSES))
 
 
 def _show(
@@ -281,8 +272,8 @@ def _show(
 
     from rich.table import Table
 
+    from faceage.evaluation.plot import plot_shares
     from faceage.files import write_text
-    from faceage.pictures.plot import plot_shares
 
     if json:
         out.print_json(data=scores)
@@ -295,5 +286,4 @@ def _show(
         out.print(table)
     if report is not None:
         write_text(report.with_name(report.name + ".json"), json_module.dumps(scores, indent=2) + "\n")
-        shown = {group: shares for group, shares in groups.items() if not group.startswith("of ")}
-        plot_shares(shown, report.with_name(report.name + ".png"))
+        plot_shares(groups, report.with_name(report.name + ".png"))

@@ -1,75 +1,44 @@
-"""Do drawn faces carry their age? An estimator's accuracy on them against its accuracy on real faces."""
+"""Do faces of random latents carry their age? The estimated class on them against that on real faces."""
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
-from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH, one_hot
+from faceage.ages import AGE_CLASSES, class_of, one_hot
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.interval import Share, share
-from faceage.evaluation.people import aged, drawn
+from faceage.evaluation.people import all_portraits
+from faceage.evaluation.published import AgeGenderJudge
 from faceage.model import Model
-from faceage.networks import LATENT_SIZE
-from faceage.networks.predict import draw, predict
-from faceage.people.optimise import Latents
+from faceage.networks.predict import draw, random_latents
 
 
 @dataclass(frozen=True)
 class AgeScores:
-    """Exact hits of the class: on `real` faces, on `sampled` ones (random latents), on `aged` photos, and on these as G
-    alone draws them (`plain`), in all and per class; rows of a `confusion` are the true classes, columns the
-    estimator's.
+    """Share of `real` and of `sampled` faces whose estimated age lies in their class, by class and "all".
+
+    Rows of a `confusion` are the true classes, columns the estimator's. `drop` is what is lost from real to sampled.
     """
 
+    estimator: str
     real: dict[str, Share]
     sampled: dict[str, Share]
-    aged: dict[str, Share]
-    plain: dict[str, Share]
     drop: float
     confusion: dict[str, list[list[int]]]
 
 
-def judge_age(
-    model: Model,
-    estimator: keras.Model,
-    faces: FaceSet,
-    latents: Latents,
-    samples: int = 10_000,
-    strength: float = STRENGTH,
-    details: float = DETAILS,
-    seed: int = 0,
-) -> AgeScores:
-    """Measure with `estimator`, which should be none that `model` uses or was trained through.
-
-    Samples have the ages of `faces`, so that both are the same question; each of `faces`, by its `latents`, is aged to
-    every class, by `strength` and with `details`.
-    """
-    random = np.random.default_rng(seed)
-    classes = random.choice(faces.classes, samples)
-    random_latents = random.standard_normal((samples, LATENT_SIZE), dtype=np.float32)
-    targets = np.tile(np.arange(len(AGE_CLASSES)), len(faces))
-    people = drawn(model, latents, strength)
-    shown = {
-        "real": (faces.faces, faces.classes),
-        "sampled": (draw(model.generator, random_latents, one_hot(classes)), classes),
-        "aged": (_one_after_another(aged(model, faces.faces, latents, people, strength, details)), targets),
-        "plain": (_one_after_another(people[:, 1:]), targets),
-    }
-    found, confusion = {}, {}
-    for name, (pixels, truth) in shown.items():
-        guess = predict(estimator, pixels).argmax(1)
-        found[name] = {
-            **{label: share((guess == truth)[truth == i], seed) for i, label in enumerate(AGE_CLASSES)},
-            "all": share(guess == truth, seed),
+def judge_age(model: Model, judge: AgeGenderJudge, faces: FaceSet, samples: int = 10_000, seed: int = 0) -> AgeScores:
+    """Measure with `judge`; the samples are drawn at the ages of `faces`, so that both are the same question."""
+    classes = np.random.default_rng(seed).choice(faces.classes, samples)
+    pictures = draw(model.generator, random_latents(samples, seed), one_hot(classes))
+    scores, confusion = {}, {}
+    for name, pixels, truth in (("real", all_portraits(faces), faces.classes), ("sampled", pictures, classes)):
+        guess = class_of(judge.ages(pixels))
+        scores[name] = {
+            **{label: share((guess == truth)[truth == i]) for i, label in enumerate(AGE_CLASSES)},
+            "all": share(guess == truth),
         }
-        confusion[name] = (
-            np.histogram2d(truth, guess, bins=[np.arange(len(AGE_CLASSES) + 1)] * 2)[0].astype(int).tolist()
-        )
-    drop = round(found["real"]["all"].value - found["sampled"]["all"].value, 4)
-    return AgeScores(**found, drop=drop, confusion=confusion)
-
-
-def _one_after_another(people: np.ndarray) -> np.ndarray:
-    """(n, k, 64, 64, 3) as (n · k, 64, 64, 3)."""
-    return people.reshape(-1, *people.shape[2:])
+        edges = np.arange(len(AGE_CLASSES) + 1)
+        confusion[name] = np.histogram2d(truth, guess, bins=[edges, edges])[0].astype(int).tolist()
+    drop = round(scores["real"]["all"].value - scores["sampled"]["all"].value, 4)
+    return AgeScores(judge.name, **scores, drop=drop, confusion=confusion)

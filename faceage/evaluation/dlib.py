@@ -3,10 +3,12 @@
 import numpy as np
 
 from faceage.errors import MissingExtraError
+from faceage.evaluation.published import package_folder
 
 SAME_PERSON_DISTANCE = 0.6
 """Published Euclidean distance under which two of the raw (unnormalised) embeddings are one person."""
 
+_HINT = "pip install 'faceage[judge]'"
 _CHIP_SIDE, _CHIP_PADDING = 150, 0.25
 
 
@@ -14,17 +16,16 @@ class Dlib:
     """The 128-d ResNet of dlib with its own five-point alignment; runs on one CPU core."""
 
     def __init__(self) -> None:
+        # Imported, the package asks setuptools for a module that later versions lack.
+        models = package_folder("face_recognition_models", _HINT) / "models"
         try:
             import dlib
-            import face_recognition_models as models
         except ImportError as error:
-            raise MissingExtraError(
-                f"dlib's recogniser needs a package that is missing ({error.name})", "pip install 'faceage[judge]'"
-            ) from error
+            raise MissingExtraError("dlib's recogniser needs dlib", _HINT) from error
         self._dlib = dlib
         self._detector = dlib.get_frontal_face_detector()
-        self._shape = dlib.shape_predictor(models.pose_predictor_five_point_model_location())
-        self._network = dlib.face_recognition_model_v1(models.face_recognition_model_location())
+        self._shape = dlib.shape_predictor(str(models / "shape_predictor_5_face_landmarks.dat"))
+        self._network = dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))
 
     def chip(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """dlib's aligned face (150, 150, 3) uint8 of the face with MTCNN's (5, 2) `landmarks` in `photo`."""

@@ -1,21 +1,28 @@
-"""What a model makes of photos: each person rebuilt, and at every age."""
+"""What a model makes of faces: each person rebuilt, and at every age, in each way there is to draw them."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from faceage.ages import AGE_CLASSES, DETAILS, STRENGTH, one_hot
+from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
+from faceage.data.dataset import FaceSet
+from faceage.images import FACE_SIZE, PORTRAIT_SIZE
 from faceage.model import Model
-from faceage.people.draw import draw_people
+from faceage.people.draw import draw_mirrored, draw_people
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.people.options import OptimiserOptions
+from faceage.people.re_age import ReAger, mean_change
 
 LATENTS = {"initial": "none", "pixel-wise": "pixel", "identity-preserving": "identity"}
 """The paper's three kinds of latents, and the optimiser's objective that each comes from."""
 
 OPTIMISED = "identity-preserving"
 """The kind that `faceage batch` ages people with."""
+
+Draw = Callable[[FaceSet, Latents, float], np.ndarray]
+"""Draws (n, 6, 160, 160, 3) uint8 pictures: faces, of these latents, in every age class by this strength."""
 
 _EVERY = list(one_hot(range(len(AGE_CLASSES))))
 
@@ -37,17 +44,41 @@ def rebuilt(model: Model, latents: Latents) -> np.ndarray:
 
 
 def drawn(model: Model, latents: Latents, strength: float = STRENGTH) -> np.ndarray:
-    """(n, 7, 64, 64, 3) uint8: the people at their own ages and in every class, as G draws them."""
+    """(n, 7, 64, 64, 3) uint8: the people at their own ages and in every class, as the generator draws them."""
     return draw_people(model.person_generator, latents, _EVERY, strength)
 
 
-def aged(
-    model: Model,
-    faces: np.ndarray,
-    latents: Latents,
-    people: np.ndarray,
-    strength: float = STRENGTH,
-    details: float = DETAILS,
-) -> np.ndarray:
-    """(n, 6, 64, 64, 3) uint8: the people of (n, 64, 64, 3) `faces` in every class."""
-    return people[:, 1:]
+def ways_to_draw(model: Model) -> dict[str, Draw]:
+    """Every way by name, the one that users see first."""
+
+    def change(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
+        mirrored = draw_mirrored(model, faces.faces, latents, _EVERY, strength)
+        return mean_change(drawn(model, latents, strength), mirrored)
+
+    def photographs(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
+        return ReAger(model.re_ager)(all_portraits(faces), change(faces, latents, strength), _EVERY)
+
+    def generator(_: FaceSet, latents: Latents, strength: float) -> np.ndarray:
+        return np.rint(enlarged(drawn(model, latents, strength)[:, 1:])).astype(np.uint8)
+
+    def plain_sum(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
+        """What any other way has to beat."""
+        sums = all_portraits(faces)[:, None] + enlarged(change(faces, latents, strength))
+        return np.clip(np.rint(sums), 0, 255).astype(np.uint8)
+
+    ways: dict[str, Draw] = {} if model.re_ager is None else {"photographs": photographs}
+    return {**ways, "generator": generator, "plain sum": plain_sum}
+
+
+def all_portraits(faces: FaceSet) -> np.ndarray:
+    """(n, 160, 160, 3) uint8 of `faces`."""
+    return faces.portraits[np.arange(len(faces))]
+
+
+def enlarged(faces: np.ndarray) -> np.ndarray:
+    """(n, k, 64, 64, 3) of any type → (n, k, 160, 160, 3) float32, bicubically, within the range of the input."""
+    size = (PORTRAIT_SIZE, PORTRAIT_SIZE)
+    planes = np.moveaxis(faces, -1, 2).reshape(-1, FACE_SIZE, FACE_SIZE).astype(np.float32)
+    large = np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC)) for plane in planes])
+    large = np.clip(large, planes.min(), planes.max()).reshape(*faces.shape[:2], 3, *size)
+    return np.moveaxis(large, 2, -1)

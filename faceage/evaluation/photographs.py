@@ -7,16 +7,12 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from faceage.ages import AGE_CLASSES, LOWEST_AGES
+from faceage.ages import AGE_CLASSES, class_of
 from faceage.data.dataset import FaceSet
-from faceage.errors import DataError
 from faceage.evaluation.interval import Share, share
 from faceage.evaluation.published import AgeGenderJudge, FeatureJudge
-from faceage.evaluation.recognizers import Judge, open_judge, strangers_distances
+from faceage.evaluation.recognizers import Judge, calibrate, open_judge
 from faceage.networks.skin import skin_mask
-
-FALSE_MATCHES = 0.01
-"""Share of pairs of different people that the recogniser's threshold lets through."""
 
 _DETAIL = 1 / 80
 """Standard deviation of the blur that skin detail is what is left of, as a share of the picture's side: 2 of 160 px."""
@@ -43,10 +39,10 @@ class PhotographScores:
     """How aged pictures of `faces` people look. `real` is what the same judges say of the photos they were made from.
 
     `class_hit`: share whose estimated age lies in the class, of `real` photos by class and of `aged` pictures by target
-    class, and "all". `age_seen`: mean estimated age, likewise. `age_off`: the 30 pairs of own class (rows) and target,
-    mean age seen less that in real photos of the target, its `mean` and `worst` absolute value.
+    class, and "all". `age_seen`: mean estimated age, likewise. `age_off`: mean age seen less that in real photos of the
+    target, for the 30 `pairs` of own class (rows) and another target, with its `mean` and `worst` absolute value.
     `years_added` to 19-29 by 60+ and `years_taken` from 50 and more by 0-18. `accepted`: share that the recogniser
-    takes for the person of the photo, by target, "all" and the `worst` age. `gender`: share with the labelled gender,
+    takes for the person of the photo, by target and "all". `gender`: share with the labelled gender,
     by class of the photo, in `real` photos and at each age.
     `kid`: kernel distance × 1000 between pictures of a target class, made of people of other classes, and other real
     photos of that class; `kid_floor` that of the real photos. `skin_detail`: energy of fine detail in skin, by target
@@ -87,79 +83,65 @@ def judge_photographs(
     `reference` are other people's real photos (m, s, s, 3) and their age classes (m,): the KID compares with them.
     Every class should be there in both, and in `faces` about equally often. Progress counts steps.
     """
-    total = 4
+    own, right = np.asarray(faces.classes), np.asarray(faces.genders, dtype=object)
+    steps = iter(range(1, 5))
 
-    def tell(done: int) -> None:
-        progress(done, total)
+    def each(judge: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """What a judge of single faces says of the portraits, (n,), and of the pictures, (n, 6)."""
+        found = judge(portraits), judge(pictures.reshape(-1, *pictures.shape[2:])).reshape(pictures.shape[:2])
+        progress(next(steps), 4)
+        return found
 
-    own, flat = np.asarray(faces.classes), pictures.reshape(-1, *pictures.shape[2:])
-    by_age = lambda values: values.reshape(len(own), len(AGE_CLASSES), *values.shape[1:])  # noqa: E731
-    real_age, age = judges.people.ages(portraits), by_age(judges.people.ages(flat))
-    right = np.asarray(faces.genders, dtype=object)
-    real_gender, gender = (
-        judges.people.genders(portraits) == right,
-        by_age(judges.people.genders(flat)) == right[:, None],
-    )
-    tell(1)
+    ages, genders, details = each(judges.people.ages), each(judges.people.genders), each(skin_detail)
+    real_gender, gender = genders[0] == right, genders[1] == right[:, None]
     threshold, accepted = accepted_pictures(pictures, portraits, faces, judges.recognizer)
-    tell(2)
-    kid, floor = _kids(judges.images, pictures, portraits, own, reference)
-    tell(3)
-    seen = np.array([[_mean(age[own == i, target]) for target in _EVERY] for i in _EVERY])
-    real_seen = np.array([_mean(real_age[own == i]) for i in _EVERY])
-    off = np.where(np.eye(len(AGE_CLASSES), dtype=bool), np.nan, seen - real_seen)
-    detail, real_detail = by_age(skin_detail(flat)), skin_detail(portraits)
-    tell(4)
-    hit = _classes(age) == np.arange(len(AGE_CLASSES))
+    distance, floor = _kids(judges.images, pictures, portraits, own, reference)
+    progress(next(steps), 4)
     return PhotographScores(
         faces=len(own),
         recognizer=judges.recognizer.name,
         threshold=round(threshold, 4),
-        class_hit={
-            "real": {
-                **{name: share(_classes(real_age)[own == i] == i) for i, name in enumerate(AGE_CLASSES)},
-                "all": share(_classes(real_age) == own),
-            },
-            "aged": _by_age(hit, seed),
-        },
-        age_seen={
-            "real": _named(real_seen, 1),
-            "aged": _named(age.mean(0), 1),
-        },
-        age_off={
-            "mean": round(float(np.nanmean(np.abs(off))), 2),
-            "worst": round(float(np.nanmax(np.abs(off))), 2),
-            "pairs": [[None if np.isnan(one) else round(float(one), 1) for one in row] for row in off],
-        },
-        years_added=round(_mean((age[:, -1] - real_age)[own == 1]), 1),
-        years_taken=round(_mean((real_age - age[:, 0])[own >= 4]), 1),
+        **_age_scores(*ages, own, seed),
         accepted=_by_age(accepted, seed),
         gender={
             name: {"real": share(real_gender[rows]), **_by_age(gender[rows], seed)}
             for i, name in enumerate(AGE_CLASSES)
             for rows in [(own == i) & (right != "")]
         },
-        kid=kid,
+        kid=distance,
         kid_floor=floor,
-        skin_detail=_named([_mean(detail[:, i]) / _mean(real_detail[own == i]) for i in _EVERY], 2),
+        skin_detail=_named([_mean(details[1][:, i]) / _mean(details[0][own == i]) for i in _EVERY], 2),
     )
+
+
+def _age_scores(real: np.ndarray, aged: np.ndarray, own: np.ndarray, seed: int) -> dict[str, Any]:
+    """The fields of `PhotographScores` on ages: estimated from `real` photos (n,) and from `aged` pictures (n, 6)."""
+    seen = np.array([[_mean(aged[own == i, target]) for target in _EVERY] for i in _EVERY])
+    real_seen = np.array([_mean(real[own == i]) for i in _EVERY])
+    off = np.where(np.eye(len(AGE_CLASSES), dtype=bool), np.nan, seen - real_seen)
+    hit = class_of(real) == own
+    return {
+        "class_hit": {
+            "real": {**{name: share(hit[own == i]) for i, name in enumerate(AGE_CLASSES)}, "all": share(hit)},
+            "aged": _by_age(class_of(aged) == np.arange(len(AGE_CLASSES)), seed),
+        },
+        "age_seen": {"real": _named(real_seen, 1), "aged": _named(aged.mean(0), 1)},
+        "age_off": {
+            "mean": round(float(np.nanmean(np.abs(off))), 2),
+            "worst": round(float(np.nanmax(np.abs(off))), 2),
+            "pairs": [[None if np.isnan(one) else round(float(one), 1) for one in row] for row in off],
+        },
+        "years_added": round(_mean((aged[:, -1] - real)[own == 1]), 1),
+        "years_taken": round(_mean((real - aged[:, 0])[own >= 4]), 1),
+    }
 
 
 def accepted_pictures(
     pictures: np.ndarray, portraits: np.ndarray, faces: FaceSet, recognizer: Judge
 ) -> tuple[float, np.ndarray]:
-    """The recogniser's distance at `FALSE_MATCHES`, and which of (n, k) pictures it takes for their person.
-
-    A face that it cannot find is not accepted. A recogniser with a published threshold is held to that.
-    """
+    """The recogniser's threshold, and which of (n, k) pictures it takes for their person; none that it cannot find."""
     real = recognizer.embed(portraits)
-    strangers = strangers_distances(real, faces.identities)
-    if recognizer.threshold is not None:
-        threshold = recognizer.threshold
-    elif not len(strangers):
-        raise DataError(f"{recognizer.name} finds no two different people among {len(faces)} faces")
-    else:
-        threshold = float(np.quantile(strangers, FALSE_MATCHES))
+    threshold, _ = calibrate(recognizer, real, faces.identities)
     distances = [np.linalg.norm(recognizer.embed(pictures[:, i]) - real, axis=1) for i in range(pictures.shape[1])]
     return threshold, np.stack(distances, axis=1) < threshold
 
@@ -209,10 +191,6 @@ def _kids(
         drawn.append(kid(judge.features(pictures[rows, i]), other))
         floor.append(kid(real, other))
     return _named(drawn, 2), _named(floor, 2)
-
-
-def _classes(years: np.ndarray) -> np.ndarray:
-    return np.searchsorted(LOWEST_AGES, years, side="right") - 1
 
 
 def _by_age(hits: np.ndarray, seed: int) -> dict[str, Share]:

