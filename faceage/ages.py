@@ -16,16 +16,8 @@ _BEYOND = 1 / 3
 MAX_AGE = 100
 """Ages above this are taken as wrong labels (about half of them are, in IMDB-WIKI) and dropped."""
 
-
 STRENGTH = 1.4
 """Default ageing strength: where identity and age meet, measured. 1 is the target age, above 1 exaggerates."""
-
-
-DETAILS = 1.0
-
-
-def emphasis(target: np.ndarray) -> float:
-    return 1.0
 
 
 def age_class(age: int) -> int:
