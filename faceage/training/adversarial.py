@@ -36,7 +36,7 @@ class AdversarialOptions(StageOptions):
     average_decay: float = 0.999
     """Decay of the moving average per step, 0 for no averaging."""
     clip: float = 0.0
-    """Largest norm of the gradient of what is trained besides D, 0 for any."""
+    """Largest norm of a gradient, 0 for any."""
 
 
 class AdversarialStage(Stage):
@@ -69,10 +69,10 @@ class AdversarialStage(Stage):
         # No optimizer of Keras's own, which would be saved as well.
         super().compile(optimizer=None, **kwargs)
         rate, betas = self.options.learning_rate, (self.options.beta_1, self.options.beta_2)
-        self.trained_optimizer = keras.optimizers.Adam(
-            self.learning_rate(), *betas, global_clipnorm=self.options.clip or None
-        )
-        self.discriminator_optimizer = keras.optimizers.Adam(rate * self.options.discriminator_rate, *betas)
+        clip = self.options.clip or None
+        self.trained_optimizer = keras.optimizers.Adam(self.learning_rate(), *betas, global_clipnorm=clip)
+        discriminator_rate = rate * self.options.discriminator_rate
+        self.discriminator_optimizer = keras.optimizers.Adam(discriminator_rate, *betas, global_clipnorm=clip)
         # Keras restores an unbuilt optimizer empty, with only a warning.
         self.trained_optimizer.build(self.trained_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)

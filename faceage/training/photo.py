@@ -43,11 +43,11 @@ class PhotoOptions(AdversarialOptions):
     steps_per_epoch: int = 200
     batch_size: int = 16
     learning_rate: float = 3e-4
-    discriminator_rate: float = 5.0
+    discriminator_rate: float = 1.5
     clip: float = 1.0
     beta_1: float = 0.5
     average_decay: float = 0.998
-    wrong_age: float = 0.3
+    wrong_age: float = 0.2
     r1: float = 0.0
     pairs_epochs: int = 3
     """Epochs of pairs alone, before the discriminator has a say."""
