@@ -20,7 +20,7 @@ ROOMS = (
         "store",
         "pictures",
     ),
-    *("faces", "photos", "backend", "files", "ages", "images", "errors"),
+    *("faces", "photos", "ahead", "backend", "files", "ages", "images", "errors"),
 )
 PACKAGE = Path(faceage.__file__).parent
 
