@@ -20,6 +20,7 @@ from faceage.errors import UsageError, WeightsError
 from faceage.faces.align import TEMPLATE
 from faceage.files import write_text, written_whole
 from faceage.images import FACE_SIZE
+from faceage.networks.build import build_network
 from faceage.store.weights import check_contents, halve, sha256
 
 if TYPE_CHECKING:
@@ -262,29 +263,6 @@ def _load_checked(folder: Path, card: dict[str, Any], name: str, dtype: str) -> 
         raise WeightsError(f"{path} does not fit the {name} of this version of faceage", _FETCH_AGAIN) from error
     network.trainable = False
     return network
-
-
-def build_network(name: str, dtype: str = "float32", kind: str = "compact") -> "keras.Model":
-    """Network `name` with random weights, under the Keras dtype policy `dtype`; `kind` is the recogniser's."""
-    # Keras takes seconds to import; reading a card must not wait for it.
-    from faceage.networks.age_estimator import age_estimator
-    from faceage.networks.discriminator import discriminator
-    from faceage.networks.encoder import encoder
-    from faceage.networks.generator import generator
-    from faceage.networks.re_ager import re_ager
-    from faceage.networks.recognizer import RECOGNIZERS, recognizer
-
-    if name == "recognizer" and kind not in RECOGNIZERS:
-        raise WeightsError(f"the model's recogniser is {kind!r}; known are {', '.join(RECOGNIZERS)}")
-    builders: dict[str, Callable[[str], keras.Model]] = {
-        "generator": generator,
-        "encoder": encoder,
-        "discriminator": discriminator,
-        "age_estimator": age_estimator,
-        "re_ager": re_ager,
-        "recognizer": lambda dtype: recognizer(kind, dtype),
-    }
-    return builders[name](dtype)
 
 
 def save_network(folder: Path, name: str, network: "keras.Model", provenance: dict[str, Any]) -> None:

@@ -8,9 +8,14 @@ from PIL import Image, ImageFilter
 from tiny_training import face_set
 
 from faceage.ages import AGE_CLASSES
+from faceage.data.dataset import load_faces
+from faceage.evaluation.people import all_portraits, find_latents, ways_to_draw
 from faceage.evaluation.photographs import Judges, judge_photographs, kid, skin_detail
 from faceage.evaluation.published import AgeGenderJudge, FeatureJudge
 from faceage.images import PORTRAIT_SIZE
+from faceage.model import find_model, load_model
+from faceage.networks.re_ager import re_ager
+from faceage.people.samples import sample_faces
 
 SIDE = 16
 
@@ -164,3 +169,20 @@ def test_features_notice_a_grid_of_dots_and_not_how_a_picture_was_saved(portrait
     features = judge.features(portraits)
     assert features.shape == (12, 1024)
     assert kid(judge.features(dotted), features) > 5 * abs(kid(judge.features(each(portraits, saved)), features))
+
+
+def test_every_way_to_draw_gives_pictures_of_one_size(tmp_path, write_faces):
+    """The re-ager is untrained: it draws the photo with the generator's change, its skin smoothed."""
+    model = load_model(find_model())
+    people = replace(face_set(4), faces=sample_faces(model.generator, 1, seed=0)[0, :4])
+    faces = load_faces(write_faces(tmp_path / "faces.h5", [people] * 3), "test")
+    latents = find_latents(model, faces.faces, "initial")
+    assert list(ways_to_draw(model)) == ["generator", "plain sum"]
+    ways = ways_to_draw(replace(model, re_ager=re_ager()))
+    assert list(ways) == ["photographs", "generator", "plain sum"]
+    pictures = {way: draw(faces, latents, 1.0) for way, draw in ways.items()}
+    for drawn in pictures.values():
+        assert (drawn.shape, drawn.dtype) == ((4, 6, PORTRAIT_SIZE, PORTRAIT_SIZE, 3), np.uint8)
+    assert np.abs(pictures["photographs"].astype(int) - pictures["plain sum"]).mean() < 6
+    # Strength 0 leaves people at their own age: the plain sum is then the photo.
+    assert np.abs(ways["plain sum"](faces, latents, 0.0)[:, 3].astype(int) - all_portraits(faces)).max() <= 1
