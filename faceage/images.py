@@ -5,12 +5,6 @@ import io
 import numpy as np
 from PIL import Image
 
-FACE_SIZE = 64
-"""Side of an aligned face in pixels: what the networks of Age-cGAN take and give."""
-
-PORTRAIT_SIZE = 160
-"""Side of the same aligned face in pixels where the re-ager draws it: about what the chips of UTKFace have to give."""
-
 _PORTRAIT_QUALITY = 95
 
 

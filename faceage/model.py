@@ -19,8 +19,8 @@ from faceage.ages import AGE_CLASSES
 from faceage.errors import UsageError, WeightsError
 from faceage.faces.align import TEMPLATE
 from faceage.files import write_text, written_whole
-from faceage.images import FACE_SIZE
 from faceage.networks.build import build_network
+from faceage.sizes import FACE_SIZE
 from faceage.store.weights import check_contents, halve, sha256
 
 if TYPE_CHECKING:

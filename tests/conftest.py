@@ -37,7 +37,8 @@ def write_faces():
     import h5py
 
     from faceage.ages import AGE_CLASSES
-    from faceage.images import PORTRAIT_SIZE, encode_portrait
+    from faceage.images import encode_portrait
+    from faceage.sizes import PORTRAIT_SIZE
     from faceage.store.dataset import ENCODED, FORMAT, SPLITS, VERSION
 
     def enlarged(face):

@@ -8,7 +8,6 @@ from keras import ops
 from faceage.ages import one_hot
 from faceage.backend import gradients
 from faceage.images import to_float, to_uint8
-from faceage.networks import LATENT_SIZE, OFFSET_SIZE
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, patch_discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
@@ -19,6 +18,7 @@ from faceage.networks.predict import draw, predict
 from faceage.networks.re_ager import re_ager
 from faceage.networks.recognizer import EMBEDDING_SIZE, feature_difference, kind_of, recognizer, with_features
 from faceage.networks.whiten import MIN_FACES, whiten_latents
+from faceage.sizes import LATENT_SIZE, OFFSET_SIZE
 
 DTYPES = ("float32", "mixed_bfloat16")
 

@@ -10,7 +10,6 @@ from keras import ops
 from faceage.ages import Age, one_hot
 from faceage.images import to_float, to_uint8
 from faceage.model import NETWORKS, Model
-from faceage.networks import LATENT_SIZE
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
@@ -18,6 +17,7 @@ from faceage.networks.landmarks import landmark_difference
 from faceage.networks.recognizer import recognizer
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.people.options import OptimiserOptions
+from faceage.sizes import LATENT_SIZE
 
 COUNT = 5
 COLUMNS = ("age", "initial", "latent", "offset", "distance")

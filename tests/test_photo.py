@@ -20,11 +20,12 @@ from faceage.backend import gradients
 from faceage.data.dataset import dated_people
 from faceage.errors import MissingExtraError, WeightsError
 from faceage.faces.align import TEMPLATE
-from faceage.images import PORTRAIT_SIZE, to_float
+from faceage.images import to_float
 from faceage.networks.augment import affine_views, blurred
 from faceage.networks.re_ager import re_ager
 from faceage.networks.skin import skin_mask, smooth_skin
 from faceage.networks.vgg import published_weights, vgg_features
+from faceage.sizes import PORTRAIT_SIZE
 from faceage.training.checkpoint import Position, read_position
 from faceage.training.job import Inputs
 from faceage.training.photo import PhotoJob, aged_portraits, enlarged

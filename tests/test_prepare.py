@@ -21,8 +21,8 @@ from faceage.data.rows import Filters, Row, Rows
 from faceage.data.sources import read_rows
 from faceage.errors import DataError
 from faceage.faces.align import align, face_transform, resized
-from faceage.images import PORTRAIT_SIZE
 from faceage.photos.decode import decode, read_photo
+from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.dataset import COLUMNS, DROPPED_COLUMNS, read
 from faceage.store.parts import Parts
 from faceage.store.table import BYTES

@@ -20,7 +20,7 @@ ROOMS = (
         "store",
         "pictures",
     ),
-    *("faces", "photos", "backend", "ahead", "files", "ages", "images", "errors"),
+    *("faces", "photos", "backend", "ahead", "files", "ages", "images", "sizes", "errors"),
 )
 PACKAGE = Path(faceage.__file__).parent
 

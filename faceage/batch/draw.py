@@ -15,12 +15,12 @@ from faceage.batch.paste import Paster
 from faceage.batch.photo import Photo
 from faceage.batch.stopwatch import Stopwatch
 from faceage.errors import PhotoError
-from faceage.images import PORTRAIT_SIZE
 from faceage.model import Model
 from faceage.people.draw import AT_ONCE, PeoplePainter
 from faceage.people.drawn import Drawn
 from faceage.pictures.grid import draw_grid, person_cells, person_labels, resize
 from faceage.pictures.save import save_animation, save_png, save_webp
+from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 from faceage.store.manifest import FAILED, OK
 

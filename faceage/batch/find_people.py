@@ -14,11 +14,12 @@ from faceage.batch.photo import Photo
 from faceage.batch.stopwatch import Stopwatch
 from faceage.faces.align import align, face_transform, resized, side_in_photo
 from faceage.faces.detect import Detection, Detector, Letterbox, failure
-from faceage.images import PORTRAIT_SIZE, encode_portrait
+from faceage.images import encode_portrait
 from faceage.model import Model
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.photos.decode import Reduction
 from faceage.photos.decoders import Decoder, ReadPhoto, read_ahead, stamp
+from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 from faceage.store.manifest import FAILED, NO_FACE, OK, UNREADABLE
 

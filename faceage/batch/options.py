@@ -11,8 +11,8 @@ from typing import Any
 
 from faceage.ages import AGE_CLASSES, EVERY_CLASS, STRENGTH, Age
 from faceage.errors import UsageError
-from faceage.images import FACE_SIZE, PORTRAIT_SIZE
 from faceage.people.options import OBJECTIVES, OptimiserOptions
+from faceage.sizes import FACE_SIZE, PORTRAIT_SIZE
 from faceage.store.latents import read_drawing, read_settings
 
 DRAW = ("photo", "generator")

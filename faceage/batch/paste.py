@@ -9,10 +9,10 @@ from faceage.batch.photo import Photo
 from faceage.errors import PhotoError
 from faceage.faces.align import align
 from faceage.faces.paste import lies_in, paste_face
-from faceage.images import FACE_SIZE
 from faceage.people.drawn import Drawn
 from faceage.photos.decoders import Decoder
 from faceage.photos.write_like import save_like
+from faceage.sizes import FACE_SIZE
 from faceage.store.latents import FaceRow
 
 _SAME_FACE = 0.8

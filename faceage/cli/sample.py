@@ -50,10 +50,10 @@ def sample(
 
     from faceage.ages import parse_ages
     from faceage.batch.draw import MILLISECONDS
-    from faceage.images import FACE_SIZE
     from faceage.model import find_model, load_network, read_card
     from faceage.people.samples import WALK_STEPS, sample_grid, walk_frames
     from faceage.pictures.save import save_animation, save_png
+    from faceage.sizes import FACE_SIZE
 
     asked = parse_ages(ages)
     if walk and rows * WALK_STEPS * len(asked) * (FACE_SIZE * scale) ** 2 > _MAX_WALK_PIXELS:

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
-from faceage.images import FACE_SIZE
 from faceage.pictures.grid import draw_grid
+from faceage.sizes import FACE_SIZE
 from faceage.store.dataset import SPLITS, opened
 
 PAPER_FACES = 5000

@@ -26,8 +26,9 @@ from faceage.data.rows import Row, Rows
 from faceage.errors import DataError, PhotoError
 from faceage.faces.align import align, face_transform, resized
 from faceage.faces.detect import Detection, Detector, most_central
-from faceage.images import PORTRAIT_SIZE, encode_portrait
+from faceage.images import encode_portrait
 from faceage.photos.decode import decode, read_photo
+from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.dataset import COLUMNS, DROPPED_COLUMNS, VERSION, Part, made_of, write
 from faceage.store.parts import Parts
 from faceage.store.table import BYTES, room

@@ -8,12 +8,12 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
 from faceage.data.dataset import FaceSet
-from faceage.images import FACE_SIZE, PORTRAIT_SIZE
 from faceage.model import Model
 from faceage.people.draw import draw_mirrored, draw_people
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.people.options import OptimiserOptions
 from faceage.people.re_age import ReAger, mean_change
+from faceage.sizes import FACE_SIZE, PORTRAIT_SIZE
 
 LATENTS = {"initial": "none", "pixel-wise": "pixel", "identity-preserving": "identity"}
 """The paper's three kinds of latents, and the optimiser's objective that each comes from."""

@@ -10,7 +10,7 @@ from PIL import Image
 from faceage.errors import DataError, MissingExtraError, UsageError
 from faceage.evaluation.dlib import SAME_PERSON_DISTANCE, Dlib
 from faceage.faces.align import TEMPLATE, similarity
-from faceage.images import FACE_SIZE
+from faceage.sizes import FACE_SIZE
 
 FALSE_MATCHES = 0.01
 """Share of pairs of different people that a judge without a threshold of its own lets through."""

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from faceage.images import FACE_SIZE
+from faceage.sizes import FACE_SIZE
 
 TEMPLATE = np.array(
     [[19.6, 18.6], [44.4, 18.6], [32.0, 33.2], [20.9, 44.0], [43.1, 44.0]],

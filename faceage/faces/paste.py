@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from faceage.images import FACE_SIZE
+from faceage.sizes import FACE_SIZE
 
 _BORDER, _FEATHER = 0.02, 0.14
 """Of the aligned square's side: where the change is 0, and how far from there it takes to be whole."""

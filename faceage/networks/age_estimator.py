@@ -4,9 +4,9 @@ import keras
 from keras import layers
 
 from faceage.ages import AGE_CLASSES
-from faceage.images import FACE_SIZE
 from faceage.networks.layers import dropout
 from faceage.networks.residual import residual_trunk
+from faceage.sizes import FACE_SIZE
 
 
 def age_estimator(dtype: str = "float32", width: int = 32) -> keras.Model:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from faceage.images import FACE_SIZE
+from faceage.sizes import FACE_SIZE
 
 
 def shift_and_flip(faces, seed: keras.random.SeedGenerator, shift: int = 4, flip: bool = True):

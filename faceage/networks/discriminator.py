@@ -6,9 +6,9 @@ import keras
 from keras import layers
 
 from faceage.ages import AGE_CLASSES
-from faceage.images import FACE_SIZE
 from faceage.networks.layers import BatchNormalization, LabelPlanes, leaky_relu
 from faceage.networks.residual import feature_maps
+from faceage.sizes import FACE_SIZE
 
 _PLACES = 4
 """Side of the grid of places that each head of a projected discriminator judges."""

@@ -3,9 +3,8 @@
 import keras
 from keras import layers
 
-from faceage.images import FACE_SIZE
-from faceage.networks import LATENT_SIZE
 from faceage.networks.layers import BatchNormalization, leaky_relu
+from faceage.sizes import FACE_SIZE, LATENT_SIZE
 
 
 def encoder(dtype: str = "float32", width: int = 32) -> keras.Model:

@@ -4,8 +4,8 @@ import keras
 from keras import layers
 
 from faceage.ages import AGE_CLASSES
-from faceage.networks import LATENT_SIZE
 from faceage.networks.layers import BatchNormalization, UpsampleConv, dropout, leaky_relu
+from faceage.sizes import LATENT_SIZE
 
 
 def generator(dtype: str = "float32", width: int = 256) -> keras.Model:

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from faceage.faces.align import TEMPLATE
-from faceage.images import FACE_SIZE
+from faceage.sizes import FACE_SIZE
 
 _WIDTH = 4.0
 """Standard deviation of the Gaussian around each landmark, in pixels: about as wide as an eye."""

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from faceage.images import to_float, to_uint8
-from faceage.networks import LATENT_SIZE
+from faceage.sizes import LATENT_SIZE
 
 _BATCH = 128
 

@@ -4,8 +4,8 @@ import keras
 from keras import layers
 
 from faceage.ages import AGE_CLASSES
-from faceage.images import PORTRAIT_SIZE
 from faceage.networks.layers import Modulate, SpaceToDepth, leaky_relu
+from faceage.sizes import PORTRAIT_SIZE
 
 _LAST = 1 / 16
 """Of what the last convolution sees."""

@@ -3,8 +3,8 @@
 import keras
 from keras import layers, ops
 
-from faceage.images import FACE_SIZE
 from faceage.networks.residual import feature_maps, residual_trunk
+from faceage.sizes import FACE_SIZE
 
 EMBEDDING_SIZE = 128
 

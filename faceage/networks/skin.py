@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from faceage.faces.align import TEMPLATE
-from faceage.images import FACE_SIZE, PORTRAIT_SIZE
+from faceage.sizes import FACE_SIZE, PORTRAIT_SIZE
 
 SMOOTHING = 0.012
 """Of the guided filter: the variance, for light in 0..1, above which an edge is kept."""

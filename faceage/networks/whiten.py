@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from faceage.networks import LATENT_SIZE
+from faceage.sizes import LATENT_SIZE
 
 MIN_FACES = 10 * LATENT_SIZE
 """Fewer faces do not determine the covariance of 100 dimensions."""

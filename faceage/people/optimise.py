@@ -24,12 +24,12 @@ from keras import ops
 
 from faceage.ages import AGE_CLASSES, one_hot, towards
 from faceage.backend import compile_step, gradients
-from faceage.images import FACE_SIZE, to_float
+from faceage.images import to_float
 from faceage.model import Model
-from faceage.networks import LATENT_SIZE
 from faceage.networks.landmarks import landmark_difference
 from faceage.networks.recognizer import feature_difference, identity_distance, with_features
 from faceage.people.options import OBJECTIVES, OptimiserOptions
+from faceage.sizes import FACE_SIZE, LATENT_SIZE
 
 
 @dataclass(frozen=True)

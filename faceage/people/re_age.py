@@ -8,8 +8,9 @@ import numpy as np
 from keras import ops
 
 from faceage.backend import compile_step
-from faceage.images import PORTRAIT_SIZE, to_float, to_uint8
+from faceage.images import to_float, to_uint8
 from faceage.networks.skin import smooth_skin
+from faceage.sizes import PORTRAIT_SIZE
 
 _AT_ONCE = 32
 """Portraits drawn together, always: another batch size might round otherwise."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES
 from faceage.errors import DataError
-from faceage.images import FACE_SIZE
+from faceage.sizes import FACE_SIZE
 from faceage.store import table
 from faceage.store.table import BYTES, Columns
 

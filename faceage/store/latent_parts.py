@@ -17,8 +17,7 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES
 from faceage.errors import UsageError
-from faceage.images import FACE_SIZE
-from faceage.networks import LATENT_SIZE, OFFSET_SIZE
+from faceage.sizes import FACE_SIZE, LATENT_SIZE, OFFSET_SIZE
 from faceage.store.table import BYTES, Columns, checked, read
 
 FORMAT = "faceage-latents"

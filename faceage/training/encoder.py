@@ -9,10 +9,10 @@ from keras import ops
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES, one_hot
-from faceage.networks import LATENT_SIZE
 from faceage.networks.encoder import encoder
 from faceage.networks.predict import draw, predict
 from faceage.people.samples import aged_grid
+from faceage.sizes import LATENT_SIZE
 from faceage.training.job import Baseline, Job
 from faceage.training.stage import StageOptions, SupervisedStage
 

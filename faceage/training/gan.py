@@ -10,10 +10,10 @@ from PIL import Image
 
 from faceage.backend import gradients
 from faceage.evaluation.realism import realism, realism_floor
-from faceage.networks import LATENT_SIZE
 from faceage.networks.discriminator import discriminator
 from faceage.networks.generator import generator
 from faceage.people.samples import sample_grid
+from faceage.sizes import LATENT_SIZE
 from faceage.training.adversarial import AdversarialOptions, AdversarialStage
 from faceage.training.job import Baseline, Job
 from faceage.training.stage import unit_faces

@@ -17,7 +17,6 @@ from faceage.ages import AGE_CLASSES, one_hot
 from faceage.backend import gradients
 from faceage.data.dataset import GENDERS, FaceBatches, FaceSet, one_hot_people
 from faceage.evaluation.verification import pair_distances
-from faceage.images import FACE_SIZE
 from faceage.model import MIN_ACCURACY, check_recognizer
 from faceage.networks.augment import brightness_and_contrast, erase, shift_and_flip
 from faceage.networks.discriminator import projected_discriminator
@@ -28,6 +27,7 @@ from faceage.networks.predict import draw, predict
 from faceage.networks.recognizer import feature_difference, identity_distance, with_features
 from faceage.networks.whiten import MIN_FACES, whiten_latents
 from faceage.people.samples import aged_grid
+from faceage.sizes import FACE_SIZE
 from faceage.training.adversarial import AdversarialOptions
 from faceage.training.head_start import HeadStart, give_head_start
 from faceage.training.job import Baseline, Job

@@ -18,9 +18,9 @@ from faceage.ages import AGE_CLASSES, one_hot
 from faceage.faces.align import align, face_transform
 from faceage.images import to_float, to_uint8
 from faceage.model import Model
-from faceage.networks import LATENT_SIZE
 from faceage.networks.recognizer import recognizer
 from faceage.pictures.save import save_png
+from faceage.sizes import LATENT_SIZE
 
 LEARNING_RATE = 0.05
 
