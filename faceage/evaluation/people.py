@@ -8,6 +8,8 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
 from faceage.data.dataset import FaceSet
+from faceage.faces.align import face_transform
+from faceage.faces.masks import aligned_landmarks, head_mask
 from faceage.model import Model
 from faceage.people.draw import draw_mirrored, draw_people
 from faceage.people.optimise import LatentOptimiser, Latents
@@ -56,7 +58,9 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
         return mean_change(drawn(model, latents, strength), mirrored)
 
     def photographs(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
-        return ReAger(model.re_ager)(all_portraits(faces), change(faces, latents, strength), _EVERY)
+        aligned = (aligned_landmarks(face_transform(each), each) for each in faces.landmarks)
+        masks = np.stack([head_mask(each, PORTRAIT_SIZE) for each in aligned])
+        return ReAger(model.re_ager)(all_portraits(faces), change(faces, latents, strength), _EVERY, masks)
 
     def generator(_: FaceSet, latents: Latents, strength: float) -> np.ndarray:
         return np.rint(enlarged(drawn(model, latents, strength)[:, 1:])).astype(np.uint8)

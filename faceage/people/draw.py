@@ -7,12 +7,14 @@ import keras
 import numpy as np
 
 from faceage.ages import Age, towards
+from faceage.faces.masks import aligned_landmarks, head_mask
 from faceage.images import decode_portrait
 from faceage.model import Model
 from faceage.networks.predict import draw, predict
 from faceage.people.drawn import Drawn
 from faceage.people.optimise import Latents
 from faceage.people.re_age import ReAger, mean_change
+from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 
 AT_ONCE = 32
@@ -42,10 +44,15 @@ class PeoplePainter:
             aligned = np.stack([rows[i].aligned for i in chosen])
             mirrored = draw_mirrored(self._model, aligned, latents.take(np.array(chosen)), weights, strength)
             changes = mean_change(faces[chosen], mirrored)
-            pictures = self._re_ager(np.stack([photos[i] for i in chosen]), changes, weights)
+            masks = np.stack([_mask(rows[i]) for i in chosen])
+            pictures = self._re_ager(np.stack([photos[i] for i in chosen]), changes, weights, masks)
             for i, aged in zip(chosen, pictures, strict=True):
                 drawn[i] = replace(drawn[i], unaged=photos[i], aged=aged)
         return drawn
+
+
+def _mask(row: FaceRow) -> np.ndarray:
+    return head_mask(aligned_landmarks(row.transform, row.landmarks), PORTRAIT_SIZE)
 
 
 def draw_people(

@@ -24,17 +24,22 @@ class ReAger:
         self._smooth = compile_step(smooth_skin)
         self._draw = compile_step(self._add)
 
-    def __call__(self, portraits: np.ndarray, changes: np.ndarray, ages: Sequence[np.ndarray]) -> np.ndarray:
+    def __call__(
+        self, portraits: np.ndarray, changes: np.ndarray, ages: Sequence[np.ndarray], masks: np.ndarray
+    ) -> np.ndarray:
         """(n, k, 160, 160, 3) uint8: each of (n, 160, 160, 3) uint8 `portraits` at each of k `ages`, (6,) weights.
 
-        `changes` (n, k, 64, 64, 3) float32, on the scale of uint8, are what G proposes for them.
+        `changes` (n, k, 64, 64, 3) float32, on the scale of uint8, are what G proposes for them. Where `masks`
+        (n, 160, 160, 1), 0..1, are 0, portraits stay as they are: beside the head G knows little.
         """
         count, of_each = changes.shape[:2]
         skin = _in_batches(self._smooth, to_float(portraits))
         pairs = np.repeat(skin, of_each, axis=0), changes.reshape(-1, *changes.shape[2:]) / np.float32(127.5)
         asked = np.tile(np.stack(ages).astype(np.float32), (count, 1))
         drawn = _in_batches(self._draw, *pairs, asked)
-        return to_uint8(drawn).reshape(count, of_each, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)
+        drawn = drawn.reshape(count, of_each, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)
+        unaged = to_float(portraits)[:, None]
+        return to_uint8(unaged + masks[:, None] * (drawn - unaged))
 
     def _add(self, skin: Any, change: Any, age: Any) -> Any:
         started = lay_over(skin, change)
