@@ -12,13 +12,21 @@ from conftest import DATA
 from PIL import Image
 from tiny_training import face_set
 
-from faceage.errors import UsageError
+from faceage.data.dataset import FaceSet
+from faceage.errors import DataError, UsageError
 from faceage.evaluation.identity import judge_identity
 from faceage.evaluation.interval import share
 from faceage.evaluation.people import LATENTS, find_latents
 from faceage.evaluation.plot import plot_shares
 from faceage.evaluation.realism import judge_realism
-from faceage.evaluation.recognizers import ARCFACE_SIDE, ArcFaceJudge, DlibJudge, open_judge, strangers_distances
+from faceage.evaluation.recognizers import (
+    ARCFACE_SIDE,
+    ArcFaceJudge,
+    DlibJudge,
+    calibrate,
+    open_judge,
+    strangers_distances,
+)
 from faceage.model import find_model, load_model, read_card
 from faceage.people.samples import sample_faces
 
@@ -55,6 +63,15 @@ def test_strangers_are_pairs_of_different_people_that_were_found():
     found = strangers_distances(embeddings, ["a", "b", "a", "c", ""])
     np.testing.assert_allclose(sorted(found), sorted([5, 10, np.hypot(3, 3), 5, np.hypot(6, 7)]), rtol=1e-5)
     assert len(strangers_distances(embeddings[:3], ["", "", ""])) == 3
+
+
+def test_a_judge_that_finds_nobody_has_no_threshold():
+    with pytest.raises(DataError, match="colours finds no two different people among 3 faces"):
+        calibrate(Brightest(), np.full((3, 3), np.nan, np.float32), ["a", "b", "c"])
+    rows = np.linspace(0, 1, 200, dtype=np.float32)[:, None]
+    threshold, false_matches = calibrate(Brightest(), rows, [""] * 200)
+    assert false_matches == pytest.approx(0.01, abs=0.003)
+    assert (np.abs(rows - rows.T)[np.triu_indices(200, 1)] < threshold).mean() == pytest.approx(false_matches)
 
 
 @pytest.fixture(scope="module")
@@ -176,11 +193,15 @@ def test_a_plot_is_a_picture(tmp_path):
         assert min(picture.size) > 200
 
 
+def two_of_each_class() -> FaceSet:
+    faces = sample_faces(load_model(find_model()).generator, 2, seed=0)
+    people, classes = face_set(12), np.tile(np.arange(6), 2)
+    return replace(people, faces=faces.reshape(people.faces.shape), classes=classes)
+
+
 @pytest.mark.slow
 def test_the_commands_write_what_they_print(tmp_path, write_faces, onnx_file):
-    noise = face_set(12)
-    model = load_model(find_model())
-    people = replace(noise, faces=sample_faces(model.generator, 2, seed=0).reshape(noise.faces.shape))
+    people = two_of_each_class()
     data, out = write_faces(tmp_path / "faces.h5", [people] * 3), tmp_path / "identity"
     result = faceage("evaluate", "identity", "--data", data, "--judge", onnx_file, "--limit", 6, "--json", "--out", out)
     assert result.returncode == 0, result.stderr
@@ -188,10 +209,6 @@ def test_the_commands_write_what_they_print(tmp_path, write_faces, onnx_file):
     assert printed == json.loads(out.with_suffix(".json").read_text())
     assert printed["faces"] == 6
     assert out.with_suffix(".png").exists()
-    nobody = write_faces(tmp_path / "noise.h5", [noise] * 3)
-    result = faceage("evaluate", "identity", "--data", nobody, "--judge", onnx_file)
-    assert result.returncode == 2
-    assert "finds no two different people" in result.stderr
     result = faceage("evaluate", "age", "--data", data, "--samples", 12, "--json")
     assert result.returncode == 0, result.stderr
     for kind, confusion in (scores := json.loads(result.stdout))["confusion"].items():
@@ -226,9 +243,7 @@ def test_the_judge_of_development_knows_a_face_again(chips):
 
 @pytest.mark.slow
 def test_everything_is_on_one_page(tmp_path, write_faces, onnx_file):
-    model = load_model(find_model())
-    noise = face_set(12)
-    people = replace(noise, faces=sample_faces(model.generator, 2, seed=0).reshape(noise.faces.shape))
+    people = two_of_each_class()
     data, out = write_faces(tmp_path / "faces.h5", [people] * 3), tmp_path / "page"
     shutil.copytree(find_model(), tmp_path / "model")
     asked = ("--judge", onnx_file, "--samples", 12, "--weights", tmp_path / "model")
