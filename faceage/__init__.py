@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from faceage.batch.plan import Again, Plan
     from faceage.errors import FaceageError
     from faceage.model import Model, find_model, load_model
+    from faceage.photos.decode import Limits
 
 __all__ = [
     "Again",
@@ -28,6 +29,7 @@ __all__ = [
     "DrawOptions",
     "FaceageError",
     "FindOptions",
+    "Limits",
     "Model",
     "Plan",
     "RunSummary",
@@ -50,6 +52,7 @@ _MODULES = {
     "DrawOptions": "batch.options",
     "FaceageError": "errors",
     "FindOptions": "batch.options",
+    "Limits": "photos.decode",
     "Model": "model",
     "Plan": "batch.plan",
     "RunSummary": "batch.pipeline",

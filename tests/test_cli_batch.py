@@ -457,3 +457,33 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path, portrait):
     result = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=100)
     assert "Traceback" not in result.stderr
     assert "BrokenPipe" not in result.stderr
+
+
+def test_lists_limits_and_what_is_left_out(tmp_path, portrait):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "@eaDir").mkdir(parents=True)
+    for name in ("good.jpg", "draft 1.jpg", "@eaDir/good.jpg"):
+        portrait.save(photos / name)
+    portrait.resize((1200, 1200)).save(photos / "large.png")
+    content = (photos / "good.jpg").read_bytes()
+    (photos / "cut.jpg").write_bytes(content[: int(len(content) * 0.97)])
+    (tmp_path / "list").write_text(f"{photos / 'gone.jpg'}\n{photos / 'good.jpg'}\n")
+    arguments = ("batch", photos, "--files-from", tmp_path / "list", "--exclude", "draft*", "--out", out, "--no-report")
+    limits = ("--max-pixels", 1_000_000, "--photo-seconds", 90, "--photo-memory", 4)
+    result = faceage(*arguments, *limits, "--objective", "none", "--json")
+    assert result.returncode == 1, result.stderr
+    rows = {name.removeprefix("photos/"): row for name, row in rows_of(out).items()}
+    assert {name: (row["status"], row["reason"]) for name, row in rows.items()} == {
+        "good.jpg": ("ok", ""),
+        "cut.jpg": ("ok", ""),
+        "large.png": ("unreadable", "1200×1200 pixels: over the limit of 1 megapixels"),
+        "gone.jpg": ("unreadable", "no such file"),
+    }
+    assert {name for name, row in rows.items() if row["warning"]} == {"cut.jpg"}
+    assert "rows are missing" in rows["cut.jpg"]["warning"]
+    summary = json.loads(result.stdout)
+    assert (summary["warnings"], summary["skipped_folders"]) == (1, {"@eaDir": 1})
+    assert "1 folders of other programs are left out: @eaDir (1)" in result.stderr
+
+    again = faceage(*arguments, "--objective", "none", "--retry-failed", "--dry-run")
+    assert set(again.stdout.split()) == {"photos/large.png", "photos/gone.jpg"}

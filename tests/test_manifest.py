@@ -13,7 +13,20 @@ GOOD = PhotoOutcome(
 EMPTY = PhotoOutcome("ü/日本 \\xff\n.jpg", NO_FACE, 0, "no face was found", {}, "cd" * 32, 1, 2, "0123")
 BAD = PhotoOutcome("b.jpg", UNREADABLE, 0, "the file is empty")
 
-FIELDS = {"path", "status", "faces", "reason", "seconds", "input", "size", "modified", "found", "drawn", "place"}
+FIELDS = {
+    "path",
+    "status",
+    "faces",
+    "reason",
+    "seconds",
+    "input",
+    "size",
+    "modified",
+    "found",
+    "drawn",
+    "place",
+    "warning",
+}
 
 
 @pytest.fixture

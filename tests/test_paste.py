@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from commands import faceage, in_this_process, rows_of
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from scipy import ndimage
+from test_colour import SPACES, difference, values_in
 
 from faceage.ages import parse_ages
 from faceage.batch.names import album_photos, pasted_paths
@@ -22,7 +24,8 @@ from faceage.faces.paste import face_mask, lies_in, paste_face
 from faceage.model import load_model
 from faceage.people.draw import PeoplePainter
 from faceage.people.drawn import Drawn
-from faceage.photos.decode import decode
+from faceage.photos.colour import rgb_profile
+from faceage.photos.decode import Limits, decode
 from faceage.photos.write_like import Encoding, decode_original, ending_for, save_like
 from faceage.store.latents import FaceRow, read_rows
 from faceage.store.manifest import PhotoOutcome
@@ -509,8 +512,56 @@ def test_what_cannot_be_pasted_is_one_sentence(tmp_path, astronaut, aged, person
             paster.paste(photo(second), [person], paths)
         with pytest.raises(PhotoError, match="not the one"):
             paster.paste(photo(first, "0" * 64), [person], paths)
+        with closing(Paster(Limits(pixels=1000))) as strict, pytest.raises(PhotoError, match="over the limit"):
+            strict.paste(photo(first), [person], paths)
         assert not (tmp_path / "out").exists()
         paster.paste(photo(first), [person], paths)
         assert paths[0].exists()
     finally:
         paster.close()
+
+
+@pytest.mark.parametrize("space", ["Display P3", "ProPhoto"])
+def test_a_photo_in_other_colours_ages_as_in_srgb_and_stays_in_them(tmp_path, astronaut, aged, person, space):
+    own, profile = values_in(space, astronaut), rgb_profile(*SPACES[space])
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(own).save(tmp_path / "photos" / "a.png", icc_profile=profile)
+    (file,) = album_photos([tmp_path / "photos"])
+    row = row_of(aged, "plain.png")
+    paths = pasted_paths(tmp_path / "out", file.name, parse_ages(",".join(AGES)))
+    with closing(Paster()) as paster:
+        # Nothing is known of its bytes: that it shows the face is seen in sRGB too.
+        paster.paste(Photo(file, PhotoOutcome(file.name, "ok", 1, ""), [row]), [person], paths)
+    outside = ndimage.maximum_filter(mask_in(astronaut.shape[:2], row), 5) == 0
+    for path, age in zip(paths, AGES, strict=True):
+        with Image.open(path) as written:
+            assert written.info["icc_profile"] == profile
+            np.testing.assert_array_equal(np.asarray(written)[outside], own[outside])
+        shown = decode(path.read_bytes())
+        intended = np.asarray(Image.open(aged / "pasted" / "photos" / f"plain.png_{age}.png"))
+        face = slice(*np.flatnonzero(~outside.all(1))[[0, -1]]), slice(*np.flatnonzero(~outside.all(0))[[0, -1]])
+        print(
+            age,
+            difference(shown[face], intended[face]),
+            difference(decode((tmp_path / "photos" / "a.png").read_bytes())[face], astronaut[face]),
+        )
+        assert difference(shown[face], intended[face]) < 1
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_grey_photo_stays_grey_and_only_its_face_changes(tmp_path, astronaut, aged, person, mode):
+    image = Image.fromarray(astronaut).convert("L").convert(mode)
+    (tmp_path / "photos").mkdir()
+    image.save(tmp_path / "photos" / "a.png")
+    (file,) = album_photos([tmp_path / "photos"])
+    row = row_of(aged, "plain.png")
+    (path,) = pasted_paths(tmp_path / "out", file.name, parse_ages("60+"))
+    with closing(Paster()) as paster:
+        paster.paste(Photo(file, PhotoOutcome(file.name, "ok", 1, ""), [row]), [person], [path])
+    mask = mask_in(astronaut.shape[:2], row)
+    with Image.open(path) as written:
+        assert written.mode == mode
+        changed, before = (np.asarray(picture.getchannel("L")) for picture in (written, image))
+    outside = ndimage.maximum_filter(mask, 5) == 0
+    np.testing.assert_array_equal(changed[outside], before[outside])
+    assert np.abs(changed[mask > 0.9].astype(int) - before[mask > 0.9]).mean() > 1

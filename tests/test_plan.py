@@ -1,7 +1,9 @@
 """What a batch run has left to do."""
 
+import hashlib
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from faceage.batch.plan import (
     Plan,
     check_out,
     choose_photos,
+    left_of,
     open_out,
     shard_folder,
 )
@@ -416,3 +419,47 @@ def test_pictures_of_a_photo_go_and_no_others(out):
     remove_pictures(out, gone)
     there = {path for path in out.rglob("*") if path.is_file()}
     assert there == {path for name in kept for path in paths[name]}
+
+
+def left_of_list(listed: list[Path], out: Path, exclude: tuple[str, ...] = ()) -> Plan:
+    return left_of(make_task(out), choose_photos([], out, listed=listed, exclude=exclude))
+
+
+def test_a_listed_photo_that_is_gone_is_a_row_and_the_rest_goes_on(photos, out):
+    plan = left_of_list([photos / "gone.jpg", photos / "a.jpg"], out)
+    assert [(photo.name, photo.file.problem) for photo in plan.to_find] == [
+        ("photos/gone.jpg", "no such file"),
+        ("photos/a.jpg", ""),
+    ]
+    with pytest.raises(UsageError, match=r"no such file or folder: .*gone\.jpg"):
+        choose_photos([photos / "gone.jpg"], out)
+
+
+def test_people_of_a_listed_photo_stay_when_it_is_gone(photos, out, finish):
+    listed = [photos / "a.jpg", photos / "b.jpg", photos / "sub" / "c.jpg"]
+    finish(left_of_list(listed, out), c=NO_FACE)
+    (photos / "b.jpg").unlink()
+    (photos / "sub" / "c.jpg").unlink()
+    plan = left_of_list(listed, out)
+    assert {row.path for row in plan.done} == {"photos/a.jpg", "photos/b.jpg"}
+    # Nobody was found in this one, so that nothing is lost.
+    assert [photo.name for photo in plan.to_find] == ["sub/c.jpg"]
+    assert plan.replaced == 0
+
+
+def test_what_is_excluded_is_left_out_and_folders_of_others_are_counted(photos, out):
+    for name in ("@eaDir/a.jpg", "sub/@eaDir/c.jpg", "#recycle/b.jpg"):
+        (photos / name).parent.mkdir()
+        Image.new("L", (32, 32)).save(photos / name)
+    skipped: Counter[str] = Counter()
+    found = choose_photos([photos], out, exclude=["b.*", "sub/*"], skipped=skipped)
+    assert [photo.name for photo in found] == ["photos/a.jpg"]
+    assert skipped == {"@eaDir": 1, "#recycle": 1}
+    assert [photo.name for photo in left_of_list([photos], out, ("sub",)).to_find] == ["photos/a.jpg", "photos/b.jpg"]
+
+
+def test_people_found_before_colours_were_converted_are_found_again():
+    """Their aligned faces look otherwise: version 1 had nothing of colours in its hash."""
+    before = {**FindOptions().to_json(), "weights": "w", "face_size": 64}
+    digest = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:16]
+    assert FindOptions().digest("w") != digest

@@ -1,6 +1,7 @@
 """The whole job in one call: what is asked for is checked, and then done. The command and Python both begin here."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from faceage.batch.pipeline import RunSummary, run_batch
 from faceage.batch.plan import NOTHING_AGAIN, Again, Plan, Task, check_out, choose_photos, left_of, shard_folder
 from faceage.errors import UsageError
 from faceage.model import MIN_ACCURACY, check_files, check_recognizer, find_model, fingerprint, read_card
+from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.find import FoundPhoto
 
 Photos = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -23,9 +25,12 @@ def age_photos(
     photos: Photos,
     out: str | os.PathLike[str],
     *,
+    listed: Photos = (),
+    exclude: Sequence[str] = (),
     weights: str | os.PathLike[str] | None = None,
     find: FindOptions = _FIND,
     draw: DrawOptions = _DRAW,
+    limits: Limits = LIMITS,
     again: Again = NOTHING_AGAIN,
     shard: tuple[int, int] = (1, 1),
     any_recognizer: bool = False,
@@ -38,60 +43,76 @@ def age_photos(
     What `faceage batch` does, which calls this: pictures, latents.h5 and manifest.jsonl are written, and what an
     earlier run into the same folder has done is not done again, unless `again` says so; with other `draw` options, the
     same people are drawn again and nobody is looked for. `weights` is a model folder, None the one that `find_model`
-    finds. `shard` (k, n) does the k-th of n shares of the photos, into a folder of its own in `out`. `any_recognizer`
-    optimises through a recogniser too that is not known to tell people apart. `begins(plan)` is told what is left
-    before Keras is imported, `progress(photos, faces)` what has just been finished.
+    finds. `listed` are more photos, from a list that may be out of date: one that is gone is a row and no error. What
+    matches a pattern of `exclude` (* ? [ ]) is left out, by its name or, with a slash, by its path below the folder.
+    `limits` bound what reading one photo may cost. `shard` (k, n) does the k-th of n shares of the photos, into a
+    folder of its own in `out`. `any_recognizer` optimises through a recogniser too that is not known to tell people
+    apart. `begins(plan)` is told what is left before Keras is imported, `progress(photos, faces)` what has just been
+    finished.
 
     A photo that cannot be used is a row in the manifest and a count in the summary. Raises UsageError or WeightsError,
     both a FaceageError, for what would make the whole run fail, before any work; UsageError where writing fails later.
     """
-    task, files = _checked(photos, out, weights, find, draw, shard, any_recognizer)
-    return run_batch(task, files, again, engine, begins, progress)
+    task, files, skipped = _checked(photos, out, listed, exclude, weights, find, draw, limits, shard, any_recognizer)
+    return run_batch(task, files, again, engine, begins, progress, skipped)
 
 
 def plan_photos(
     photos: Photos,
     out: str | os.PathLike[str],
     *,
+    listed: Photos = (),
+    exclude: Sequence[str] = (),
     weights: str | os.PathLike[str] | None = None,
     find: FindOptions = _FIND,
     draw: DrawOptions = _DRAW,
+    limits: Limits = LIMITS,
     again: Again = NOTHING_AGAIN,
     shard: tuple[int, int] = (1, 1),
     any_recognizer: bool = False,
 ) -> Plan:
     """What `age_photos` would do. Writes nothing, and raises what it raises before any work."""
-    task, files = _checked(photos, out, weights, find, draw, shard, any_recognizer)
-    return left_of(task, files, again)
+    task, files, skipped = _checked(photos, out, listed, exclude, weights, find, draw, limits, shard, any_recognizer)
+    return left_of(task, files, again, skipped)
 
 
-def make_task(out: Path, weights: Path, find: FindOptions, draw: DrawOptions) -> Task:
+def make_task(out: Path, weights: Path, find: FindOptions, draw: DrawOptions, limits: Limits = LIMITS) -> Task:
     """The task of a batch with the model in the folder `weights`."""
     card = read_card(weights)
     # The re-ager decides no latents: with another one, the same people are drawn again.
     re_ager = card["networks"].get("re_ager", {}).get("sha256", "") if draw.draw == "photo" else ""
     found = fingerprint(card)
-    return Task(out, weights, find, draw, find.digest(found), draw.digest(found + re_ager))
+    return Task(out, weights, find, draw, find.digest(found), draw.digest(found + re_ager), limits)
 
 
 def _checked(
     photos: Photos,
     out: str | os.PathLike[str],
+    listed: Photos,
+    exclude: Sequence[str],
     weights: str | os.PathLike[str] | None,
     find: FindOptions,
     draw: DrawOptions,
+    limits: Limits,
     shard: tuple[int, int],
     any_recognizer: bool,
-) -> tuple[Task, list[FoundPhoto]]:
-    places = [Path(photos)] if isinstance(photos, str | os.PathLike) else [Path(place) for place in photos]
-    if not places:
+) -> tuple[Task, list[FoundPhoto], Counter[str]]:
+    """The task, its photos, and how many folders of other programs are left out, by name."""
+    places, more = _paths(photos), _paths(listed)
+    if not (places or more):
         raise UsageError("no photos named", "faceage batch PHOTOS --out DIR")
     to = shard_folder(Path(out), shard)
-    check_out(places, to)
+    check_out([*places, *more], to)
     folder = find_model(None if weights is None else Path(weights))
     card = read_card(folder)
     check_files(folder, card)
     if find.optimiser.objective in ("identity", "paper") and not any_recognizer:
         hint = "use it all the same with --any-recognizer, or choose --objective pixel"
         check_recognizer(card["scores"], MIN_ACCURACY, hint)
-    return make_task(to, folder, find, draw), choose_photos(places, to, shard)
+    skipped: Counter[str] = Counter()
+    files = choose_photos(places, to, shard, more, exclude, skipped)
+    return make_task(to, folder, find, draw, limits), files, skipped
+
+
+def _paths(photos: Photos) -> list[Path]:
+    return [Path(photos)] if isinstance(photos, str | os.PathLike) else [Path(place) for place in photos]

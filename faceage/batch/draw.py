@@ -18,6 +18,7 @@ from faceage.errors import PhotoError
 from faceage.model import Model
 from faceage.people.draw import AT_ONCE, PeoplePainter
 from faceage.people.drawn import Drawn
+from faceage.photos.decode import LIMITS, Limits
 from faceage.pictures.grid import draw_grid, person_cells, person_labels, resize
 from faceage.pictures.save import save_animation, save_png, save_webp
 from faceage.sizes import PORTRAIT_SIZE
@@ -49,15 +50,21 @@ class Drawer:
     """Draws photos' people, with networks that are loaded once, into the folder `out`."""
 
     def __init__(
-        self, model: Model, out: Path, options: DrawOptions, layout: Layout = GRID, keep: bool = False
+        self,
+        model: Model,
+        out: Path,
+        options: DrawOptions,
+        layout: Layout = GRID,
+        keep: bool = False,
+        limits: Limits = LIMITS,
     ) -> None:
-        """`keep` leaves pictures that are there already as they are."""
+        """`keep` leaves pictures that are there already as they are; `limits` are of photos to paste into."""
         self._keep = keep
         self._out = out
         self._options = options
         self._layout = layout
         self._paint = PeoplePainter(model, options.draw)
-        self._paster = Paster()
+        self._paster = Paster(limits)
         self.stopwatch = Stopwatch()
 
     def draw(self, photos: Iterable[Photo]) -> Generator[Photo, None, None]:

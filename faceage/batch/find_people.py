@@ -17,7 +17,7 @@ from faceage.faces.detect import Detection, Detector, Letterbox, failure
 from faceage.images import encode_portrait
 from faceage.model import Model
 from faceage.people.optimise import LatentOptimiser, Latents
-from faceage.photos.decode import Reduction
+from faceage.photos.decode import LIMITS, Limits, Reduction
 from faceage.photos.decoders import Decoder, ReadPhoto, read_ahead, stamp
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
@@ -44,10 +44,11 @@ class _Face:
 class PeopleFinder:
     """The detector and the optimiser, loaded once."""
 
-    def __init__(self, model: Model, options: FindOptions) -> None:
+    def __init__(self, model: Model, options: FindOptions, limits: Limits = LIMITS) -> None:
         self._options = options
+        self._limits = limits
         self._detector = Detector()
-        self._decoder = Decoder()
+        self._decoder = Decoder(limits)
         age = None if options.age is None else options.age.weights
         self._optimiser = LatentOptimiser(model.fast, options.optimiser, age=age)
         self.stopwatch = Stopwatch()
@@ -111,7 +112,8 @@ class PeopleFinder:
         group: list[Photo] = []
         pixels = 0
         # Detection needs only 640 pixels a side, so decode at reduced size.
-        reads = read_ahead([photo.file for photo in photos], Letterbox.reduction(self._options.min_face))
+        reduction = Letterbox.reduction(self._options.min_face)
+        reads = read_ahead([photo.file for photo in photos], reduction, limits=self._limits)
         for photo, read in zip(photos, reads, strict=True):
             self._enter(photo, read)
             size = 0 if read.pixels is None else read.pixels.shape[0] * read.pixels.shape[1]
@@ -128,7 +130,13 @@ class PeopleFinder:
         photo.pixels, photo.factor = read.pixels, read.factor
         status, reason = (UNREADABLE, read.error) if read.error else ("", "")
         photo.outcome = replace(
-            photo.outcome, status=status, reason=reason, input=read.input, size=read.size, modified=read.modified
+            photo.outcome,
+            status=status,
+            reason=reason,
+            warning=read.warning,
+            input=read.input,
+            size=read.size,
+            modified=read.modified,
         )
         self.stopwatch.add("decode", read.seconds, [photo])
 

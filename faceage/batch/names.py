@@ -9,6 +9,7 @@ import functools
 import hashlib
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
@@ -32,14 +33,20 @@ _LONGEST = 220
 _HOMES = "/home", "/Users"
 
 
-def album_photos(places: Sequence[Path]) -> list[FoundPhoto]:
+def album_photos(
+    places: Sequence[Path],
+    listed: Sequence[Path] = (),
+    exclude: Sequence[str] = (),
+    skipped: Counter[str] | None = None,
+) -> list[FoundPhoto]:
     """The photos in folders, and files named outright, each under the name of its folder and the path below it.
 
-    A home folder's name is left out. Raises UsageError for a place that does not exist.
+    A home folder's name is left out. `listed`, `exclude` and `skipped` are as of `find_photos`. Raises UsageError for a
+    place that does not exist.
     """
     photos = []
-    for place in places:
-        found = find_photos([place])
+    for place, in_list in [*((place, False) for place in places), *((place, True) for place in listed)]:
+        found = find_photos([], [place], exclude, skipped) if in_list else find_photos([place], (), exclude, skipped)
         folder = Path(os.path.abspath(place if os.path.isdir(place) else place.parent))
         at_home = folder == Path(os.path.expanduser("~")) or str(folder.parent) in _HOMES
         album = PurePath("" if at_home else folder.name)

@@ -18,6 +18,9 @@ from faceage.store.latents import read_drawing, read_settings
 DRAW = ("photo", "generator")
 MAX_SCALE = 8
 
+_COLOURS = 2
+"""Version of how pixels get their colours: 2 converts every photo to sRGB, so faces cut out by version 1 differ."""
+
 
 @dataclass(frozen=True)
 class FindOptions:
@@ -59,7 +62,7 @@ class FindOptions:
 
     def digest(self, weights: str) -> str:
         """Hash of these options with the networks of fingerprint `weights`."""
-        return _digest({**self.to_json(), "weights": weights, "face_size": FACE_SIZE})
+        return _digest({**self.to_json(), "weights": weights, "face_size": FACE_SIZE, "colours": _COLOURS})
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from faceage.errors import PhotoError
 from faceage.faces.align import align
 from faceage.faces.paste import lies_in, paste_face
 from faceage.people.drawn import Drawn
+from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.decoders import Decoder
 from faceage.photos.write_like import save_like
 from faceage.sizes import FACE_SIZE
@@ -22,26 +23,30 @@ _SAME_FACE = 0.8
 class Paster:
     """Reads photos again, in a process of its own, and writes them with their faces aged. It holds one at a time."""
 
-    def __init__(self) -> None:
-        self._decoder = Decoder()
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self._decoder = Decoder(limits)
 
     def paste(self, photo: Photo, people: Sequence[Drawn], paths: Sequence[Path]) -> None:
         """Write the photo to each of k `paths`: at one of k ages of its `people`, drawn of its faces, in each.
 
-        Where its outcome does not know its bytes, it must show the faces. Raises PhotoError for a photo that cannot be
-        read or is another one, and OSError where it cannot be written.
+        Where its outcome does not know its bytes, it must show the faces. Faces are aged in sRGB, as they were drawn,
+        and the photo changes in its own colours. Raises PhotoError for a photo that cannot be read or is another one,
+        and OSError where it cannot be written.
         """
         read = self._decoder.read(photo.file, original=True)
         if read.pixels is None or read.encoding is None:
             raise PhotoError(read.error)
         known = photo.outcome.input
-        same = read.input == known if known else all(_shows(read.pixels, row) for row in photo.faces)
-        if not same or not all(lies_in(row.transform, read.pixels.shape[:2]) for row in photo.faces):
+        before = read.encoding.in_srgb(read.pixels)
+        same = read.input == known if known else all(_shows(before, row) for row in photo.faces)
+        if not same or not all(lies_in(row.transform, before.shape[:2]) for row in photo.faces):
             raise PhotoError("the photo is not the one that its faces were found in")
         for number, path in enumerate(paths):
-            picture = read.pixels.copy()
+            after = before.copy()
             for row, person in zip(photo.faces, people, strict=True):
-                paste_face(picture, row.transform, person.unaged, person.aged[number])
+                paste_face(after, row.transform, person.unaged, person.aged[number])
+            picture = read.pixels.copy()
+            read.encoding.repaint(picture, before, after)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_like(picture, read.encoding, path)
 
@@ -51,12 +56,11 @@ class Paster:
 
 
 def _shows(photo: np.ndarray, row: FaceRow) -> bool:
-    """Whether the middle of the stored face is what the photo, (h, w, c) uint8, has in its place."""
+    """Whether the middle of the stored face is what the photo, (h, w, 3) uint8 sRGB, has in its place."""
     if not lies_in(row.transform, photo.shape[:2]):
         return False
-    colours = photo[..., :3] if photo.shape[2] > 2 else np.broadcast_to(photo[..., :1], (*photo.shape[:2], 3))
     middle = slice(FACE_SIZE // 4, -FACE_SIZE // 4)
-    shown, stored = (face[middle, middle].mean(2).ravel() for face in (align(colours, row.transform), row.aligned))
+    shown, stored = (face[middle, middle].mean(2).ravel() for face in (align(photo, row.transform), row.aligned))
     if not (shown.std() and stored.std()):
         return False
     return bool(np.corrcoef(shown, stored)[0, 1] > _SAME_FACE)

@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -41,6 +41,10 @@ class RunSummary:
     """Photos whose people were found with other options or weights before."""
     replaced: int = 0
     """Photos that others have taken the place of."""
+    warnings: int = 0
+    """Photos that are used though something is not quite right with them; their rows say what."""
+    skipped_folders: Mapping[str, int] = field(default_factory=dict)
+    """How many folders of other programs were left out, by name."""
     detected: int = 0
     """Photos that this run looked for faces in."""
     optimised: int = 0
@@ -72,6 +76,7 @@ class RunSummary:
         """Count photos that are done."""
         for outcome in outcomes:
             self.photos[outcome.status] += 1
+            self.warnings += bool(outcome.warning)
             self.faces += outcome.faces if outcome.status == OK else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -80,6 +85,8 @@ class RunSummary:
             "skipped": self.skipped,
             "outdated": self.outdated,
             "replaced": self.replaced,
+            "warnings": self.warnings,
+            "skipped_folders": dict(self.skipped_folders),
             "detected": self.detected,
             "optimised": self.optimised,
             "faces": self.faces,
@@ -97,22 +104,29 @@ def run_batch(
     engine: Engine = local_engine,
     begins: Callable[[Plan], Any] = lambda plan: None,
     progress: Callable[[int, int], Any] = lambda photos, faces: None,
+    skipped_folders: Mapping[str, int] | None = None,
 ) -> RunSummary:
     """Do what an earlier run has left of `files`.
 
-    `begins(plan)` is told what is left, and `progress(photos, faces)` what has just been finished. Raises UsageError if
+    `begins(plan)` is told what is left, and `progress(photos, faces)` what has just been finished; `skipped_folders`,
+    which were left out of `files`, are handed on to the plan and the summary. Raises UsageError if
     the output folder cannot be used or another run uses it, and WeightsError if the model cannot, before any work;
     UsageError too where writing fails later.
     """
     open_out(task.out)
     with only_one(task.out, "aging photos"):
-        plan = left_of(task, files, again)
+        plan = left_of(task, files, again, skipped_folders)
         begins(plan)
         return _run(plan, task, engine, progress)
 
 
 def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], Any]) -> RunSummary:
-    summary = RunSummary(skipped=len(plan.done), outdated=plan.outdated, replaced=plan.replaced)
+    summary = RunSummary(
+        skipped=len(plan.done),
+        outdated=plan.outdated,
+        replaced=plan.replaced,
+        skipped_folders=plan.skipped_folders,
+    )
     summary.count(plan.done)
     standing = {row.path for row in plan.standing}
     with writing_to(task.out):

@@ -3,9 +3,10 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.photo import Photo
 from faceage.errors import UsageError
 from faceage.files import sync
+from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.decoders import stamp
 from faceage.photos.find import EXTENSIONS, FoundPhoto
 from faceage.store.latent_parts import VERSION, read_contents
@@ -36,6 +38,8 @@ class Task:
     """Hash of `find` and the weights."""
     drawn: str
     """Hash of `draw` and the weights."""
+    limits: Limits = LIMITS
+    """What reading one photo may cost."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Plan:
     """Photos of `to_find` whose people were found with other options or weights."""
     replaced: int = 0
     """Photos of `to_find` that are not the ones that were there before: their people and pictures go."""
+    skipped_folders: Mapping[str, int] = field(default_factory=dict)
+    """How many folders of other programs were left out, by name."""
 
     @property
     def standing(self) -> list[PhotoOutcome]:
@@ -73,16 +79,25 @@ class Plan:
         return [*self.others, *self.done, *(photo.outcome for photo in self.to_draw)]
 
 
-def choose_photos(places: Sequence[Path], out: Path, shard: tuple[int, int] = (1, 1)) -> list[FoundPhoto]:
-    """The photos in `places`, or those that fall to the first number of the second in `shard`.
+def choose_photos(
+    places: Sequence[Path],
+    out: Path,
+    shard: tuple[int, int] = (1, 1),
+    listed: Sequence[Path] = (),
+    exclude: Sequence[str] = (),
+    skipped: Counter[str] | None = None,
+) -> list[FoundPhoto]:
+    """The photos in `places` and `listed`, or those that fall to the first number of the second in `shard`.
 
-    Raises UsageError where there is none in all, or `out` cannot be the output folder for them.
+    `listed`, `exclude` and `skipped` are as of `find_photos`. Raises UsageError where there is none in all, or `out`
+    cannot be the output folder for them.
     """
-    check_out(places, out)
-    photos = album_photos(places)
+    everywhere = [*places, *listed]
+    check_out(everywhere, out)
+    photos = album_photos(places, listed, exclude, skipped)
     if not photos:
         kinds = " ".join(sorted(EXTENSIONS))
-        raise UsageError(f"no photo in {', '.join(map(str, places))}", f"photos are files that end in {kinds}")
+        raise UsageError(f"no photo in {', '.join(map(str, everywhere))}", f"photos are files that end in {kinds}")
     number, of = shard
     # By name, so that a photo stays in its shard whatever comes or goes beside it.
     return photos if of == 1 else [photo for photo in photos if _share(photo.name) % of == number - 1]
@@ -98,8 +113,13 @@ def _share(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
-def left_of(task: Task, files: Sequence[FoundPhoto], again: Again = NOTHING_AGAIN) -> Plan:
-    """What is left to do of `files`. Writes nothing.
+def left_of(
+    task: Task,
+    files: Sequence[FoundPhoto],
+    again: Again = NOTHING_AGAIN,
+    skipped_folders: Mapping[str, int] | None = None,
+) -> Plan:
+    """What is left to do of `files`; `skipped_folders` are handed on. Writes nothing.
 
     Raises UsageError where the output folder holds something else, or people that were found otherwise and would be
     lost.
@@ -137,7 +157,16 @@ def left_of(task: Task, files: Sequence[FoundPhoto], again: Again = NOTHING_AGAI
             "choose another --out folder",
         )
     others = tuple(row for row in before.values() if row.found == task.found)
-    return Plan(task.out, tuple(to_find), tuple(to_draw), tuple(done), others, outdated, replaced)
+    return Plan(
+        task.out,
+        tuple(to_find),
+        tuple(to_draw),
+        tuple(done),
+        others,
+        outdated,
+        replaced,
+        dict(skipped_folders or {}),
+    )
 
 
 def _check_version(out: Path, rows: dict[str, PhotoOutcome]) -> None:
@@ -152,12 +181,15 @@ def _check_version(out: Path, rows: dict[str, PhotoOutcome]) -> None:
 
 def _is_final(file: FoundPhoto, row: PhotoOutcome, again: bool) -> bool:
     """Whether finding a photo's people again would change nothing. Where only drawing failed, they stay."""
-    if file.problem or (row.status == UNREADABLE and again):
-        return False
-    return row.status != FAILED or row.faces > 0
+    if row.faces:
+        return True
+    return not (file.problem or row.status == FAILED or (row.status == UNREADABLE and again))
 
 
 def _unchanged(file: FoundPhoto, row: PhotoOutcome) -> bool:
+    if file.problem and row.faces:
+        # It is in a list and is gone: its people stay, as those of a photo that is gone from a folder do.
+        return True
     if row.modified and stamp(file.path) == (row.size, row.modified):
         return True
     return bool(row.input) and digest_of(file.path) == row.input

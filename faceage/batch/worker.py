@@ -49,13 +49,13 @@ class Worker:
         self._task = task
         self._model = load_model(task.weights)
         self._latents = LatentWriter(task.out / LATENTS, writer, self._model.fingerprint, task.find.to_json())
-        self._drawer = Drawer(self._model, task.out, task.draw, keep=True)
+        self._drawer = Drawer(self._model, task.out, task.draw, keep=True, limits=task.limits)
         self._drawn: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
     @cached_property
     def _finder(self) -> PeopleFinder:
-        return PeopleFinder(self._model, self._task.find)
+        return PeopleFinder(self._model, self._task.find, self._task.limits)
 
     def find(self, photos: Sequence[Photo]) -> Iterator[Done]:
         """Find the people of `photos` and draw them, a block of photos being drawn beside the search in the next."""

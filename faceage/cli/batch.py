@@ -7,11 +7,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from faceage.cli.console import bar, err, out, start_backend
-from faceage.cli.options import Ages, Draw, Json, Quiet, Report, Scale, Seed, Strength, Weights, draw_options
+from faceage.cli.options import (
+    Ages,
+    Draw,
+    Json,
+    MaxPixels,
+    PhotoMemory,
+    PhotoSeconds,
+    Quiet,
+    Report,
+    Scale,
+    Seed,
+    Strength,
+    Weights,
+    draw_options,
+    photo_limits,
+)
 from faceage.cli.report import REPORT, make_report
 from faceage.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from faceage.batch.pipeline import RunSummary
     from faceage.batch.plan import Plan
 
@@ -22,7 +39,18 @@ def batch(
     ] = None,
     to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.", show_default=False)] = ...,  # type: ignore[assignment]
     files_from: Annotated[
-        str | None, typer.Option("--files-from", metavar="FILE|-", help="Read more photos' names, one a line.")
+        str | None,
+        typer.Option(
+            "--files-from", metavar="FILE|-", help="A list of more photos, one a line or as of 'find -print0'."
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave out files and folders by name, or by path with a slash (* ? [ ]); may be given repeatedly.",
+        ),
     ] = None,
     faces: Annotated[
         str, typer.Option(metavar="all|largest|LIST", help="Which faces of a photo; in a list, 0 is its largest: 0,2.")
@@ -60,6 +88,9 @@ def batch(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Do photos again that could not be read, though they are unchanged.")
     ] = False,
+    max_pixels: MaxPixels = None,
+    photo_seconds: PhotoSeconds = None,
+    photo_memory: PhotoMemory = None,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -96,57 +127,76 @@ def batch(
     from faceage.model import find_model
     from faceage.people.options import OptimiserOptions
 
-    places = [*(photos or []), *_listed(files_from)]
     optimiser = OptimiserOptions(objective, steps, seed=seed)
     find = FindOptions(faces, min_face, None if age is None else Age.of(age), optimiser)
     drawn = draw_options(DrawOptions(paste=paste), ages, strength=strength, draw=draw, scale=scale)
     share = _share(shard)
     again = Again(overwrite, retry_failed)
     asked: dict[str, Any] = {
+        "listed": _listed(files_from),
+        "exclude": exclude or [],
         "weights": weights,
         "find": find,
         "draw": drawn,
+        "limits": photo_limits(max_pixels, photo_seconds, photo_memory),
         "again": again,
         "shard": share,
         "any_recognizer": any_recognizer,
     }
     if dry_run:
-        _print_plan(plan_photos(places, to, **asked), find_model(weights), json)
+        _print_plan(plan_photos(photos or [], to, **asked), find_model(weights), json)
         return
 
     with bar(None, " photos", quiet=quiet or json) as shown:
-        done = {"photos": 0, "faces": 0}
-
-        def begins(plan: "Plan") -> None:
-            if plan.to_find or plan.to_draw:
-                start_backend()
-            shown.reset(len(plan.to_find) + len(plan.to_draw))
-            for count, what in (
-                (plan.outdated, "photos were done with other options or weights, and are done again"),
-                (plan.replaced, "photos have changed: the people and pictures of the old ones are removed"),
-            ):
-                if count and not quiet:
-                    err.print(f"faceage: {count} {what}", markup=False)
-
-        def progress(finished: int, faces: int) -> None:
-            done["photos"] += finished
-            done["faces"] += faces
-            elapsed = shown.format_dict["elapsed"]
-            shown.set_postfix_str(f"{done['faces'] / elapsed:.1f} faces/s" if elapsed else "", refresh=False)
-            shown.update(finished)
-
+        told = _Progress(shown, quiet)
         runs_on = RayEngine(address, workers) if engine == "ray" else local_engine
-        summary = age_photos(places, to, **asked, engine=runs_on, begins=begins, progress=progress)
+        summary = age_photos(photos or [], to, **asked, engine=runs_on, begins=told.begins, progress=told.progress)
     to = shard_folder(to, share)
     if json:
         out.print_json(data=summary.to_json())
     elif not quiet:
         _print_summary(summary, to)
-    stands = not done["photos"] and (to / REPORT).is_file()
+    stands = not told.photos and (to / REPORT).is_file()
     if report and share == (1, 1) and not stands:
         # A shard's results are on their way into others'.
         make_report(to, find_model(weights), quiet=quiet or json)
     raise typer.Exit(summary.exit_code)
+
+
+class _Progress:
+    """Tells on stderr how far a run is."""
+
+    def __init__(self, shown: "tqdm", quiet: bool) -> None:
+        self._shown = shown
+        self._quiet = quiet
+        self.photos = self.faces = 0
+
+    def begins(self, plan: "Plan") -> None:
+        if plan.to_find or plan.to_draw:
+            start_backend()
+        self._shown.reset(len(plan.to_find) + len(plan.to_draw))
+        if self._quiet:
+            return
+        _print_skipped(plan)
+        for count, what in (
+            (plan.outdated, "photos were done with other options or weights, and are done again"),
+            (plan.replaced, "photos have changed: the people and pictures of the old ones are removed"),
+        ):
+            if count:
+                err.print(f"faceage: {count} {what}")
+
+    def progress(self, photos: int, faces: int) -> None:
+        self.photos += photos
+        self.faces += faces
+        elapsed = self._shown.format_dict["elapsed"]
+        self._shown.set_postfix_str(f"{self.faces / elapsed:.1f} faces/s" if elapsed else "", refresh=False)
+        self._shown.update(photos)
+
+
+def _print_skipped(plan: "Plan") -> None:
+    if folders := plan.skipped_folders:
+        names = ", ".join(f"{name} ({count})" for name, count in sorted(folders.items()))
+        err.print(f"faceage: {sum(folders.values())} folders of other programs are left out: {names}")
 
 
 def _share(text: str | None) -> tuple[int, int]:
@@ -180,17 +230,18 @@ def _print_plan(plan: "Plan", folder: Path, json: bool) -> None:
                 "to_draw": [photo.name for photo in plan.to_draw],
                 "done": len(plan.done),
                 "replaced": plan.replaced,
+                "skipped_folders": dict(plan.skipped_folders),
                 "out": str(plan.out),
                 "weights": str(folder),
             }
         )
         return
     for photo in (*plan.to_find, *plan.to_draw):
-        out.print(photo.name, markup=False)
+        out.print(photo.name)
+    _print_skipped(plan)
     err.print(
         f"{len(plan.to_find)} photos to do ({unreadable} that cannot be read), {len(plan.to_draw)} to draw only, "
-        f"{len(plan.done)} done before; into {plan.out}, with {folder}",
-        markup=False,
+        f"{len(plan.done)} done before; into {plan.out}, with {folder}"
     )
 
 
@@ -207,6 +258,8 @@ def _print_summary(summary: "RunSummary", to: Path) -> None:
         ("failed", "  failed"),
     ):
         table.add_row(label, str(summary.photos[status]))
+    if summary.warnings:
+        table.add_row("  used with a warning", str(summary.warnings))
     if summary.replaced:
         table.add_row("  in place of others", str(summary.replaced))
     table.add_row("faces", str(summary.faces))
@@ -219,4 +272,4 @@ def _print_summary(summary: "RunSummary", to: Path) -> None:
         table.add_row(f"{stage}, seconds", f"{seconds:.1f}")
     err.print(table)
     if summary.exit_code != EXIT_OK:
-        err.print(f"the reasons are in {to / 'manifest.jsonl'}", markup=False)
+        err.print(f"the reasons are in {to / 'manifest.jsonl'}")

@@ -4,14 +4,24 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from json import dumps
+from typing import Any
 
 from rich.console import Console
 from tqdm import tqdm
 
 from faceage.errors import UsageError
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+class _Output(Console):
+    def print_json(self, json: str | None = None, *, data: Any = None, **options: Any) -> None:
+        """Write `data` for another program to read: without colours, whatever the environment says of terminals."""
+        self.file.write(dumps(data, indent=2) + "\n")
+
+
+# Names of photos are printed as they are, though they may look like markup (":smile:", "[red]").
+out = _Output(soft_wrap=True, highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from faceage.batch.options import DrawOptions
+    from faceage.photos.decode import Limits
 
 Weights = Annotated[
     Path | None,
@@ -30,6 +31,21 @@ Draw = Annotated[
 Scale = Annotated[
     int | None, typer.Option("--scale", min=1, max=8, help="Enlarge each face, 160 pixels wide, so many times.")
 ]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels",
+        metavar="N",
+        min=1,
+        help="Largest photo, in pixels [default: 250000000]; --retry-failed does those again that were larger.",
+    ),
+]
+PhotoSeconds = Annotated[
+    float | None, typer.Option("--photo-seconds", metavar="S", min=1, help="Time to read one photo [default: 60].")
+]
+PhotoMemory = Annotated[
+    float | None, typer.Option("--photo-memory", metavar="GIB", min=1, help="Memory to read one photo [default: 6].")
+]
 Json = Annotated[bool, typer.Option("--json", help="One machine-readable summary on stdout instead of tables.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no tables; errors only.")]
 Data = Annotated[Path, typer.Option("--data", metavar="FILE.h5", help="A data set written by 'faceage data prepare'.")]
@@ -49,3 +65,17 @@ def draw_options(base: "DrawOptions", ages: str | None, **given: Any) -> "DrawOp
 
     chosen = {name: value for name, value in given.items() if value is not None}
     return replace(base, **chosen if ages is None else {**chosen, "ages": parse_ages(ages)})
+
+
+def photo_limits(pixels: int | None, seconds: float | None, memory: float | None) -> "Limits":
+    """The limits that were given, others being None; `memory` is in GiB."""
+    from dataclasses import replace
+
+    from faceage.photos.decode import LIMITS
+
+    given: dict[str, Any] = {
+        "pixels": pixels,
+        "seconds": seconds,
+        "memory": None if memory is None else int(memory * 2**30),
+    }
+    return replace(LIMITS, **{name: value for name, value in given.items() if value is not None})

@@ -42,6 +42,8 @@ class PhotoOutcome:
     """Hash of the options and weights that its pictures were drawn with; empty where they are not all there."""
     place: str = ""
     """Hash of the real path that it was read from."""
+    warning: str = ""
+    """What is not quite right with a photo that is used, such as missing rows."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
