@@ -21,11 +21,11 @@ def head_mask(landmarks: np.ndarray, side: int) -> np.ndarray:
     place = (np.arange(side) + 0.5) * FACE_SIZE / side
     middle = (eyes[0] + mouth[0]) / 2
     turned = np.clip(nose[0] - middle, -0.6 * width, 0.6 * width)
-    towards, away = 1.15 * width - abs(turned), 1.15 * width + 0.3 * abs(turned)
+    towards, away = 1.35 * width - abs(turned), 1.35 * width + 0.3 * abs(turned)
     right, left = (towards, away) if turned > 0 else (away, towards)
     across = np.where(place > middle, (place - middle) / right, (middle - place) / left)
     # Upwards there is hair, as far as the square reaches.
-    down = np.maximum(place - eyes[1], 0) / (mouth[1] + 0.75 * height - eyes[1])
+    down = np.maximum(place - eyes[1], 0) / (mouth[1] + 0.9 * height - eyes[1])
     inside = 1 - (across[None, :] ** 2.4 + down[:, None] ** 2.4) ** (1 / 2.4)
-    rise = np.clip(inside / 0.3, 0, 1)
+    rise = np.clip(inside / 0.25, 0, 1)
     return (rise * rise * (3 - 2 * rise)).astype(np.float32)[..., None]
