@@ -1,6 +1,10 @@
 """Where the work of a batch is done: in this process, or on the workers of a Ray cluster."""
 
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
@@ -79,15 +83,29 @@ class RayEngine:
         # Drawing again takes this machine little time, and its rows are read here.
         local_engine(task, [], to_draw, record)
         if to_find:
-            self._find(task, to_find, record)
+            with tempfile.TemporaryDirectory() as nowhere:
+                self._start(nowhere)
+                self._find(_absolute(task), list(map(_absolute_photo, to_find)), record)
+
+    def _start(self, nowhere: str) -> None:
+        """Connect to the cluster. Workers stand in a copy of the empty folder `nowhere`."""
+        import ray
+
+        try:
+            ray.init(
+                address=self._address,
+                ignore_reinit_error=True,
+                log_to_driver=False,
+                logging_level="error",
+                # Otherwise Ray puts the current folder on the workers' path, and what lies in it is code.
+                runtime_env={"working_dir": nowhere},
+            )
+        except ConnectionError as error:
+            raise UsageError(f"no Ray cluster at {self._address}: {error}", "start one: ray start --head") from error
 
     def _find(self, task: Task, to_find: Sequence[Photo], record: Callable[["Done"], Any]) -> None:
         import ray
 
-        try:
-            ray.init(address=self._address, ignore_reinit_error=True, log_to_driver=False, logging_level="error")
-        except ConnectionError as error:
-            raise UsageError(f"no Ray cluster at {self._address}: {error}", "start one: ray start --head") from error
         found = ray.cluster_resources()
         gpus, cpus = int(found.get("GPU", 0)), int(found.get("CPU", 1))
         workers = self._workers or gpus or max(1, cpus // 2)
@@ -95,18 +113,32 @@ class RayEngine:
         context.enable_progress_bars = False
         chunks = [to_find[start : start + _PHOTOS_A_TASK] for start in range(0, len(to_find), _PHOTOS_A_TASK)]
         workers = min(workers, len(chunks))
+        # What no node has by itself would be waited for without end.
+        largest = max(int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"])
         data = ray.data.from_items([{"photos": list(chunk)} for chunk in chunks], override_num_blocks=len(chunks))
         answers = data.map_batches(
             _RayWorker,
             batch_size=1,
             concurrency=workers,
-            num_cpus=0 if gpus else max(1, cpus // workers),
-            num_gpus=gpus / workers if gpus else None,
+            num_cpus=0 if gpus else max(1, min(largest, cpus // workers)),
+            num_gpus=min(1, gpus / workers) if gpus else None,
             fn_constructor_args=(task,),
         )
         for row in answers.iter_rows():
             for done in row["done"]:
                 record(done)
+
+
+def _absolute(task: Task) -> Task:
+    return replace(task, out=_absolute_path(task.out), weights=_absolute_path(task.weights))
+
+
+def _absolute_photo(photo: Photo) -> Photo:
+    return replace(photo, file=replace(photo.file, path=_absolute_path(photo.file.path)))
+
+
+def _absolute_path(path: Path) -> Path:
+    return Path(os.path.abspath(path))
 
 
 class _RayWorker:
