@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from aged_batch import HOSTILE, WEIGHTS, Batch, shade
+from aged_batch import HOSTILE, WEIGHTS, Batch, draw, shade
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
@@ -70,7 +70,7 @@ def visit(browser):
 @pytest.fixture(scope="module")
 def out(tmp_path_factory, face_row) -> Path:
     """A batch of 150 faces, two of them in one photo, and of photos that were not aged."""
-    written = Batch(tmp_path_factory.mktemp("batch") / "aged", face_row, scale=1)
+    written = Batch(tmp_path_factory.mktemp("batch") / "aged", face_row)
     for i in range(148):
         written.add(f"people/{i:03}.jpg")
     written.add("two.jpg", faces=2)
@@ -82,7 +82,7 @@ def out(tmp_path_factory, face_row) -> Path:
 
 @pytest.fixture(scope="module")
 def written(out) -> Path:
-    return write_report(out, 1000)
+    return write_report(out, 1000, draw=draw)
 
 
 def names(page) -> list[str]:
@@ -125,7 +125,7 @@ def test_it_opens_on_the_oldest_face_beside_the_photo(visit, written):
 def test_a_slider_is_moved_by_keyboard(visit, out, tmp_path, inline_bytes):
     copied = tmp_path / "moved here"
     shutil.copytree(out, copied)
-    page = visit(write_report(copied, 1000, inline_bytes=inline_bytes))
+    page = visit(write_report(copied, 1000, draw=draw, inline_bytes=inline_bytes))
     card = page.locator(".card").nth(3)
     slider = card.get_by_role("slider")
     slider.focus()
@@ -316,11 +316,11 @@ def test_nothing_is_cut_off_on_any_width(visit, written, width):
 
 
 def test_hostile_names_are_shown_and_do_nothing(visit, tmp_path, face_row):
-    batch = Batch(tmp_path / "out </title><script>alert(1)</script>".replace("/", "⁄"), face_row, scale=1)
+    batch = Batch(tmp_path / "out </title><script>alert(1)</script>".replace("/", "⁄"), face_row)
     for name in HOSTILE:
         batch.add(name)
         batch.fail(f"failed {name}", UNREADABLE, f"because of {name}")
-    page = visit(write_report(batch.write(), 1000))
+    page = visit(write_report(batch.write(), 1000, draw=draw))
     texts = page.eval_on_selector_all(".card h3", "all => all.map(e => e.textContent)")
     assert texts[0] == "</script><script>alert(1)</script>.jpg"
     assert r"two\nlines\tand\rmore.jpg" in texts
@@ -336,20 +336,20 @@ def test_hostile_names_are_shown_and_do_nothing(visit, tmp_path, face_row):
         assert target.startswith("file://")
         shown = page.context.new_page()
         assert shown.goto(target).ok
-        assert shown.locator("img").evaluate("image => image.naturalWidth") == 530
+        assert shown.locator("img").evaluate("image => image.naturalWidth") == 8
         shown.close()
 
 
 def test_a_run_of_one_age_or_none_has_nothing_to_slide(visit, tmp_path, face_row):
-    one = Batch(tmp_path / "one", face_row, targets=(3,), scale=1)
+    one = Batch(tmp_path / "one", face_row, ages="40-49")
     one.add("a.jpg")
-    page = visit(write_report(one.write(), 1000))
+    page = visit(write_report(one.write(), 1000, draw=draw))
     assert page.locator(".card input").is_disabled()
     assert page.get_by_label("Everybody at").is_disabled()
     assert_seen(page, 0, "aged", 0, 5)
     none = Batch(tmp_path / "none", face_row)
     none.fail("a.jpg", NO_FACE, "no face was found")
-    page = visit(write_report(none.write(), 1000))
+    page = visit(write_report(none.write(), 1000, draw=draw))
     assert count(page) == "No face fits."
     assert failures(page) == ["a.jpg"]
 

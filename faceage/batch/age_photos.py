@@ -11,7 +11,15 @@ from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.pipeline import RunSummary, run_batch
 from faceage.batch.plan import NOTHING_AGAIN, Again, Plan, Task, check_out, choose_photos, left_of, shard_folder
 from faceage.errors import UsageError
-from faceage.model import MIN_ACCURACY, check_files, check_recognizer, find_model, fingerprint, read_card
+from faceage.model import (
+    MIN_ACCURACY,
+    check_files,
+    check_recognizer,
+    drawing_fingerprint,
+    find_model,
+    fingerprint,
+    read_card,
+)
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.find import FoundPhoto
 
@@ -80,9 +88,8 @@ def make_task(out: Path, weights: Path, find: FindOptions, draw: DrawOptions, li
     """The task of a batch with the model in the folder `weights`."""
     card = read_card(weights)
     # The re-ager decides no latents: with another one, the same people are drawn again.
-    re_ager = card["networks"].get("re_ager", {}).get("sha256", "") if draw.draw == "photo" else ""
-    found = fingerprint(card)
-    return Task(out, weights, find, draw, find.digest(found), draw.digest(found + re_ager), limits)
+    drawn = drawing_fingerprint(card) if draw.draw == "photo" else fingerprint(card)
+    return Task(out, weights, find, draw, find.digest(fingerprint(card)), draw.digest(drawn), limits)
 
 
 def _checked(

@@ -27,8 +27,7 @@ class PeoplePainter:
     def __init__(self, model: Model, draw: str = "photo") -> None:
         """`draw` "photo" takes the re-ager for faces whose portrait is stored, where the model has one."""
         self._model = model
-        re_ager = getattr(model, "re_ager", None)
-        self._re_ager = ReAger(re_ager) if re_ager is not None and draw == "photo" else None
+        self._re_ager = ReAger(model.re_ager) if model.re_ager is not None and draw == "photo" else None
 
     def __call__(self, rows: Sequence[FaceRow], ages: Sequence[Age], strength: float) -> list[Drawn]:
         """The people of `rows` at each of `ages`, by `strength` (`ages.towards`)."""
