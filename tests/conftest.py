@@ -39,7 +39,8 @@ def write_faces():
     from faceage.ages import AGE_CLASSES
     from faceage.images import encode_portrait
     from faceage.sizes import PORTRAIT_SIZE
-    from faceage.store.dataset import ENCODED, FORMAT, SPLITS, VERSION
+    from faceage.store.dataset import FORMAT, SPLITS, VERSION
+    from faceage.store.table import BYTES
 
     def enlarged(face):
         return np.asarray(Image.fromarray(face).resize((PORTRAIT_SIZE, PORTRAIT_SIZE)))
@@ -66,7 +67,7 @@ def write_faces():
             }
             for name, values in texts.items():
                 file.create_dataset(name, data=values, dtype=h5py.string_dtype())
-            portraits = file.create_dataset("portrait", len(columns["faces"]), ENCODED)
+            portraits = file.create_dataset("portrait", len(columns["faces"]), BYTES)
             for i, face in enumerate(columns["faces"]):
                 portraits[i] = np.frombuffer(encode_portrait(enlarged(face)), np.uint8)
             file.attrs["dropped"] = '{"missing file": 1}'

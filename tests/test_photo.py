@@ -25,10 +25,11 @@ from faceage.networks.augment import affine_views, blurred
 from faceage.networks.re_ager import re_ager
 from faceage.networks.skin import skin_mask, smooth_skin
 from faceage.networks.vgg import published_weights, vgg_features
+from faceage.people.re_age import lay_over
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.training.checkpoint import Position, read_position
 from faceage.training.job import Inputs
-from faceage.training.photo import PhotoJob, aged_portraits, enlarged
+from faceage.training.photo import PhotoJob, aged_portraits
 from faceage.training.watch import read_rows
 
 SCRIPT = Path(__file__).with_name("tiny_training.py")
@@ -174,9 +175,9 @@ def test_the_picture_of_an_epoch_shows_everybody_at_every_age(stage):
     assert grid.shape[1] > 7 * PORTRAIT_SIZE
 
 
-def test_enlarged_keeps_a_change_where_it_is():
-    change = smooth_pictures(2, 64)
-    large = ops.convert_to_numpy(enlarged(change))
+def test_a_change_is_laid_over_where_it_is():
+    change = smooth_pictures(2, 64) / 2
+    large = ops.convert_to_numpy(lay_over(np.zeros((2, PORTRAIT_SIZE, PORTRAIT_SIZE, 3), np.float32), change))
     assert large.shape == (2, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)
     # Five pixels for two of them: the mean of each five rows is that of the two.
     means = large.reshape(2, 32, 5, 32, 5, 3).mean((2, 4))

@@ -354,13 +354,14 @@ def test_portraits_whose_file_has_gone_are_a_data_error(copies, tmp_path):
 
 
 def test_a_single_face_and_portraits_of_one_length_can_be_written(tmp_path):
-    from faceage.store.dataset import COLUMNS, DROPPED_COLUMNS, ENCODED, write
+    from faceage.store.dataset import COLUMNS, DROPPED_COLUMNS, write
+    from faceage.store.table import BYTES
 
     for count in (1, 2):
         part = {}
         for name, (shape, kind) in {**COLUMNS, **DROPPED_COLUMNS}.items():
             part[name] = np.full(count, "a", object) if kind is str else np.zeros((count, *shape), np.uint8)
-            if kind is ENCODED:
+            if kind is BYTES:
                 part[name] = np.empty(count, object)
                 for i in range(count):
                     part[name][i] = np.arange(7, dtype=np.uint8)

@@ -13,7 +13,6 @@ from faceage.errors import DataError, UsageError
 from faceage.evaluation.dlib import SAME_PERSON_DISTANCE
 from faceage.model import MIN_ACCURACY, check_recognizer
 from faceage.networks.augment import view
-from faceage.networks.layers import UnitLength
 from faceage.networks.predict import predict
 from faceage.networks.recognizer import recognizer
 from faceage.networks.residual import residual_trunk
@@ -45,7 +44,7 @@ def small_recognizer() -> keras.Model:
     """The compact recogniser, narrower and less deep."""
     face = keras.Input((64, 64, 3))
     features = layers.Flatten()(residual_trunk(face, width=8, blocks=(1, 1, 1), dtype="float32"))
-    return keras.Model(face, UnitLength()(layers.Dense(128)(features)))
+    return keras.Model(face, layers.UnitNormalization()(layers.Dense(128)(features)))
 
 
 STAGES = {
@@ -119,7 +118,7 @@ def always(vector: np.ndarray) -> keras.Model:
     """A recogniser that sees one embedding in every face."""
     face = keras.Input((64, 64, 3))
     dense = layers.Dense(128, kernel_initializer="zeros")
-    network = keras.Model(face, UnitLength()(dense(layers.GlobalAveragePooling2D()(face))))
+    network = keras.Model(face, layers.UnitNormalization()(dense(layers.GlobalAveragePooling2D()(face))))
     dense.bias.assign(vector)
     return network
 

@@ -7,7 +7,7 @@ import pytest
 from commands import in_this_process
 from PIL import Image
 
-from faceage.batch.render import MILLISECONDS
+from faceage.batch.draw import MILLISECONDS
 from faceage.networks.predict import random_latents
 from faceage.people.samples import WALK_STEPS, walk_latents
 

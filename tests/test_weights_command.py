@@ -518,7 +518,7 @@ def test_list_says_what_the_cards_say(model, cache):
     assert shipped["bytes"] == sum(path.stat().st_size for path in Path(shipped["folder"]).glob("*.h5"))
     assert "non-commercial" in shipped["licence"]
     assert shipped["scores"]["taken for the person, rebuilt"] >= 0.92
-    assert set(shipped["trained"]) == {"recognizer", "age", "identity"}
+    assert set(shipped["trained"]) == {"recognizer", "age", "identity", "photo"}
     assert (noise["from"], noise["bytes"], noise["scores"]) == ("the user's cache", 5 * SIZE, {})
     assert "no faceage model" in spoilt["problem"]
     status, out, _ = in_this_process("weights", "list")

@@ -195,6 +195,7 @@ class TinyPhoto(PhotoJob):
 def photo_options(**changes) -> PhotoOptions:
     """Small squares for the discriminator; its say rises from the third epoch on."""
     small = {"steps_per_epoch": STEPS, "batch_size": 4, "pairs_epochs": 2, "ramp": 4, "view": 16, "dtype": "float32"}
+    small |= {"alone": 0, "warm_up": 0}
     return PhotoOptions(**{**small, **changes})
 
 

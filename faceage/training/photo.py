@@ -159,9 +159,9 @@ class PhotoTraining(AdversarialStage):
         self.age_estimator = age_estimator
         self.pairs_only = False
 
-    def learning_rate(self) -> keras.optimizers.schedules.LearningRateSchedule:
-        rate = self.options.learning_rate
-        return keras.optimizers.schedules.PolynomialDecay(rate / 100, max(1, self.options.warm_up), rate)
+    def learning_rate(self) -> Any:
+        rate, steps = self.options.learning_rate, self.options.warm_up
+        return keras.optimizers.schedules.PolynomialDecay(rate / 100, steps, rate) if steps else rate
 
     def begin_epoch(self, epoch: int) -> None:
         pairs_only = epoch < self.options.pairs_epochs
