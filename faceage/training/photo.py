@@ -180,12 +180,17 @@ class PhotoTraining(AdversarialStage):
         aged, own, asked, change = self._change(faces, targets, strength[..., 0, 0])
         smoothing = SMOOTHING / 3 * ops.exp(self._uniform(faces, 0.0, np.log(10.0)))
         skin = smooth_skin(portraits, smoothing)
-        n = self.options.batch_size if self.pairs_only else self.options.batch_size // PAIRS_LATER
+        n = self._pairs_a_batch
         stains = change[:n] + self._way_back(aged[:n], own[:n], asked[:n])
         spoilt = lay_over(skin[:n], stains * self._uniform(stains, 0.1, self.options.stains))
         if self.pairs_only:
             return self._restore(portraits, spoilt, ages)
         return self._re_age(portraits, spoilt, lay_over(skin, change), ages, targets, genders)
+
+    @property
+    def _pairs_a_batch(self) -> int:
+        size = self.options.batch_size
+        return size if self.pairs_only else max(1, size // PAIRS_LATER)
 
     def proposed(self, faces: Any, portraits: Any, targets: Any, strength: float) -> Any:
         """What R is shown: (b, 160, 160, 3) `portraits`, skin smoothed, with G's change to the ages `targets`."""
@@ -204,7 +209,7 @@ class PhotoTraining(AdversarialStage):
         self, portraits: Any, spoilt: Any, started: Any, ages: Any, targets: Any, genders: Any
     ) -> dict[str, Any]:
         options = self.options
-        n = options.batch_size // PAIRS_LATER
+        n = self._pairs_a_batch
         labels = ops.concatenate([ages, genders * self._known(genders)], axis=1)
         asked = ops.concatenate([targets, genders * self._known(genders)], axis=1)
         first = options.pairs_epochs * options.steps_per_epoch + options.alone
