@@ -19,6 +19,7 @@ from keras import ops
 
 from faceage.ages import age_class
 from faceage.data.dataset import FaceSet, Portraits
+from faceage.faces.align import TEMPLATE
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, patch_discriminator
 from faceage.networks.encoder import encoder
@@ -45,7 +46,7 @@ def face_set(count: int = 24, seed: int = 0) -> FaceSet:
         classes=np.array([age_class(int(age)) for age in ages]),
         sources=tuple(f"{age}_{i}.jpg" for i, age in enumerate(ages)),
         genders=tuple(("male", "female", "")[i % 3] for i in range(count)),
-        landmarks=np.zeros((count, 5, 2), np.float32),
+        landmarks=np.repeat(np.float32(TEMPLATE)[None], count, 0),
         root=Path("photos"),
         identities=tuple(f"person {i % (count // 4)}" for i in range(count)),
         portraits=Enlarged(faces.astype(np.uint8)),
