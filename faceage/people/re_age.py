@@ -9,6 +9,7 @@ from keras import ops
 
 from faceage.backend import compile_step
 from faceage.images import to_float, to_uint8
+from faceage.networks.predict import in_batches
 from faceage.networks.skin import smooth_skin
 from faceage.sizes import PORTRAIT_SIZE
 
@@ -33,10 +34,10 @@ class ReAger:
         (n, 160, 160, 1), 0..1, are 0, portraits stay as they are: beside the head G knows little.
         """
         count, of_each = changes.shape[:2]
-        skin = _in_batches(self._smooth, to_float(portraits))
+        skin = _all(self._smooth, to_float(portraits))
         pairs = np.repeat(skin, of_each, axis=0), changes.reshape(-1, *changes.shape[2:]) / np.float32(127.5)
         asked = np.tile(np.stack(ages).astype(np.float32), (count, 1))
-        drawn = _in_batches(self._draw, *pairs, asked)
+        drawn = _all(self._draw, *pairs, asked)
         drawn = drawn.reshape(count, of_each, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)
         unaged = to_float(portraits)[:, None]
         return to_uint8(unaged + masks[:, None] * (drawn - unaged))
@@ -52,21 +53,8 @@ def lay_over(skin: Any, change: Any) -> Any:
     return ops.clip(skin + ops.image.resize(change, size, "bicubic", data_format="channels_last"), -1, 1)
 
 
-def mean_change(drawn: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """(n, k, 64, 64, 3) float32: how G's faces at k ages differ from those at people's own age.
+def _all(call: Any, *columns: np.ndarray) -> np.ndarray:
+    def of_arrays(*batch: np.ndarray) -> np.ndarray:
+        return ops.convert_to_numpy(call(*map(ops.convert_to_tensor, batch)))
 
-    Both are (n, 1 + k, 64, 64, 3) uint8, drawn of the people and of their mirror images and mirrored back: stains are
-    in one of them, age is in both.
-    """
-    whole = (drawn.astype(np.float32) + mirrored) / 2
-    return whole[:, 1:] - whole[:, :1]
-
-
-def _in_batches(call: Any, *columns: np.ndarray) -> np.ndarray:
-    parts = []
-    for start in range(0, len(columns[0]), _AT_ONCE):
-        batch = [column[start : start + _AT_ONCE] for column in columns]
-        count = len(batch[0])
-        padded = [np.concatenate([part, np.repeat(part[:1], _AT_ONCE - count, axis=0)]) for part in batch]
-        parts.append(ops.convert_to_numpy(call(*map(ops.convert_to_tensor, padded)))[:count])
-    return np.concatenate(parts) if parts else np.empty((0, PORTRAIT_SIZE, PORTRAIT_SIZE, 3), np.float32)
+    return np.concatenate(list(in_batches(of_arrays, columns, _AT_ONCE)))

@@ -18,6 +18,7 @@ from faceage.networks.re_ager import re_ager
 from faceage.networks.skin import SMOOTHING, smooth_skin
 from faceage.networks.vgg import published_weights, vgg_features
 from faceage.people.re_age import lay_over
+from faceage.people.views import fixed_views, in_views, mean_of_views, random_view
 from faceage.pictures.grid import draw_grid
 from faceage.training.adversarial import AdversarialOptions, AdversarialStage
 from faceage.training.job import Job
@@ -51,17 +52,19 @@ class PhotoOptions(AdversarialOptions):
     r1: float = 0.0
     pairs_epochs: int = 3
     """Epochs of pairs alone, before the discriminator has a say."""
-    alone: int = 100
+    alone: int = 300
     """Steps in which the discriminator then learns alone, while R goes on with pairs."""
-    ramp: int = 150
+    ramp: int = 300
     """Steps over which the losses of the way forward then rise to their weights."""
     warm_up: int = 100
     """Steps over which R's learning rate rises: Adam's first steps, at full rate, undo what R knew."""
     edges: float = 2.0
     """Weight of the difference of neighbouring pixels in pairs; that of the pixels themselves is 1."""
-    hold: float = 3.0
+    hold: float = 2.0
     """Weight of how far the means of 5×5 and of 10×10 pixels move from what G decided."""
-    full: float = 0.1
+    colour: float = 0.3
+    """Of that, the weight of how far their colours move, beside their brightness."""
+    full: float = 0.05
     """Weight of how far single pixels do."""
     adversarial: float = 0.3
     """Weight of the discriminator's loss, after `ramp`."""
@@ -223,7 +226,7 @@ class PhotoTraining(AdversarialStage):
             added = self.re_ager([both, ops.concatenate([ages[:n], targets])], training=True)
             pairs, values = self._pair_losses(portraits[:n], (both + added)[:n])
             moved = added[n:]
-            hold = sum(share * ops.mean(ops.abs(_means(moved, side))) for share, side in ((0.7, 5), (0.3, 10)))
+            hold = sum(share * self._moved(_means(moved, side)) for share, side in ((0.7, 5), (0.3, 10)))
             full = ops.mean(ops.abs(moved))
             maps = self.features(self._seen(started + moved, blur), training=False)
             g_loss = ops.mean(ops.softplus(-self.discriminator([*maps, asked], training=True)))
@@ -251,6 +254,11 @@ class PhotoTraining(AdversarialStage):
         edges = edges + ops.mean(ops.abs(difference[:, :, 1:] - difference[:, :, :-1]))
         return pixels + self.options.edges * edges, {"pairs": pixels, "edges": edges}
 
+    def _moved(self, means: Any) -> Any:
+        brightness = ops.mean(means, axis=-1, keepdims=True)
+        colours = self.options.colour * ops.mean(ops.abs(means - brightness))
+        return ops.mean(ops.abs(brightness)) + colours
+
     def _telling_apart(self, real: Any, labels: Any, drawn: Any, asked: Any) -> tuple[Any, Any]:
         """D's loss on real and drawn portraits, and on real ones with another's age or gender."""
         wrong = ops.roll(labels, 1, axis=0)
@@ -275,24 +283,24 @@ class PhotoTraining(AdversarialStage):
     def _change(self, faces: Any, targets: Any, strength: Any) -> tuple[Any, Any, Any, Any]:
         """G's faces at the ages `targets`, the own and the asked (b, 6) ages, and the change that it proposes.
 
-        The change is the mean of the face's and its mirror image's: stains are in one of them, age is in both.
+        The change is the mean over views of the face: stains are in one of them, age is in all.
         """
         own = self.age_estimator(faces, training=False)
         asked = own + strength * (targets - own)
-        before, after = (self._drawn(faces, ages) for ages in (own, asked))
-        one, other = ops.split(after - before, 2)
-        change = (one + ops.flip(other, 2)) / 2
+        count = ops.shape(faces)[0]
+        views = [fixed_views(count)[0], random_view(count, self.random)]
+        change = self._changed(faces, own, asked, views)
         return ops.clip(faces + change, -1, 1), own, asked, change
 
     def _way_back(self, aged: Any, own: Any, asked: Any) -> Any:
         """The change from what G made of a face at `asked` back to its own age."""
-        one, other = ops.split(self._drawn(aged, own) - self._drawn(aged, asked), 2)
-        return (one + ops.flip(other, 2)) / 2
+        return self._changed(aged, asked, own, fixed_views(ops.shape(aged)[0])[:1])
 
-    def _drawn(self, faces: Any, ages: Any) -> Any:
-        """G's faces of `faces` and of their mirror images, (2b, 64, 64, 3)."""
-        latents = self.encoder(ops.concatenate([faces, ops.flip(faces, 2)]), training=False)
-        return self.generator([latents, ops.concatenate([ages, ages])], training=False)
+    def _changed(self, faces: Any, before: Any, after: Any, views: list) -> Any:
+        """How G's faces change between two (b, 6) ages, the mean of `views`."""
+        latents = self.encoder(in_views(faces, views), training=False)
+        one, other = (self.generator([latents, ops.tile(age, (2 * len(views), 1))]) for age in (before, after))
+        return mean_of_views(other - one, views)
 
     def _seen(self, portraits: Any, blur: Any) -> Any:
         """What D sees of portraits: a square of each."""
