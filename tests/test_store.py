@@ -28,7 +28,7 @@ from faceage.store.latents import (
     row_blocks,
 )
 
-N = LatentWriter.MIN_ROWS
+N = 64
 
 # From the design, not from the code: shape of a row, type.
 DATASETS = {
@@ -194,16 +194,6 @@ def test_parts_are_read_from_any_working_folder(path, face_row, tmp_path_factory
     with h5py.File(path) as file:
         assert file["source"].asstr()[0] == "a.jpg"
         np.testing.assert_array_equal(file["latent"][0], face_row("a.jpg").latent)
-
-
-@pytest.mark.parametrize(("count", "due"), [(0, False), (N - 1, False), (N, True), (N + 1, True)])
-def test_due_when_enough_is_pending(path, face_row, count, due):
-    row, writer = face_row("a.jpg"), store(path).writer
-    for _ in range(count):
-        writer.add([row])
-    assert writer.due == due
-    writer.flush()
-    assert not writer.due
 
 
 def test_rows_count_when_the_index_is_told_and_not_before(path, face_row):

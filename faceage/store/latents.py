@@ -62,8 +62,6 @@ class FaceRow:
 class LatentWriter:
     """Collects rows and writes them as parts; they count when the index has been told."""
 
-    MIN_ROWS = 64
-
     def __init__(self, index: Path, writer: str, weights: str, options: Mapping[str, Any]) -> None:
         """Write parts for the `index`, named after `writer`."""
         self._folder = index.with_name(PARTS)
@@ -75,11 +73,6 @@ class LatentWriter:
     def add(self, rows: list[FaceRow]) -> None:
         """Take `rows`; they are on disk after the next `flush`."""
         self._pending += rows
-
-    @property
-    def due(self) -> bool:
-        """Whether enough is pending to be worth a flush."""
-        return len(self._pending) >= self.MIN_ROWS
 
     def flush(self) -> dict[str, int]:
         """Put everything that is pending on disk; the parts that were written, {name: rows}."""

@@ -101,7 +101,7 @@ class RecognizerJob(Job):
             stage = ArcFace(network, len(self._known), options.margin, options.scale, options.seed)
         else:
             stage = Triplets(network, options.margin, options.seed)
-        stage.compile(options.learning_rate, options.epochs * self.steps_per_epoch, options.weight_decay)
+        stage.compile(options.learning_rate, options.epochs * options.steps_per_epoch, options.weight_decay)
         return stage
 
     def _network(self) -> keras.Model:

@@ -66,7 +66,7 @@ class Watch(keras.callbacks.Callback):
         self._folder = folder
         self._start = start
         self._stop = stop
-        self._steps = job.steps_per_epoch
+        self._steps = job.options.steps_per_epoch
         self._total = job.options.epochs * self._steps
         self._writer = SummaryWriter(str(folder), purge_step=start.epoch + 1)
         self._baselines = baselines
