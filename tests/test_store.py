@@ -28,8 +28,6 @@ from faceage.store.latents import (
     row_blocks,
 )
 
-N = 64
-
 # From the design, not from the code: shape of a row, type.
 DATASETS = {
     "source": ((), "O"),
