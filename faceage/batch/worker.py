@@ -30,7 +30,7 @@ class Done:
     finished: list[PhotoOutcome] = field(default_factory=list)
     """Photos that are done, or that cannot be done."""
     parts: dict[str, int] = field(default_factory=dict)
-    """Parts of the latents, as of `LatentWriter.flush`."""
+    """Parts of the latents, as of `LatentWriter.write`."""
     distances: list[float] = field(default_factory=list)
     """Identity distances of faces found, before and after by turns."""
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -102,8 +102,7 @@ class Worker:
         """Put the rows of a block on disk."""
         rows = [row for photo in block for row in photo.faces]
         with timed("store", [photo for photo in block if photo.faces]), writing_to(self._task.out):
-            self._latents.add(rows)
-            parts = self._latents.flush()
+            parts = self._latents.write(rows)
         seconds = take_seconds(block)
         for photo in block:
             photo.outcome = replace(photo.outcome, found=self._task.found)
