@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from tiny_training import face_set
 from faceage.data.dataset import FaceSet
 from faceage.errors import DataError, UsageError
 from faceage.evaluation.identity import judge_identity
-from faceage.evaluation.interval import share
+from faceage.evaluation.interval import share, without_nan
 from faceage.evaluation.people import LATENTS, find_latents
 from faceage.evaluation.plot import plot_shares
 from faceage.evaluation.realism import judge_realism
@@ -40,6 +40,17 @@ def test_a_share_says_how_sure_it_is():
     assert many.high - many.low == pytest.approx(3.92 * 0.0097, rel=0.1)
     assert share(np.arange(20) % 4 == 0, seed=0) == few
     assert np.isnan(share(np.empty(0)).value)
+
+
+def test_a_share_of_no_cases_is_null_in_json_and_a_word_in_a_table():
+    nothing = share(np.empty(0))
+    assert str(nothing) == "no cases"
+    text = json.dumps(without_nan({"groups": {"60+": asdict(nothing)}, "distances": [float("nan"), 0.5], "n": 1}))
+    assert json.loads(text) == {
+        "groups": {"60+": {"value": None, "low": None, "high": None, "count": 0}},
+        "distances": [None, 0.5],
+        "n": 1,
+    }
 
 
 def test_a_share_of_all_or_of_none_is_not_certain():

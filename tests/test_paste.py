@@ -225,6 +225,15 @@ def test_render_pastes_what_the_photos_show(photos, aged, tmp_path):
     assert len(list((out / "grids").rglob("*.png"))) == 4
 
 
+def test_render_reads_no_photo_beyond_the_limits(photos, aged, tmp_path):
+    render = ("render", aged / "latents.h5", "--paste", "--photos", photos, "--out", tmp_path / "out")
+    result = faceage(*render, "--max-pixels", 1000)
+    assert result.returncode == 1
+    assert "plain.png" in result.stderr
+    assert "over the limit" in result.stderr
+    assert not list((tmp_path / "out").glob("pasted/**/*.png"))
+
+
 def test_a_photo_without_the_face_that_is_asked_for(photos, tmp_path):
     out = tmp_path / "out"
     options = ("--faces", "1", "--objective", "none", "--ages", "60+", "--paste")

@@ -208,6 +208,7 @@ def test_without_its_extra_the_photo_stage_is_told_before_the_first(narrow, tmp_
         (("all", "--set", "epochs=1"), "names no stage"),
         (("all", "--preset", "papers"), "there is no preset 'papers'"),
         (("gan", "--set", "epochs=many"), "epochs is a whole number"),
+        (("gan", "--set", "epochs"), "is not KEY=VALUE"),
         (("all", "--data", "nowhere"), "--data nowhere does not exist"),
     ],
 )
