@@ -62,10 +62,9 @@ def everything(stage: keras.Model) -> list[keras.Variable]:
     return stage.variables + stage.trained_optimizer.variables + stage.discriminator_optimizer.variables
 
 
-def step(
-    stage: keras.Model, faces: np.ndarray = FACES.faces, portraits: np.ndarray = FACES.portraits[np.arange(len(FACES))]
-) -> dict[str, float]:
-    batch = (faces, portraits), dated_people(FACES)
+def step(stage: keras.Model, *pictures: np.ndarray) -> dict[str, float]:
+    """A step on faces and portraits, those of `FACES` by default."""
+    batch = pictures or (FACES.faces, FACES.portraits[np.arange(len(FACES))]), dated_people(FACES)
     report = stage.train_step(keras.tree.map_structure(ops.convert_to_tensor, batch))
     return {name: float(value) for name, value in report.items()}
 
