@@ -58,7 +58,7 @@ for name in ("replace", "fsync", "unlink", "posix_fallocate"):
     setattr(os, name, counted(getattr(os, name)))
 # The objective that is compiled soonest.
 find = FindOptions(optimiser=OptimiserOptions("pixel", steps=4))
-task = make_task(out, find_model(), find, DrawOptions(parse_ages("60+"), paste=True))
+task = make_task(out, find_model(), find, DrawOptions(parse_ages("60+"), draw="generator", paste=True))
 summary = run_batch(task, choose_photos([photos], out))
 print(writes, flush=True)
 sys.exit(summary.exit_code)

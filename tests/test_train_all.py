@@ -21,6 +21,7 @@ from tiny_training import TinySplits, face_set, write_vgg
 
 from faceage.errors import MissingExtraError, UsageError
 from faceage.model import check_files, find_model, load_model, read_card
+from faceage.networks.predict import draw, predict
 from faceage.people.optimise import LatentOptimiser
 from faceage.people.options import OptimiserOptions
 from faceage.training.everything import all_options, make_plan, train_all
@@ -64,6 +65,9 @@ def narrow(tmp_path_factory):
         for name, value in (("LatentOptimiser", few), ("OptimiserOptions", lambda: OptimiserOptions(steps=2))):
             patch.setattr(f"faceage.training.everything.{name}", value)
         patch.setattr("faceage.training.everything.OPTIMISED", 4)
+        # The sets have 24 faces each, and every batch is filled up.
+        patch.setattr(predict, "__defaults__", (24,))
+        patch.setattr(draw, "__kwdefaults__", {"batch_size": 24})
         yield
 
 
