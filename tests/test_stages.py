@@ -687,7 +687,7 @@ def test_two_people_do_not_get_one_picture(refined):
 
 def test_without_the_terms_for_the_person_they_do(refined):
     refined.weigh(adversarial=0.25, aged_age=0.15, sampled_age=0.1)
-    for _ in range(60):
+    for _ in range(100):
         refined.step()
     assert told_apart(refined)[2] < 0.05
 
