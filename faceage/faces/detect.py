@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,10 +91,23 @@ class Detector:
     """The MTCNN of the `mtcnn` package (Zhang et al. 2016), loaded once and traced once."""
 
     def __init__(self) -> None:
+        import mtcnn
         import tensorflow as tf
-        from mtcnn import MTCNN
+        from mtcnn import stages
 
-        self._mtcnn = MTCNN()
+        from faceage.backend import fix_settings, in_float32
+
+        fix_settings()
+        # By its whole path: a file of that name in the current folder would be unpickled instead.
+        weights = Path(mtcnn.__file__).parent / "assets" / "weights"
+        with in_float32():
+            self._mtcnn = mtcnn.MTCNN(
+                [
+                    stages.StagePNet(weights=str(weights / "pnet.lz4")),
+                    stages.StageRNet(weights=str(weights / "rnet.lz4")),
+                    stages.StageONet(weights=str(weights / "onet.lz4")),
+                ]
+            )
         signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
         for stage in self._mtcnn.stages:
             # Called eagerly, as the package does, each layer is dispatched from Python for every pyramid level.

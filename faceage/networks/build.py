@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 def build_network(name: str, dtype: str = "float32", kind: str = "compact") -> "keras.Model":
     """Network `name` with random weights, under the Keras dtype policy `dtype`; `kind` is the recogniser's."""
     # Keras takes seconds to import; reading a card must not wait for it.
+    from faceage.backend import fix_settings
     from faceage.networks.age_estimator import age_estimator
     from faceage.networks.discriminator import discriminator
     from faceage.networks.encoder import encoder
@@ -19,6 +20,8 @@ def build_network(name: str, dtype: str = "float32", kind: str = "compact") -> "
     from faceage.networks.re_ager import re_ager
     from faceage.networks.recognizer import RECOGNIZERS, recognizer
 
+    # Whoever imported this may have changed them since.
+    fix_settings()
     if name == "recognizer" and kind not in RECOGNIZERS:
         raise WeightsError(f"the model's recogniser is {kind!r}; known are {', '.join(RECOGNIZERS)}")
     builders: dict[str, Callable[[str], keras.Model]] = {
