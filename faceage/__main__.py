@@ -42,7 +42,7 @@ def _open_streams() -> None:
             # The lowest number that is free, which is this one.
             os.open(os.devnull, os.O_RDWR)
         if sys.stdin is None:
-            sys.stdin = open(0, encoding="utf-8", closefd=False)
+            sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
     sys.stdout, sys.stderr = _writer(_Data(1, "w", closefd=False)), _writer(_Messages(2, "w", closefd=False))
 
 
@@ -60,7 +60,7 @@ def _writer(stream: io.FileIO) -> io.TextIOWrapper:
 class _Data(io.FileIO):
     """Where results are printed. A full disk ends the command with one sentence."""
 
-    def write(self, content: Any) -> int | None:
+    def write(self, content: Any) -> int:
         try:
             return super().write(content)
         except BrokenPipeError:
@@ -74,7 +74,7 @@ class _Data(io.FileIO):
 class _Messages(io.FileIO):
     """Where messages go. A log on a full disk, or a terminal that is gone, ends no run."""
 
-    def write(self, content: Any) -> int | None:
+    def write(self, content: Any) -> int:
         try:
             return super().write(content)
         except OSError:

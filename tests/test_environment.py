@@ -1,4 +1,4 @@
-"""What the environment says that is none of a command's business: its results are the same, or one sentence says why."""
+"""What the environment says that is none of a command's business: the same results, or one sentence that says why."""
 
 import json
 import os
