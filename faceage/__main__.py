@@ -14,6 +14,10 @@ def main() -> None:
 
     The current folder is not on the module path, where it may hold modules of any name.
     """
+    if sys.platform == "win32":
+        # Decoding processes are handed a socket as their stdin, which Windows does not do.
+        print("faceage: it runs on Linux and macOS\n  on Windows, use it in WSL", file=sys.stderr)
+        sys.exit(2)
     _open_streams()
     _name_files_in_utf_8()
     if any(option.partition(":")[0] == "error" for option in sys.warnoptions):

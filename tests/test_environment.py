@@ -149,3 +149,10 @@ def test_a_name_like_markup_is_printed_as_it_is_whatever_the_terminal(folder):
     assert done.stdout == f"photos/{NAME}\n"
     (photo,) = find_photos([folder / "photos"])
     assert photo.name == NAME
+
+
+def test_a_system_that_it_does_not_run_on_is_said():
+    code = "import sys; sys.platform = 'win32'; from faceage.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["faceage: it runs on Linux and macOS", "  on Windows, use it in WSL"]
