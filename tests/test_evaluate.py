@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import faceage
+from commands import faceage_alone
 from conftest import DATA
 from PIL import Image
 from tiny_training import face_set
@@ -203,23 +203,24 @@ def two_of_each_class() -> FaceSet:
 def test_the_commands_write_what_they_print(tmp_path, write_faces, onnx_file):
     people = two_of_each_class()
     data, out = write_faces(tmp_path / "faces.h5", [people] * 3), tmp_path / "identity"
-    result = faceage("evaluate", "identity", "--data", data, "--judge", onnx_file, "--limit", 6, "--json", "--out", out)
+    asked = ("--judge", onnx_file, "--limit", 6)
+    result = faceage_alone("evaluate", "identity", "--data", data, *asked, "--json", "--out", out)
     assert result.returncode == 0, result.stderr
     printed = json.loads(result.stdout)
     assert printed == json.loads(out.with_suffix(".json").read_text())
     assert printed["faces"] == 6
     assert out.with_suffix(".png").exists()
-    result = faceage("evaluate", "age", "--data", data, "--samples", 12, "--json")
+    result = faceage_alone("evaluate", "age", "--data", data, "--samples", 12, "--json")
     assert result.returncode == 0, result.stderr
     for kind, confusion in (scores := json.loads(result.stdout))["confusion"].items():
         assert np.sum(confusion) == scores[kind]["all"]["count"] == 12
         assert scores[kind]["all"]["value"] == pytest.approx(np.trace(confusion) / 12, abs=1e-3)
-    result = faceage("evaluate", "photographs", "--data", data, "--judge", onnx_file, "--limit", 12, "--json")
+    result = faceage_alone("evaluate", "photographs", "--data", data, "--judge", onnx_file, "--limit", 12, "--json")
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert list(found) == ["generator", "plain sum"]
     assert found["plain sum"]["accepted"]["all"]["count"] == 12 * 6
-    assert faceage("evaluate", "realism", "--data", data, "--json").returncode == 0
+    assert faceage_alone("evaluate", "realism", "--data", data, "--json").returncode == 0
 
 
 def test_a_judge_of_ncnn_s_is_two_files(tmp_path):
@@ -247,7 +248,7 @@ def test_everything_is_on_one_page(tmp_path, write_faces, onnx_file):
     data, out = write_faces(tmp_path / "faces.h5", [people] * 3), tmp_path / "page"
     shutil.copytree(find_model(), tmp_path / "model")
     asked = ("--judge", onnx_file, "--samples", 12, "--weights", tmp_path / "model")
-    result = faceage("evaluate", "all", "--data", data, *asked, "--out", out, "--card", "--json")
+    result = faceage_alone("evaluate", "all", "--data", data, *asked, "--out", out, "--card", "--json")
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found == json.loads((out / "evaluation.json").read_text())

@@ -14,6 +14,7 @@ import pytest
 from commands import faceage, in_this_process, rows_of
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from scipy import ndimage
+from shared import load_model, painter, shared_networks
 from test_colour import SPACES, difference, values_in
 
 from faceage.ages import parse_ages
@@ -23,8 +24,6 @@ from faceage.batch.photo import Photo
 from faceage.batch.plan import check_out
 from faceage.errors import PhotoError, UsageError
 from faceage.faces.paste import face_mask, lies_in, paste_face
-from faceage.model import load_model
-from faceage.people.draw import PeoplePainter
 from faceage.people.drawn import Drawn
 from faceage.photos.colour import rgb_profile
 from faceage.photos.decode import Limits, decode
@@ -90,8 +89,8 @@ def row_of(out: Path, name: str, face: int = 0) -> FaceRow:
 @pytest.fixture(scope="module")
 def person(aged) -> Drawn:
     """The one in plain.png, as drawn for the batch."""
-    paint = PeoplePainter(load_model())
-    (drawn,) = paint([row_of(aged, "plain.png")], parse_ages(",".join(AGES)), 1.4)
+    with shared_networks():
+        (drawn,) = painter(load_model())([row_of(aged, "plain.png")], parse_ages(",".join(AGES)), 1.4)
     return drawn
 
 
