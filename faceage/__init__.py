@@ -42,6 +42,8 @@ __all__ = [
 # TensorFlow has oneDNN and leaves it off on CPUs without AVX-512 VNNI or AMX; with it they take half as long. It asks
 # once, when it is imported, which nothing here has done yet.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# The detector's networks are Keras 3's. Keras 2 in their place is another package, or none.
+os.environ.pop("TF_USE_LEGACY_KERAS", None)
 # HDF5 locks each file that it opens, also for reading, and fails on disks that have no locks. No file that others may
 # read is written in place here, so that there is nothing to lock.
 os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")

@@ -44,6 +44,33 @@ def _fast_bfloat16() -> bool:
     return "amx_bf16" in features or features.issuperset({"avx512_bf16", "AuthenticAMD"})
 
 
+def fix_settings() -> None:
+    """Set what Keras takes from keras.json or from variables to what all networks here are made for.
+
+    Photos are channels last, numbers float32, and a stage takes the epochs and steps that its options say; which
+    backend it is, a user may choose.
+    """
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+
+
+@contextmanager
+def in_float32() -> Iterator[None]:
+    """Layers made in the block compute in float32, whatever the global policy is."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+fix_settings()
+
+
 def _unsupported() -> UsageError:
     return UsageError(
         f"the Keras backend is {keras.backend.backend()!r}; faceage trains and optimises on 'tensorflow' or 'torch'",

@@ -1,5 +1,7 @@
 """Real MTCNN on a real portrait."""
 
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -231,3 +233,83 @@ def test_refining_keeps_landmarks_where_the_new_ones_are_no_faces(detector, in_t
     ((there,),) = detector.detect(in_the_distance[:1])
     monkeypatch.setattr(detector._mtcnn.stages[-1], "_model", lambda patches: (None, answer[None], None))
     assert detector.refine(in_the_distance[0], [there]) == [there]
+
+
+@pytest.fixture(scope="module")
+def heads(detector, lfw10) -> list[tuple[np.ndarray, float]]:
+    """A photo of each of ten people, and how long their face is in it."""
+    photos = [np.asarray(Image.open(min(folder.glob("*.jpg"))).convert("RGB")) for folder in sorted(lfw10.iterdir())]
+    return [(photo, float(faces[0].box[3])) for photo, faces in zip(photos, detector.detect(photos), strict=True)]
+
+
+def crowd(heads, width: int, height: int, face: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Ten people, whose faces are `face` pixels long, before something varied, and the middle of each."""
+    random = np.random.default_rng(0)
+    patches = random.integers(0, 256, (height // 40, width // 40, 3), np.uint8)
+    photo = np.array(Image.fromarray(patches).resize((width, height), Image.Resampling.BICUBIC))
+    middles = []
+    for i, (head, length) in enumerate(heads):
+        side = round(250 * face / length)
+        x, y = 100 + i * (width - 200) // 10, int(random.integers(0, height - side))
+        photo[y : y + side, x : x + side] = resized(head, side, side)
+        middles.append(np.array([x, y]) + side / 2)
+    return photo, middles
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "face"), [(12_000, 1_600, 145), (12_000, 1_600, 200), (6000, 4000, 100), (3000, 4000, 75)]
+)
+def test_small_faces_of_a_large_photo_are_found(detector, heads, width, height, face):
+    photo, middles = crowd(heads, width, height, face)
+    factor = Letterbox.reduction().of(width, height)
+    reduced = np.asarray(Image.fromarray(photo).reduce(factor))
+    asked = []
+
+    def again(number, reduction):
+        asked.append((number, reduction))
+        return photo, 1
+
+    (found,) = detector.detect([reduced], factors=[factor], again=again)
+    near = [sum(np.abs(centre(one) - middle).max() < face / 2 for one in found) for middle in middles]
+    assert max(near) == 1
+    assert sum(near) >= 9
+    # LFW's photos show somebody else at the edge now and then.
+    assert len(found) <= 12
+    assert len(asked) <= 1
+
+
+def test_a_photo_that_cannot_be_decoded_again_is_searched_as_it_is(detector, heads):
+    photo, _ = crowd(heads, 12_000, 1_600, 200)
+    reduced = np.asarray(Image.fromarray(photo).reduce(4))
+    (found,) = detector.detect([reduced], factors=[4], again=lambda number, reduction: None)
+    assert len(found) >= 9
+
+
+def test_a_face_that_the_canvas_shows_is_there_once(detector, astronaut, face):
+    photo = np.full((1600, 2400, 3), 110, np.uint8)
+    photo[600:1112, 900:1412] = astronaut
+    small = resized(astronaut[:250, 100:350], 100, 100)
+    photo[100:200, 200:300] = small
+    (found,) = detector.detect([photo])
+    assert len(found) == 2
+    np.testing.assert_allclose(centre(found[0]), centre(face) + np.array([900, 600]), atol=12)
+    assert np.abs(centre(found[1]) - [250, 150]).max() < 30
+
+
+@pytest.mark.slow
+def test_photos_without_small_faces_take_little_longer(detector, astronaut, monkeypatch):
+    """Processor time of detection, with and without the look for small faces, by turns."""
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (150, 200, 3), np.uint8)
+    photos = [resized(astronaut, 1000, 750), resized(astronaut, 1500, 1500), resized(noise, 1000, 750)]
+    seconds = np.zeros((2, len(photos)))
+    for _ in range(8):
+        for i, photo in enumerate(photos):
+            for closer in (0, 1):
+                with monkeypatch.context() as patch:
+                    if not closer:
+                        patch.setattr(Detector, "_small_faces", lambda *arguments: [])
+                    started = time.process_time()
+                    detector.detect([photo], factors=[4])
+                    seconds[closer, i] += time.process_time() - started
+    assert (seconds[1] / seconds[0]).max() < 1.5

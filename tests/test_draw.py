@@ -72,3 +72,18 @@ def test_the_re_ager_draws_portraits_of_those_who_have_one(model, rows):
     generator = PeoplePainter(model, "generator")([rows[0]], AGES, 1.4)[0]
     assert generator.aged.shape == (3, 64, 64, 3)
     np.testing.assert_array_equal(generator.rebuilt, with_portrait.rebuilt)
+
+
+@pytest.mark.parametrize("draw", ["photo", "generator"])
+def test_a_grey_photo_stays_grey_in_every_picture(model, rows, draw):
+    random = np.random.default_rng(1)
+    shades = np.repeat(random.integers(0, 256, (160, 160, 1), np.uint8), 3, axis=2)
+    grey = replace(rows[0], portrait=encode_portrait(shades), aligned=shades[:64, :64])
+    with_rounding = grey.aligned.copy()
+    with_rounding[::3, ::2, 0] = np.clip(with_rounding[::3, ::2, 0], 1, 255) - 1
+    people = PeoplePainter(model, draw)([grey, replace(grey, aligned=with_rounding), rows[1]], AGES, 1.4)
+    for person in people[:2]:
+        for pixels in (person.photo, person.rebuilt, person.unaged, person.aged):
+            assert np.ptp(pixels.astype(int), axis=-1).max() == 0
+        assert (person.aged[0] != person.aged[2]).any()
+    assert np.ptp(people[2].rebuilt.astype(int), axis=-1).max() > 0

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import shutil
+import signal
 import struct
 from contextlib import closing
 from pathlib import Path
@@ -523,6 +525,11 @@ def test_what_cannot_be_pasted_is_one_sentence(tmp_path, astronaut, aged, person
         with closing(Paster(Limits(pixels=1000))) as strict, pytest.raises(PhotoError, match="over the limit"):
             strict.paste(photo(first), [person], paths)
         assert not (tmp_path / "out").exists()
+        paster.paste(photo(first), [person], paths)
+        assert paths[0].exists()
+        paths[0].unlink()
+        # The process that reads photos is killed at rest, for want of memory, say.
+        os.kill(paster._decoder._process.pid, signal.SIGKILL)
         paster.paste(photo(first), [person], paths)
         assert paths[0].exists()
     finally:

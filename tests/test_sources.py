@@ -31,12 +31,38 @@ def folder(root, labels: str | bytes | None = None, photos=("a.jpg", "sub/b.jpg"
         ("Age, Path ,note\n 30 ,a.jpg,hello", [Row("a.jpg", 30)]),
         ("path,age,identity\na.jpg,34.9, Zoë \nsub/b.jpg,1,", [Row("a.jpg", 34, "", "Zoë"), Row("sub/b.jpg", 1)]),
         ("gender,path,age\nFemale,a.jpg,5\nm,sub/b.jpg,6", [Row("a.jpg", 5, "female"), Row("sub/b.jpg", 6, "male")]),
+        ("path,age\n a.jpg ,30\n", [Row("a.jpg", 30)]),
+        ("path,age\nsub\\b.jpg,30\n", [Row("sub/b.jpg", 30)]),
+        ("PATH,AGE,IDENTITY\na.jpg,30,Ann\n", [Row("a.jpg", 30, "", "Ann")]),
+        ("path;age\na.jpg;30\n", [Row("a.jpg", 30)]),
+        ("path\tage\r\na.jpg\t30\r\n", [Row("a.jpg", 30)]),
+        ("path,age\na.jpg,30\n".encode("utf-16"), [Row("a.jpg", 30)]),
+        ("path,age\r\na.jpg,30\r\n".encode("utf-16-le"), [Row("a.jpg", 30)]),
+        ('path,age,note\na.jpg,30,"two\nlines"\n', [Row("a.jpg", 30)]),
         ("path,age,gender\na.jpg,5,unknown\nsub/b.jpg,6", [Row("a.jpg", 5), Row("sub/b.jpg", 6)]),
     ],
 )
 def test_labels_are_read(tmp_path, labels, expected):
     rows = read_rows(folder(tmp_path, labels), Filters())
     assert (rows.rows, rows.dropped) == (expected, [])
+
+
+def test_a_name_with_spaces_or_backslashes_is_that_files(tmp_path):
+    names = [" a.jpg", "sub\\b.jpg"]
+    rows = read_rows(
+        folder(tmp_path, "path,age\n a.jpg,30\nsub\\b.jpg,31\n", [*names, "a.jpg", "sub/b.jpg"]), Filters()
+    )
+    assert [row.source for row in rows.rows] == names
+
+
+def test_a_photo_that_is_listed_twice_is_one_row_and_with_two_ages_none(tmp_path):
+    lines = "path,age\na.jpg,30\n./a.jpg,30.5\nsub/b.jpg,20\nsub\\b.jpg,21\n"
+    with pytest.raises(DataError, match="listed with different ages"):
+        read_rows(folder(tmp_path, lines.replace("30.5", "31")), Filters())
+    rows = read_rows(folder(tmp_path, lines), Filters())
+    assert rows.rows == [Row("a.jpg", 30)]
+    reasons = ["listed twice", "listed with different ages", "listed with different ages"]
+    assert [reason for _, reason in rows.dropped] == reasons
 
 
 def test_every_row_of_the_labels_that_is_not_used_has_its_reason(tmp_path):

@@ -58,6 +58,31 @@ def test_a_file_without_pairs_is_refused_with_how_it_should_look(tmp_path, conte
     assert "a,b,same" in error.value.hint
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A, B ,Same\n one.jpg ,sub\\two.jpg,YES\n",
+        "a;b;same\none.jpg;sub/two.jpg;1\n",
+        "\ufeffa,b,same\none.jpg,sub/two.jpg,1",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_pairs_as_spreadsheets_write_them(tmp_path, text, encoding):
+    (tmp_path / "sub").mkdir()
+    for name in ("one.jpg", "sub/two.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "pairs.csv").write_bytes(text.removeprefix("\ufeff" if encoding == "utf-16" else "").encode(encoding))
+    assert read_pairs(tmp_path / "pairs.csv") == [
+        Pair(("one.jpg", "sub/two.jpg"), (tmp_path / "one.jpg", tmp_path / "sub" / "two.jpg"), True)
+    ]
+
+
+def test_pairs_that_contradict_each_other_are_refused(tmp_path):
+    (tmp_path / "pairs.csv").write_text("a,b,same\nx.jpg,y.jpg,1\ny.jpg,x.jpg,0\n")
+    with pytest.raises(UsageError, match=r"line 3: .* are one person in one line and two in another"):
+        read_pairs(tmp_path / "pairs.csv")
+
+
 def test_no_file_of_pairs_is_refused(tmp_path):
     with pytest.raises(UsageError, match="No such file"):
         read_pairs(tmp_path / "nowhere.csv")

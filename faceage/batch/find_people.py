@@ -136,8 +136,15 @@ class PeopleFinder:
 
     def _detect(self, photos: list[Photo]) -> list[list[Detection] | str]:
         pixels = [photo.pixels for photo in photos if photo.pixels is not None]
+        factors = [photo.factor for photo in photos]
+
+        def again(number: int, reduction: Reduction) -> tuple[np.ndarray, int] | None:
+            read = self._decoder.read(photos[number].file, reduction)
+            same = read.pixels is not None and read.input == photos[number].outcome.input
+            return (read.pixels, read.factor) if read.pixels is not None and same else None
+
         with timed("detect", photos):
-            found = self._detector.detect_each(pixels, self._options.min_face, [photo.factor for photo in photos])
+            found = self._detector.detect_each(pixels, self._options.min_face, factors, again)
         for photo, detections in zip(photos, found, strict=True):
             if isinstance(detections, str):
                 _fail(photo, detections)

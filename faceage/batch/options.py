@@ -21,6 +21,9 @@ MAX_SCALE = 8
 _COLOURS = 2
 """Version of how pixels get their colours: 2 converts every photo to sRGB, so faces cut out by version 1 differ."""
 
+_SEARCH = 2
+"""Version of how faces are looked for: 2 looks closer at photos with small ones."""
+
 
 @dataclass(frozen=True)
 class FindOptions:
@@ -32,7 +35,7 @@ class FindOptions:
     faces: str = "all"
     """Which faces of a photo: "all", "largest", or numbers such as "0,2", of which 0 is the largest."""
     min_face: int | None = None
-    """Narrowest face in photo pixels; None is 1/32 of the photo's longer side."""
+    """Narrowest face in photo pixels; None is 1/32 of the photo's longer side, and less where smaller ones show."""
     age: Age | None = None
     """The people's age in the photos; None estimates it."""
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
@@ -62,7 +65,8 @@ class FindOptions:
 
     def digest(self, weights: str) -> str:
         """Hash of these options with the networks of fingerprint `weights`."""
-        return _digest({**self.to_json(), "weights": weights, "face_size": FACE_SIZE, "colours": _COLOURS})
+        versions = {"face_size": FACE_SIZE, "colours": _COLOURS, "search": _SEARCH}
+        return _digest({**self.to_json(), "weights": weights, **versions})
 
 
 @dataclass(frozen=True)

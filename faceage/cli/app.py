@@ -11,7 +11,7 @@ import typer
 
 from faceage.cli import batch, data, evaluate, merge, render, report, sample, train, verify, weights
 from faceage.cli.console import QUIET_TENSORFLOW
-from faceage.errors import EXIT_INTERRUPTED, FaceageError
+from faceage.errors import EXIT_INTERRUPTED, FaceageError, UsageError
 
 app = typer.Typer(
     name="faceage",
@@ -47,6 +47,10 @@ def _global(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UsageError("the current folder does not exist any more", "change to another one: cd") from error
     # TensorFlow reads these when it is first imported, which no command has done yet.
     if not debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", QUIET_TENSORFLOW)

@@ -57,7 +57,11 @@ def batch(
     ] = "all",
     min_face: Annotated[
         int | None,
-        typer.Option(metavar="PX", min=16, help="Narrowest face, in photo pixels [default: 1/32 of the longer side]."),
+        typer.Option(
+            metavar="PX",
+            min=16,
+            help="Narrowest face, in photo pixels [default: 1/32 of the longer side, or about 1/100 where such show].",
+        ),
     ] = None,
     age: Annotated[
         str | None, typer.Option(metavar="AGE", help="The people's age in the photos [default: estimated].")

@@ -104,10 +104,16 @@ def start_backend() -> None:
     """Import Keras and its backend, which takes seconds. Raises UsageError where there is no such backend."""
     try:
         _import_quietly()
-    except (ImportError, ValueError) as error:
+    except Exception as error:
+        # Its settings are code to it: whatever is wrong with them escapes.
+        if isinstance(error, ImportError) or "backend" in str(error):
+            raise UsageError(
+                f"Keras cannot start the backend {os.environ.get('KERAS_BACKEND') or 'of its settings'}: {error}",
+                "faceage trains and optimises on 'tensorflow' or 'torch': set KERAS_BACKEND to one that is installed",
+            ) from error
+        settings = os.path.join(os.environ.get("KERAS_HOME") or os.path.join("~", ".keras"), "keras.json")
         raise UsageError(
-            f"Keras cannot start the backend {os.environ.get('KERAS_BACKEND') or 'of its settings'}: {error}",
-            "faceage trains and optimises on 'tensorflow' or 'torch': set KERAS_BACKEND to one that is installed",
+            f"Keras cannot read its settings: {error}", f"mend or remove {settings}, and look at $KERAS_…"
         ) from error
 
 

@@ -2,10 +2,13 @@
 
 import csv
 import math
+from collections import defaultdict
 from pathlib import Path
+from posixpath import normpath
 
 from faceage.data.rows import Filters, Row, Rows, leads_outside
 from faceage.errors import DataError
+from faceage.photos.lists import name_in, parse_table
 
 LABELS = "labels.csv"
 
@@ -13,33 +16,51 @@ _GENDER = {"male": "male", "m": "male", "female": "female", "f": "female"}
 
 
 def labelled_rows(root: Path, filters: Filters) -> Rows:
-    """Rows of `root`/labels.csv, in its order: UTF-8 with a header, paths relative to `root`, ages in years.
+    """Rows of `root`/labels.csv, in its order: a header, paths relative to `root` (as of `name_in`), ages in years.
 
-    Decimal ages are rounded down, and other columns ignored. Raises DataError where the file cannot be read or lacks a
+    Decimal ages are rounded down, and other columns ignored. A photo that is listed twice is one row, and with
+    different ages it is none. Raises DataError where the file cannot be read or lacks a
     column.
     """
     result = Rows(root)
     path = root / LABELS
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            header = [name.strip().lower() for name in next(lines, [])]
-            if missing := [name for name in ("path", "age") if name not in header]:
-                raise DataError(
-                    f"{path} has no column {' and no column '.join(missing)}: its first line is {','.join(header)!r}",
-                    "the first line names the columns: path,age and, where known, identity and gender",
-                )
-            for cells in lines:
-                if cells:
-                    _add(result, header, cells, filters)
+        lines = parse_table(path.read_bytes())
+        _, header = next(lines, (0, []))
+        if missing := [name for name in ("path", "age") if name not in header]:
+            raise DataError(
+                f"{path} has no column {' and no column '.join(missing)}: its first line is {','.join(header)!r}",
+                "the first line names the columns: path,age and, where known, identity and gender",
+            )
+        for _, cells in lines:
+            _add(result, header, cells, filters)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}", "it must be a CSV file in UTF-8") from error
+        raise DataError(f"{path} cannot be read: {error}", "it must be a CSV file in UTF-8 or UTF-16") from error
+    _drop_repeated(result)
     return result
+
+
+def _drop_repeated(result: Rows) -> None:
+    """Drop rows that say again what another says of their photo, and all of a photo that two ages are said of."""
+    ages = defaultdict(set)
+    for row in result.rows:
+        ages[normpath(row.source)].add(row.age)
+    rows, known = [], set()
+    for row in result.rows:
+        photo = normpath(row.source)
+        if len(ages[photo]) > 1:
+            result.drop(row.source, "listed with different ages")
+        elif photo in known:
+            result.drop(row.source, "listed twice")
+        else:
+            rows.append(row)
+            known.add(photo)
+    result.rows = rows
 
 
 def _add(result: Rows, header: list[str], cells: list[str], filters: Filters) -> None:
     values = dict(zip(header, cells, strict=False))
-    source, text = values["path"], values.get("age", "").strip()
+    source, text = name_in(result.root, values.get("path", "")), values.get("age", "").strip()
     age = _whole_years(text)
     if len(cells) > len(header):
         # An unquoted comma within a cell: the columns of the cells are unknown.

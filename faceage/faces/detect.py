@@ -1,7 +1,10 @@
-"""MTCNN over batches of photos that are letterboxed onto one canvas size."""
+"""MTCNN over batches of photos that are letterboxed onto one canvas size, and closer where that shows small faces."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,27 @@ CANVAS_SIDES = (128, 256, 384, 640, 1024, 1600, 2560, 4096)
 
 DEFAULT_CANVAS = 640
 """Longest side a photo is searched at when no smallest face is asked for: it finds faces of 1/32 of that side."""
+
+_GLANCE_PIXELS = 420_000
+"""Of a photo that is larger than its canvas, when one level of MTCNN's first stage looks whether there are small faces.
+
+As many in a panorama as in a square. The glance takes 0.4 times as long as the search on the canvas.
+"""
+
+_CLOSER = 1.4
+"""Scale of the closer search that follows where there are some, to the glance's: it finds faces of 1/1.7 their size."""
+
+_SURE = 0.95
+"""Confidence of small faces, of which there are many more places to find one than on the canvas."""
+
+_SURE_AT_A_GLANCE = 0.9
+"""Confidence of MTCNN's first stage, at a glance: usually it is 0.6, and a hundred places go to the next stage."""
+
+_SMALL_ON_CANVAS = 28
+"""Pixels. Where the canvas itself shows such a face there may be smaller ones: no glance is needed."""
+
+_ONE_LEVEL = (24, 24, 3)
+"""Shape of an image of which MTCNN makes one level, the one for the smallest faces."""
 
 _CANVAS_PIXELS_PER_BATCH = 64 * 256 * 256
 
@@ -40,6 +64,10 @@ class Detection:
     box: np.ndarray
     landmarks: np.ndarray
     confidence: float
+
+
+Again = Callable[[int, Reduction], tuple[np.ndarray, int] | None]
+"""Decodes the photo of a number once more: its pixels, so many times smaller, or None where that fails."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +95,9 @@ class Letterbox:
 
     @staticmethod
     def reduction(min_face: int | None = None) -> Reduction:
-        """How much smaller a photo may be decoded and still fills its canvas."""
+        """How much smaller a photo may be decoded and still fills its canvas, and nearly has the glance's pixels."""
         if min_face is None:
-            return Reduction(DEFAULT_CANVAS)
+            return Reduction(DEFAULT_CANVAS, area=int(0.8 * _GLANCE_PIXELS))
         return Reduction(DEFAULT_CANVAS // 2, max(1, min_face // SMALLEST_FACE_ON_CANVAS))
 
     def draw(self, photo: np.ndarray, factor: int = 1) -> np.ndarray:
@@ -90,23 +118,41 @@ class Detector:
     """The MTCNN of the `mtcnn` package (Zhang et al. 2016), loaded once and traced once."""
 
     def __init__(self) -> None:
+        import mtcnn
         import tensorflow as tf
-        from mtcnn import MTCNN
+        from mtcnn import stages
 
-        self._mtcnn = MTCNN()
+        from faceage.backend import fix_settings, in_float32
+
+        fix_settings()
+        # By its whole path: a file of that name in the current folder would be unpickled instead.
+        weights = Path(mtcnn.__file__).parent / "assets" / "weights"
+        with in_float32():
+            self._mtcnn = mtcnn.MTCNN(
+                [
+                    stages.StagePNet(weights=str(weights / "pnet.lz4")),
+                    stages.StageRNet(weights=str(weights / "rnet.lz4")),
+                    stages.StageONet(weights=str(weights / "onet.lz4")),
+                ]
+            )
         signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
         for stage in self._mtcnn.stages:
             # Called eagerly, as the package does, each layer is dispatched from Python for every pyramid level.
             stage._model = tf.function(stage._model, input_signature=signature)
 
     def detect(
-        self, photos: Sequence[np.ndarray], min_face: int | None = None, factors: Sequence[int] | None = None
+        self,
+        photos: Sequence[np.ndarray],
+        min_face: int | None = None,
+        factors: Sequence[int] | None = None,
+        again: Again | None = None,
     ) -> list[list[Detection]]:
         """Faces of each photo, the most prominent (largest) first.
 
         `photos` are (h, w, 3) uint8 of any sizes, each decoded so many times smaller as `factors` says; all that is
         asked and answered is in pixels of the photos themselves. `min_face` is the smallest face width to report (None:
-        whatever is found at the default canvas).
+        whatever is found at the default canvas, and on a closer look where there are small faces). `again` decodes a
+        photo larger for that.
         """
         found: list[list[Detection]] = [[] for _ in photos]
         factors = factors or [1] * len(photos)
@@ -125,10 +171,46 @@ class Detector:
                     detection = _from_row(row, boxes[i].scale, sizes[i])
                     if detection is not None and detection.box[2] >= (min_face or 0):
                         found[i].append(detection)
+        if min_face is None:
+            for i, photo in enumerate(photos):
+                found[i] += self._small_faces(photo, factors[i], found[i], again and partial(again, i))
         for faces in found:
             faces.sort(key=lambda face: -float(face.box[2] * face.box[3]))
         each = zip(photos, found, factors, strict=True)
         return [self.refine(photo, faces, min_face, factor) for photo, faces, factor in each]
+
+    def _small_faces(
+        self,
+        photo: np.ndarray,
+        factor: int,
+        faces: Sequence[Detection],
+        again: Callable[[Reduction], tuple[np.ndarray, int] | None] | None,
+    ) -> list[Detection]:
+        """Faces that are too small for the canvas of a photo, beside the `faces` that were found on it."""
+        height, width = photo.shape[0] * factor, photo.shape[1] * factor
+        on_canvas = Letterbox.for_photo(width, height).scale
+        glance = min(1.0, math.sqrt(_GLANCE_PIXELS / (width * height)))
+        if glance <= on_canvas:
+            return []
+        sure = [face for face in faces if face.confidence > _SURE]
+        if all(max(face.box[2:]) * on_canvas >= _SMALL_ON_CANVAS for face in sure):
+            # Scaling it exactly takes as long as the rest.
+            times = math.isqrt(photo.shape[0] * photo.shape[1] // _GLANCE_PIXELS)
+            picture = np.asarray(Image.fromarray(photo).reduce(times)) if times > 1 else photo
+            smallest = SMALLEST_FACE_ON_CANVAS * len(picture) / (height * glance)
+            rows = self._rows([picture], [_ONE_LEVEL], min_face_size=smallest, threshold_pnet=_SURE_AT_A_GLANCE)
+            if not (rows[:, 5] > _SURE).any():
+                return []
+        scale = min(1.0, _CLOSER * glance)
+        if again and scale * factor > 1:
+            photo, factor = again(Reduction(math.ceil(scale * max(width, height)))) or (photo, factor)
+        small = []
+        for row in self._rows([_scaled(photo, scale * factor)]):
+            face = _from_row(row, scale, (height, width))
+            # A larger one would have been found on the canvas.
+            if face and face.confidence > _SURE and max(face.box[2:]) * on_canvas < 2 * SMALLEST_FACE_ON_CANVAS:
+                small.append(face)
+        return [face for face in small if not any(_overlap(face, other) for other in faces)]
 
     def refine(
         self, photo: np.ndarray, faces: Sequence[Detection], min_face: int | None = None, factor: int = 1
@@ -156,32 +238,59 @@ class Detector:
         return refined
 
     def detect_each(
-        self, photos: Sequence[np.ndarray], min_face: int | None = None, factors: Sequence[int] | None = None
+        self,
+        photos: Sequence[np.ndarray],
+        min_face: int | None = None,
+        factors: Sequence[int] | None = None,
+        again: Again | None = None,
     ) -> list[list[Detection] | str]:
         """As `detect`, but a photo that it fails on is its own failure alone: why stands in place of its faces."""
         try:
-            return [*self.detect(photos, min_face, factors)]
+            return [*self.detect(photos, min_face, factors, again)]
         except Exception as error:
             if len(photos) == 1:
                 return [failure(error)]
             factors = factors or [1] * len(photos)
-            each = zip(photos, factors, strict=True)
-            return [found for photo, factor in each for found in self.detect_each([photo], min_face, [factor])]
+            alone: list[list[Detection] | str] = []
+            for i, (photo, factor) in enumerate(zip(photos, factors, strict=True)):
+                alone += self.detect_each([photo], min_face, [factor], again and partial(_of_one, again, i))
+            return alone
 
-    def _rows(self, canvases: list[np.ndarray]) -> np.ndarray:
-        """(n, 16): canvas index, x1, y1, x2, y2, confidence, five x, five y."""
+    def _rows(self, canvases: list[np.ndarray], shapes: Sequence[tuple[int, ...]] = (), **options: float) -> np.ndarray:
+        """(n, 16): canvas index, x1, y1, x2, y2, confidence, five x, five y.
+
+        As many levels of the first stage as canvases of other `shapes` would have; `options` are of MTCNN's stages.
+        """
         import tensorflow as tf
 
         images = _normalised(canvases)
-        shapes = np.array([canvas.shape for canvas in canvases])
+        levels_of = np.array(shapes or [canvas.shape for canvas in canvases])
         rows: np.ndarray | None = None
         try:
             for stage in self._mtcnn.stages:
-                rows = stage(bboxes_batch=rows, images_normalized=images, images_oshapes=shapes)
+                rows = stage(bboxes_batch=rows, images_normalized=images, images_oshapes=levels_of, **options)
         except tf.errors.InvalidArgumentError:
             # What a stage says to no candidates from the one before it.
             rows = None
         return np.empty((0, 16)) if rows is None else rows
+
+
+def _of_one(again: Again, number: int, _: int, reduction: Reduction) -> tuple[np.ndarray, int] | None:
+    return again(number, reduction)
+
+
+def _scaled(photo: np.ndarray, scale: float) -> np.ndarray:
+    size = (max(12, round(photo.shape[1] * scale)), max(12, round(photo.shape[0] * scale)))
+    if size == (photo.shape[1], photo.shape[0]):
+        return photo
+    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR))
+
+
+def _overlap(one: Detection, other: Detection) -> bool:
+    """Whether two boxes are of one face: they share half of the smaller one."""
+    corner = np.maximum(one.box[:2], other.box[:2])
+    shared = np.maximum(np.minimum(one.box[:2] + one.box[2:], other.box[:2] + other.box[2:]) - corner, 0)
+    return bool(shared.prod() > 0.5 * min(one.box[2:].prod(), other.box[2:].prod()))
 
 
 def failure(error: Exception) -> str:

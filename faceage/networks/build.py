@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 def build_network(name: str, dtype: str = "float32", kind: str = "compact") -> "keras.Model":
     """Network `name` with random weights, under the Keras dtype policy `dtype`; `kind` is the recogniser's."""
     # Keras takes seconds to import; reading a card must not wait for it.
+    from faceage.backend import fix_settings
+
+    # Whoever imported Keras may have changed them since.
+    fix_settings()
     build = getattr(import_module(f"faceage.networks.{name}"), name)
     if name != "recognizer":
         return build(dtype)

@@ -11,7 +11,7 @@ from faceage.faces.masks import aligned_landmarks, head_mask
 from faceage.images import decode_portrait, to_float, to_uint8
 from faceage.model import Model
 from faceage.networks.predict import draw, predict
-from faceage.people.drawn import Drawn
+from faceage.people.drawn import Drawn, is_grey
 from faceage.people.optimise import Latents
 from faceage.people.re_age import ReAger
 from faceage.people.views import VIEWS, fixed_views, in_views, mean_of_views
@@ -31,7 +31,7 @@ class PeoplePainter:
         self._re_ager = ReAger(model.re_ager) if model.re_ager is not None and draw == "photo" else None
 
     def __call__(self, rows: Sequence[FaceRow], ages: Sequence[Age], strength: float) -> list[Drawn]:
-        """The people of `rows` at each of `ages`, by `strength` (`ages.towards`)."""
+        """The people of `rows` at each of `ages`, by `strength` (`ages.towards`); those of grey photos in greys."""
         if not rows:
             return []
         weights = [age.weights for age in ages]
@@ -51,7 +51,8 @@ class PeoplePainter:
             faces = draw_people(self._model.person_generator, latents.take(np.array(others)), weights, strength)
             for i, face in zip(others, faces, strict=True):
                 drawn[i] = Drawn(photos[i], face[0], face[0], face[1:])
-        return [drawn[i] for i in range(len(rows))]
+        # The networks know coloured faces alone, and would give a grey photo some of their colours.
+        return [drawn[i].in_greys() if is_grey(row.aligned) else drawn[i] for i, row in enumerate(rows)]
 
 
 def _mask(row: FaceRow) -> np.ndarray:

@@ -113,11 +113,13 @@ LIMITS = Limits()
 class Reduction:
     """How much smaller a photo may be decoded: at most `factor` times, its longer side no less than `longest` pixels.
 
+    Nor has it fewer than `area` pixels in all.
     JPEG can be decoded 2, 4 or 8 times smaller in a fraction of the time, each pixel the mean of as many.
     """
 
     longest: int
     factor: int = 8
+    area: int = 0
 
     def of(self, width: int, height: int) -> int:
         """The factor, 1, 2, 4 or 8, for a photo of this size: one that divides both sides, so that no edge is moved."""
@@ -125,6 +127,7 @@ class Reduction:
             if (
                 factor <= self.factor
                 and max(width, height) >= factor * self.longest
+                and width * height >= factor**2 * self.area
                 and min(width, height) >= factor * MIN_SIDE
                 and width % factor == height % factor == 0
             ):

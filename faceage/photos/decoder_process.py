@@ -44,7 +44,7 @@ def serve(limits: str) -> None:
 
 
 def _answer(
-    limits: Limits, path: str, longest: int, factor: int, original: bool
+    limits: Limits, path: str, longest: int, factor: int, area: int, original: bool
 ) -> tuple[dict[str, Any], np.ndarray | None]:
     """The fields of a `ReadPhoto`, with `shape` in place of the pixels, and the pixels."""
     file = Path(os.fsdecode(path.encode("latin-1")))
@@ -57,7 +57,7 @@ def _answer(
             pixels, encoding = decode_original(content, limits)
             header["encoding"] = asdict(encoding)
         else:
-            decoded = decode_photo(content, Reduction(longest, factor), limits)
+            decoded = decode_photo(content, Reduction(longest, factor, area), limits)
             pixels, header["factor"], header["warning"] = decoded.pixels, decoded.factor, decoded.warning
         header["shape"] = pixels.shape
         return header, pixels

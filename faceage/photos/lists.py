@@ -1,7 +1,10 @@
-"""Lists of photos, as other programs write them: one name a line, or names that end with a zero byte."""
+"""Lists and tables of photos, as other programs write them."""
 
 import codecs
+import csv
+import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -22,6 +25,35 @@ def parse_list(content: bytes) -> list[Path]:
         if all(name.endswith(b"\r") for name in names[:-1]):
             names = [name.removesuffix(b"\r") for name in names]
     return [Path(os.fsdecode(name)) for name in names if name.strip()]
+
+
+def parse_table(content: bytes) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a CSV file as their number and cells, the header first, with its names stripped and in lower case.
+
+    UTF-8 with or without a byte order mark, or UTF-16; cells are separated as the header is, by commas, semicolons or
+    tabs, as spreadsheets write them. Lines without cells are left out. Raises UnicodeDecodeError and csv.Error.
+    """
+    text = _in_utf_8(content).decode()
+    first = text.split("\n", 1)[0]
+    separator = max(",;\t", key=first.count)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    header = False
+    for cells in lines:
+        if cells:
+            yield lines.line_num, cells if header else [name.strip().lower() for name in cells]
+            header = True
+
+
+def name_in(folder: Path, text: str) -> str:
+    """The photo that a cell of a table in `folder` means: as it stands, or without what programs add to a name.
+
+    That is spaces around it, and backslashes between its folders. Where there is no such file it is the cell stripped.
+    """
+    bare = text.strip()
+    for name in (text, bare, text.replace("\\", "/"), bare.replace("\\", "/")):
+        if name and "\0" not in name and os.path.isfile(folder / name):
+            return name
+    return bare
 
 
 def _in_utf_8(content: bytes) -> bytes:
