@@ -45,5 +45,4 @@ class PhotoError(FaceageError):
 
 EXIT_OK = 0
 EXIT_SOME_FAILED = 1
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130

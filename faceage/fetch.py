@@ -5,7 +5,6 @@ came stays when a transfer breaks off or is killed, and the next one goes on the
 it is there and right.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -19,7 +18,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from faceage.errors import FaceageError, UsageError, WeightsError
 from faceage.files import only_one
-from faceage.model import CARD, KNOWN_NETWORKS, NETWORKS, check_entry, check_files, parse_card
+from faceage.model import CARD, KNOWN_NETWORKS, NETWORKS, check_entry, check_files, parse_card, read_card
+from faceage.store.weights import sha256
 
 if TYPE_CHECKING:
     import requests
@@ -91,28 +91,28 @@ def pull(
     is not fetched again, and of one that is damaged only what is. Raises WeightsError where the server does not send
     the model, and UsageError where the cache cannot hold it or holds another one by that name.
     """
-    import pooch
     import requests
 
-    # It would print what it fetches.
-    pooch.get_logger().setLevel("ERROR")
     target, partial = cache / source.name, cache / f".{source.name}.partial"
     try:
         with only_one(cache, "fetching a model"), requests.Session() as session:
             session.max_redirects = _MAX_REDIRECTS
-            if _is_there(target, source):
-                return target
+            if target.exists() and not _is_file(target / CARD, source.sha256):
+                raise UsageError(f"{target} is another model", "remove or rename that folder")
+            if target.exists():
+                if _is_whole(target):
+                    return target
+                # What is right of a damaged copy is not fetched again.
+                shutil.rmtree(partial, ignore_errors=True)
+                os.rename(target, partial)
             partial.mkdir(exist_ok=True)
             transfer = _Transfer(session, timeout, progress)
-            (partial / CARD).unlink(missing_ok=True)
-            content = transfer(source.file(CARD), partial / CARD, f"sha256:{source.sha256}", None).read_bytes()
-            card = parse_card(content, _shown(source.file(CARD)))
+            transfer(source.file(CARD), partial / CARD, source.sha256, None)
+            card = parse_card((partial / CARD).read_bytes(), _shown(source.file(CARD)))
             entries = _entries(card, source)
-            if target.exists():
-                _take_over(target, partial, content)
             _check_space(partial, entries)
-            for name, (sha256, size) in entries.items():
-                transfer(source.file(name), partial / name, f"sha256:{sha256}", size)
+            for name, (digest, size) in entries.items():
+                transfer(source.file(name), partial / name, digest, size)
             for path in partial.iterdir():
                 if path.name not in (CARD, *entries):
                     path.unlink()
@@ -124,30 +124,17 @@ def pull(
         raise UsageError(f"cannot write to {cache}: {reason}", "mend that, and the same command goes on") from error
 
 
-def _is_there(target: Path, source: Source) -> bool:
-    if not (target / CARD).is_file():
-        return False
-    content = (target / CARD).read_bytes()
-    return hashlib.sha256(content).hexdigest() == source.sha256 and _is_whole(target, content)
+def _is_file(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256(path) == digest
 
 
-def _is_whole(folder: Path, content: bytes) -> bool:
+def _is_whole(folder: Path) -> bool:
     try:
-        card = parse_card(content, str(folder))
+        card = read_card(folder)
         check_files(folder, card, card["networks"])
     except FaceageError:
         return False
     return True
-
-
-def _take_over(target: Path, partial: Path, content: bytes) -> None:
-    """Use what is right of a damaged copy of the same model. Raises UsageError where `target` is another one."""
-    if not (target / CARD).is_file() or (target / CARD).read_bytes() != content:
-        raise UsageError(f"{target} is another model", "remove or rename that folder")
-    for path in target.iterdir():
-        if not (partial / path.name).exists():
-            os.replace(path, partial / path.name)
-    shutil.rmtree(target)
 
 
 def _entries(card: dict[str, Any], source: Source) -> dict[str, tuple[str, int]]:
@@ -158,15 +145,15 @@ def _entries(card: dict[str, Any], source: Source) -> dict[str, tuple[str, int]]
     entries = {}
     for name in dict.fromkeys([*NETWORKS, *card["networks"]]):
         entry = check_entry(card, name, place)
-        sha256, size = entry["sha256"], entry["bytes"]
-        if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        digest, size = entry["sha256"], entry["bytes"]
+        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
             raise WeightsError(f"the model in {place} has no SHA-256 for its {name}")
         if type(size) is not int or not 0 < size <= MAX_NETWORK_BYTES:
             raise WeightsError(
                 f"the {name} of the model in {place} is said to have {size!r} bytes; "
                 f"networks have up to {MAX_NETWORK_BYTES / 1e9:.0f} GB"
             )
-        entries[f"{name}.weights.h5"] = sha256, size
+        entries[f"{name}.weights.h5"] = digest, size
     return entries
 
 
@@ -186,37 +173,31 @@ class _BrokenOffError(Exception):
 
 
 class _Transfer:
-    """Fetches files one by one; pooch checks their hashes and names them only then."""
+    """Fetches files one by one, each under another name until its hash is right."""
 
     def __init__(self, session: "requests.Session", timeout: float, progress: Callable[[str, int, int], Any]) -> None:
         self._session = session
         self._timeout = timeout
         self._progress = progress
 
-    def __call__(self, url: str, path: Path, known_hash: str, size: int | None) -> Path:
+    def __call__(self, url: str, path: Path, digest: str, size: int | None) -> None:
         """Fetch `url` of so many bytes, or of few ones where that is not known, unless `path` is that already."""
-        import pooch
-
-        def download(url: str, to: str, _: Any) -> None:
-            self._download(url, part, path.name, size)
-            os.replace(part, to)
-
         part = path.with_name(f"{path.name}.part")
         if size is None:
             # It cannot be told how much of it this is.
             part.unlink(missing_ok=True)
-        for again in (True, False):
+        while not _is_file(path, digest):
             went_on = part.exists()
-            try:
-                pooch.retrieve(url, known_hash, path.name, path.parent, downloader=download)
-                break
-            except ValueError as error:
-                # The part may have been of another file.
-                if not (again and went_on):
-                    raise WeightsError(
-                        f"{_shown(url)} is not the file that was asked for (its SHA-256 differs)", _ASK_AGAIN
-                    ) from error
-        return path
+            self._download(url, part, path.name, size)
+            if _is_file(part, digest):
+                os.replace(part, path)
+                return
+            part.unlink()
+            # The part may have been of another file.
+            if not went_on:
+                raise WeightsError(
+                    f"{_shown(url)} is not the file that was asked for (its SHA-256 differs)", _ASK_AGAIN
+                )
 
     def _download(self, url: str, part: Path, name: str, size: int | None) -> None:
         failed, pause = 0, _PAUSE
@@ -240,9 +221,8 @@ class _Transfer:
 
         if size is not None and _size_of(part) > size:
             part.unlink()
-        if _size_of(part) == size:
+        if (held := _size_of(part)) == size:
             return
-        held = _size_of(part)
         # As it lies there: the hash is that of the file, not of what was packed for the way.
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={held}-"} if held else {})}
         try:

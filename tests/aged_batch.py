@@ -72,7 +72,7 @@ class Batch:
         self._rows: list = []
         self._outcomes: list[PhotoOutcome] = []
 
-    def add(self, name: str, faces: int = 1, entered: bool = True, **changes) -> None:
+    def add(self, name: str, faces: int = 1, entered: bool = True, warning: str = "", **changes) -> None:
         for number in range(faces):
             person = len(self._rows)
             latent = np.zeros(100, np.float32)
@@ -95,7 +95,7 @@ class Batch:
                 save_png(Image.new("RGB", (8, 8)), grid)
         if entered:
             seconds = {"decode": 0.25, "optimise": 1.5}
-            self._outcomes.append(PhotoOutcome(name, OK, faces, "", seconds))
+            self._outcomes.append(PhotoOutcome(name, OK, faces, "", seconds, warning=warning))
 
     def fail(self, name: str, status: str, reason: str) -> None:
         self._outcomes.append(PhotoOutcome(name, status, 0, reason, {"decode": 0.5}))
@@ -106,8 +106,7 @@ class Batch:
         index = LatentIndex(self.out / LATENTS, *found, self._draw.to_json())
         index.begin(lambda source: False)
         latents = LatentWriter(self.out / LATENTS, "0", *found)
-        latents.add(self._rows)
-        index.count(latents.flush())
+        index.count(latents.write(self._rows))
         manifest = Manifest(self.out / MANIFEST, ())
         manifest.append(self._outcomes)
         manifest.close()

@@ -1,4 +1,4 @@
-"""Running `faceage` as a user does: the command, in a process of its own."""
+"""Running `faceage` as a user does: the command line, in this process or in one of its own."""
 
 import contextlib
 import io
@@ -6,17 +6,29 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from shared import shared_networks
 
 from faceage.cli.app import main
 
 
-def faceage(*arguments: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "faceage", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=540, **kwargs)
+def faceage(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in this process, with the networks that its tests share (`shared`)."""
+    status, out, err = in_this_process(*arguments)
+    return subprocess.CompletedProcess(_command(arguments), status, out, err)
+
+
+def faceage_alone(*arguments: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own: for what depends on that, as its environment and its limits do."""
+    return subprocess.run(_command(arguments), capture_output=True, text=True, timeout=540, **kwargs)
+
+
+def _command(arguments: Sequence[object]) -> list[str]:
+    return [sys.executable, "-m", "faceage", *map(str, arguments)]
 
 
 _MEASURED = """
@@ -28,17 +40,22 @@ sys.exit(done.returncode)
 
 
 def faceage_measured(peak: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """`faceage`, whose own peak memory in KiB is written to `peak`: this process has had other children too."""
-    command = [sys.executable, "-c", _MEASURED, str(peak), sys.executable, "-m", "faceage", *map(str, arguments)]
+    """`faceage_alone`, whose own peak memory in KiB is written to `peak`: this process has had other children too."""
+    command = [sys.executable, "-c", _MEASURED, str(peak), *_command(arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=540)
 
 
 def in_this_process(*arguments: object) -> tuple[int, str, str]:
-    """(exit status, stdout, stderr) of the command without a process of its own: for what is told before any work."""
+    """(exit status, stdout, stderr) of the command in this process."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}
     out, err = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            shared_networks(),
+            pytest.raises(SystemExit) as end,
+        ):
             main([str(argument) for argument in arguments])
     finally:
         for number, handler in handlers.items():

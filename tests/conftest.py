@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: threads of one that wait for those of another only burn time.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -12,6 +15,31 @@ from PIL import Image
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("FACEAGE_DATA", REPOSITORY.parent / "shared" / "data"))
 """Data sets that may not be part of the repository. What needs one that is absent is skipped."""
+
+
+COSTLIEST = (
+    "test_stages.py",
+    "test_torch.py",
+    "test_photo.py",
+    "test_train_all.py",
+    "test_run.py",
+    "test_cli_batch.py",
+    "test_distribution.py",
+    "test_resume.py",
+    "test_optimise.py",
+    "test_hostile.py",
+    "test_networks.py",
+    "test_photographs.py",
+    "test_recognizer.py",
+    "test_report_browser.py",
+    "test_prepare.py",
+)
+"""A worker takes a file at a time: begun last, one of these would keep one worker while the others are idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(COSTLIEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="session")

@@ -98,23 +98,26 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def _png(width: int, height: int, pixels: bytes, *more: bytes) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = _chunk(b"IDAT", zlib.compress(pixels, 9))
+def _zeros(count: int) -> bytes:
+    """So many zeros, compressed; never all of them in memory."""
+    packer, block = zlib.compressobj(), bytes(2**20)
+    parts = [packer.compress(block[: min(len(block), count - start)]) for start in range(0, count, len(block))]
+    return b"".join(parts) + packer.flush()
+
+
+def _png(width: int, height: int, packed: bytes, *more: bytes, depth: int = 8, colours: int = 2) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
+    data = _chunk(b"IDAT", packed)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + b"".join(more) + data + _chunk(b"IEND", b"")
 
 
 def _bombs(corpus: Corpus) -> None:
-    corpus.add("bomb/side.png", _png(2**31 - 1, 2**31 - 1, b""), UNREADABLE)
-    corpus.add("bomb/pixels.png", encoded(Image.new("1", (50_000, 50_000)), "PNG"), UNREADABLE)
+    corpus.add("bomb/side.png", _png(2**31 - 1, 2**31 - 1, _zeros(0)), UNREADABLE)
+    corpus.add("bomb/pixels.png", _png(50_000, 50_000, _zeros(50_000 * 6251), depth=1, colours=0), UNREADABLE)
     # 20,000 times what its header promises.
-    corpus.add("bomb/data.png", _png(64, 64, bytes(64 * 193 * 20_000)), *ANY)
-    corpus.add(
-        "bomb/text.png", _png(64, 64, bytes(64 * 193), _chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**28)))), *ANY
-    )
-    corpus.add(
-        "bomb/profile.png", _png(64, 64, bytes(64 * 193), _chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**28)))), *ANY
-    )
+    corpus.add("bomb/data.png", _png(64, 64, _zeros(64 * 193 * 20_000)), *ANY)
+    corpus.add("bomb/text.png", _png(64, 64, _zeros(64 * 193), _chunk(b"zTXt", b"a\0\0" + _zeros(2**28))), *ANY)
+    corpus.add("bomb/profile.png", _png(64, 64, _zeros(64 * 193), _chunk(b"iCCP", b"a\0\0" + _zeros(2**28))), *ANY)
     gif = b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0x80, 0, 0) + bytes(6)
     corpus.add(
         "bomb/screen.gif",

@@ -10,6 +10,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import shared
+
 import faceage.batch.find_people as find_people
 import faceage.batch.worker as worker
 from faceage.ages import parse_ages
@@ -21,6 +23,7 @@ from faceage.model import find_model
 from faceage.people.options import OptimiserOptions
 from faceage.store import latents
 
+shared.small_batches()
 find_people.LatentOptimiser = partial(find_people.LatentOptimiser, batch_size=2)
 find_people._PHOTOS_AT_ONCE = 2
 find_people._SECONDS_A_BLOCK = 0.0
@@ -53,8 +56,9 @@ photos, out = Path(sys.argv[1]), Path(sys.argv[2])
 last = int(sys.argv[3]) if len(sys.argv) > 3 else 0
 for name in ("replace", "fsync", "unlink", "posix_fallocate"):
     setattr(os, name, counted(getattr(os, name)))
-find = FindOptions(optimiser=OptimiserOptions(steps=4))
-task = make_task(out, find_model(), find, DrawOptions(parse_ages("60+"), paste=True))
+# The objective that is compiled soonest.
+find = FindOptions(optimiser=OptimiserOptions("pixel", steps=4))
+task = make_task(out, find_model(), find, DrawOptions(parse_ages("60+"), draw="generator", paste=True))
 summary = run_batch(task, choose_photos([photos], out))
 print(writes, flush=True)
 sys.exit(summary.exit_code)

@@ -70,8 +70,7 @@ def finish_plan(
             picture.parent.mkdir(parents=True, exist_ok=True)
             save_png(Image.new("L", (8, 8), shade), picture)
         if photo in plan.to_find:
-            latents.add([face_row(photo.name, face) for face in range(faces)])
-            index.count(latents.flush())
+            index.count(latents.write([face_row(photo.name, face) for face in range(faces)]))
         known = (fingerprint(read_photo(path)), *stamp(path)) if status != GONE else ("", 0, 0)
         status = UNREADABLE if status == GONE else status
         drawn = task.drawn if faces else ""

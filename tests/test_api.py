@@ -1,5 +1,7 @@
 """`from faceage import …`: what the command does, from Python."""
 
+import contextlib
+import io
 import os
 import re
 import shutil
@@ -11,6 +13,7 @@ import pytest
 from commands import faceage, rows_of
 from conftest import REPOSITORY
 from PIL import Image
+from shared import shared_networks
 
 import faceage as api
 from faceage.faces.detect import Detector
@@ -75,9 +78,11 @@ def from_the_readme(tmp_path_factory):
     copy_photos(folder / "photos")
     section = README.split("## From Python", 1)[1].split("\n## ", 1)[0]
     code = "\n".join(line[4:] for line in section.splitlines() if line.startswith("    ") or not line)
-    done = python(code, cwd=folder, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
-    assert done.returncode == 0, done.stderr
-    return folder, done.stdout
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, shared_networks(), contextlib.redirect_stdout(printed):
+        patch.chdir(folder)
+        exec(code, {})
+    return folder, printed.getvalue()
 
 
 def test_the_example_of_the_readme_runs(from_the_readme):
@@ -151,7 +156,8 @@ def test_a_detector_that_fails_on_a_photo_read_again_fails_that_photo_alone(tmp_
 
     monkeypatch.setattr(Detector, "refine", fails_on_the_whole)
     find, draw = api.FindOptions(optimiser=OptimiserOptions(steps=1)), api.DrawOptions(ages=(api.Age.of("60+"),))
-    api.age_photos(tmp_path / "photos", tmp_path / "out", find=find, draw=draw)
+    with shared_networks():
+        api.age_photos(tmp_path / "photos", tmp_path / "out", find=find, draw=draw)
     rows = rows_of(tmp_path / "out")
     assert (rows["photos/far.jpg"]["status"], rows["photos/far.jpg"]["faces"]) == ("failed", 0)
     assert rows["photos/far.jpg"]["reason"] == "the detector failed on it: out of memory"

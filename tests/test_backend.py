@@ -6,7 +6,7 @@ import runpy
 import keras
 import numpy as np
 import pytest
-from commands import faceage as command
+from commands import faceage_alone
 from keras import ops
 
 import faceage.backend
@@ -132,7 +132,7 @@ def test_another_backend_is_refused_with_what_to_set(monkeypatch):
 @pytest.mark.parametrize("name", ["jax", "numpy", "nonsense"])
 def test_a_command_refuses_another_backend_in_one_sentence(tmp_path, name):
     environment = {**os.environ, "KERAS_BACKEND": name}
-    done = command("train", "gan", "--data", tmp_path, "--run", tmp_path / "run", env=environment)
+    done = faceage_alone("train", "gan", "--data", tmp_path, "--run", tmp_path / "run", env=environment)
     assert done.returncode == 2
     said, hint = done.stderr.splitlines()
     assert name in said

@@ -2,12 +2,12 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import faceage
+from commands import faceage_alone
 from conftest import DATA
 from PIL import Image
 from tiny_training import face_set
@@ -15,7 +15,7 @@ from tiny_training import face_set
 from faceage.data.dataset import FaceSet
 from faceage.errors import DataError, UsageError
 from faceage.evaluation.identity import judge_identity
-from faceage.evaluation.interval import share
+from faceage.evaluation.interval import share, without_nan
 from faceage.evaluation.people import LATENTS, find_latents
 from faceage.evaluation.plot import plot_shares
 from faceage.evaluation.realism import judge_realism
@@ -40,6 +40,17 @@ def test_a_share_says_how_sure_it_is():
     assert many.high - many.low == pytest.approx(3.92 * 0.0097, rel=0.1)
     assert share(np.arange(20) % 4 == 0, seed=0) == few
     assert np.isnan(share(np.empty(0)).value)
+
+
+def test_a_share_of_no_cases_is_null_in_json_and_a_word_in_a_table():
+    nothing = share(np.empty(0))
+    assert str(nothing) == "no cases"
+    text = json.dumps(without_nan({"groups": {"60+": asdict(nothing)}, "distances": [float("nan"), 0.5], "n": 1}))
+    assert json.loads(text) == {
+        "groups": {"60+": {"value": None, "low": None, "high": None, "count": 0}},
+        "distances": [None, 0.5],
+        "n": 1,
+    }
 
 
 def test_a_share_of_all_or_of_none_is_not_certain():
@@ -203,23 +214,24 @@ def two_of_each_class() -> FaceSet:
 def test_the_commands_write_what_they_print(tmp_path, write_faces, onnx_file):
     people = two_of_each_class()
     data, out = write_faces(tmp_path / "faces.h5", [people] * 3), tmp_path / "identity"
-    result = faceage("evaluate", "identity", "--data", data, "--judge", onnx_file, "--limit", 6, "--json", "--out", out)
+    asked = ("--judge", onnx_file, "--limit", 6)
+    result = faceage_alone("evaluate", "identity", "--data", data, *asked, "--json", "--out", out)
     assert result.returncode == 0, result.stderr
     printed = json.loads(result.stdout)
     assert printed == json.loads(out.with_suffix(".json").read_text())
     assert printed["faces"] == 6
     assert out.with_suffix(".png").exists()
-    result = faceage("evaluate", "age", "--data", data, "--samples", 12, "--json")
+    result = faceage_alone("evaluate", "age", "--data", data, "--samples", 12, "--json")
     assert result.returncode == 0, result.stderr
     for kind, confusion in (scores := json.loads(result.stdout))["confusion"].items():
         assert np.sum(confusion) == scores[kind]["all"]["count"] == 12
         assert scores[kind]["all"]["value"] == pytest.approx(np.trace(confusion) / 12, abs=1e-3)
-    result = faceage("evaluate", "photographs", "--data", data, "--judge", onnx_file, "--limit", 12, "--json")
+    result = faceage_alone("evaluate", "photographs", "--data", data, "--judge", onnx_file, "--limit", 12, "--json")
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    assert list(found) == ["generator", "plain sum"]
+    assert list(found) == ["photographs", "generator", "plain sum"]
     assert found["plain sum"]["accepted"]["all"]["count"] == 12 * 6
-    assert faceage("evaluate", "realism", "--data", data, "--json").returncode == 0
+    assert faceage_alone("evaluate", "realism", "--data", data, "--json").returncode == 0
 
 
 def test_a_judge_of_ncnn_s_is_two_files(tmp_path):
@@ -247,7 +259,7 @@ def test_everything_is_on_one_page(tmp_path, write_faces, onnx_file):
     data, out = write_faces(tmp_path / "faces.h5", [people] * 3), tmp_path / "page"
     shutil.copytree(find_model(), tmp_path / "model")
     asked = ("--judge", onnx_file, "--samples", 12, "--weights", tmp_path / "model")
-    result = faceage("evaluate", "all", "--data", data, *asked, "--out", out, "--card", "--json")
+    result = faceage_alone("evaluate", "all", "--data", data, *asked, "--out", out, "--card", "--json")
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert found == json.loads((out / "evaluation.json").read_text())

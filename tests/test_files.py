@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import refusing_disk
@@ -171,6 +170,5 @@ with only_one(Path(sys.argv[1]), "testing"):
     assert error.value.hint
     holder.kill()
     holder.wait()
-    started = time.monotonic()
     with only_one(tmp_path, "testing"):
-        assert time.monotonic() - started < 5
+        pass

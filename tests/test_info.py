@@ -76,8 +76,9 @@ def test_info_on_the_command_line(file, tmp_path):
         (["faces.h5", "--sheet", "none/sheet.png"], "--sheet none/sheet.png cannot be written"),
     ],
 )
-def test_wrong_usage_of_info_is_one_sentence(file, arguments, message):
-    shown = faceage("data", "info", *arguments, cwd=file.parent)
+def test_wrong_usage_of_info_is_one_sentence(file, monkeypatch, arguments, message):
+    monkeypatch.chdir(file.parent)
+    shown = faceage("data", "info", *arguments)
     assert (shown.returncode, shown.stdout) == (2, "")
     assert message in shown.stderr
     assert "Traceback" not in shown.stderr

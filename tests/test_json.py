@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_reference import commands
+from commands import faceage
 from conftest import REPOSITORY
 from PIL import Image
 
@@ -33,6 +34,7 @@ def told(*arguments: object, status: int = 0) -> dict:
 def test_a_batch(photo, tmp_path):
     out = tmp_path / "out"
     assert told("batch", photo, "--out", out, "--dry-run")["to_find"] == ["photos/ü :smile: [red].png"]
+    assert faceage("batch", photo, "--out", out, "--no-report").returncode == 1
     assert told("batch", photo, "--out", out, "--no-report", status=1)["photos"]["no_face"] == 1
 
 

@@ -83,9 +83,15 @@ def test_what_no_training_can_begin_with_is_refused(setting):
 
 def test_the_dtype_is_that_of_the_machine_unless_it_is_given():
     assert GANOptions().dtype == "auto"
-    assert GANOptions().resolved() == GANOptions(dtype=fastest_dtype())
+    assert GANOptions().resolved(1000) == GANOptions(dtype=fastest_dtype())
     given = overridden(GANOptions(), ["dtype=mixed_bfloat16"], "gan")
-    assert given.resolved() is given
+    assert given.resolved(1000) == given
+
+
+def test_no_steps_in_an_epoch_are_one_pass_in_every_stage():
+    for name in JOBS:
+        (setting,) = all_options("best", [f"{name}.steps_per_epoch=0", f"{name}.batch_size=64"], [name]).values()
+        assert setting.resolved(1000).steps_per_epoch == 16
 
 
 def test_settings_of_all_stages_go_to_the_stage_they_name():

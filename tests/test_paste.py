@@ -12,6 +12,7 @@ import pytest
 from commands import faceage, in_this_process, rows_of
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from scipy import ndimage
+from shared import load_model, painter, shared_networks
 from test_colour import SPACES, difference, values_in
 
 from faceage.ages import parse_ages
@@ -21,8 +22,6 @@ from faceage.batch.photo import Photo
 from faceage.batch.plan import check_out
 from faceage.errors import PhotoError, UsageError
 from faceage.faces.paste import face_mask, lies_in, paste_face
-from faceage.model import load_model
-from faceage.people.draw import PeoplePainter
 from faceage.people.drawn import Drawn
 from faceage.photos.colour import rgb_profile
 from faceage.photos.decode import Limits, decode
@@ -88,8 +87,8 @@ def row_of(out: Path, name: str, face: int = 0) -> FaceRow:
 @pytest.fixture(scope="module")
 def person(aged) -> Drawn:
     """The one in plain.png, as drawn for the batch."""
-    paint = PeoplePainter(load_model())
-    (drawn,) = paint([row_of(aged, "plain.png")], parse_ages(",".join(AGES)), 1.4)
+    with shared_networks():
+        (drawn,) = painter(load_model())([row_of(aged, "plain.png")], parse_ages(",".join(AGES)), 1.4)
     return drawn
 
 
@@ -223,6 +222,15 @@ def test_render_pastes_what_the_photos_show(photos, aged, tmp_path):
     assert "plain.png: the photo is not the one" in result.stderr
     assert files(out) == {name: content for name, content in files(aged).items() if "two.png" in name}
     assert len(list((out / "grids").rglob("*.png"))) == 4
+
+
+def test_render_reads_no_photo_beyond_the_limits(photos, aged, tmp_path):
+    render = ("render", aged / "latents.h5", "--paste", "--photos", photos, "--out", tmp_path / "out")
+    result = faceage(*render, "--max-pixels", 1000)
+    assert result.returncode == 1
+    assert "plain.png" in result.stderr
+    assert "over the limit" in result.stderr
+    assert not list((tmp_path / "out").glob("pasted/**/*.png"))
 
 
 def test_a_photo_without_the_face_that_is_asked_for(photos, tmp_path):

@@ -104,6 +104,14 @@ def some(tmp_path_factory, face_row):
     return written.write()
 
 
+def test_a_photo_that_is_not_quite_right_says_so_on_its_card(batch):
+    batch.add("cut <off>.jpg", warning="12 of 100 rows are missing\u202e")
+    batch.add("good.jpg")
+    page = report(batch.write())
+    assert page.data["warnings"] == ["12 of 100 rows are missing\\u202e", ""]
+    assert any("warning" in (attributes.get("class") or "") for _, attributes in page.elements)
+
+
 def test_a_page_says_what_the_run_did(some):
     page = report(some, model="the-model")
     data = page.data

@@ -14,9 +14,9 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES
 from faceage.files import write_text
-from faceage.report.page import FACES_A_SHEET, Contents, Failure, Sheets, ShownFace, face_sheet, render_report
+from faceage.report.page import FACES_A_SHEET, Contents, Sheets, ShownFace, face_sheet, render_report
 from faceage.report.rows import write_report
-from faceage.store.manifest import FAILED, NO_FACE, UNREADABLE
+from faceage.store.manifest import FAILED, NO_FACE, UNREADABLE, PhotoOutcome
 
 FLAGS = [
     "--no-sandbox",
@@ -372,7 +372,7 @@ def many(tmp_path_factory) -> SimpleNamespace:
             ShownFace(f"{i % 100:02}/photo {i:05}.jpg", 0, f"grids/{i}.png", i % 6, *distances[i]) for i in range(faces)
         ],
         total_faces=faces,
-        failures=[Failure(f"broken {i}.jpg", UNREADABLE, "the file is empty") for i in range(faces)],
+        failures=[PhotoOutcome(f"broken {i}.jpg", UNREADABLE, 0, "the file is empty") for i in range(faces)],
         ages=AGE_CLASSES,
         distances=distances,
         age_counts=np.full(6, faces // 6),

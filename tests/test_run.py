@@ -70,8 +70,10 @@ def stop_at(step: int, number: int = signal.SIGTERM):
     return progress
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("step", [1, STEPS - 1, STEPS, STEPS + 1, 4 * STEPS - 1])
+STOPS = [(step, signal.SIGTERM) for step in (1, STEPS - 1, STEPS, STEPS + 1, 4 * STEPS - 1)]
+
+
+@pytest.mark.parametrize(("step", "number"), [*STOPS, (STEPS + 1, signal.SIGINT)])
 def test_a_stopped_run_ends_bit_for_bit_as_the_unbroken_one(tmp_path, unbroken, step, number):
     folder, rows = unbroken
     with pytest.raises(Interrupted, match=signal.Signals(number).name) as stopped:

@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import faceage, rows_of
+from commands import faceage_alone, rows_of
 from conftest import REPOSITORY
 
 from faceage.model import check_files, find_model, read_card
@@ -56,7 +56,7 @@ def test_the_age_estimator_was_measured_to_hit_the_class(scores):
 @pytest.fixture(scope="module")
 def lfw10_run(lfw10, tmp_path_factory):
     out = tmp_path_factory.mktemp("lfw10")
-    return faceage("batch", lfw10, "--out", out), out
+    return faceage_alone("batch", lfw10, "--out", out), out
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_lfw10_identity_distance_falls(lfw10_run):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Colin_Powell/Colin_Powell_0003.jpg", "Tony_Blair/Tony_Blair_0010.jpg"])
 def test_lfw10_a_photo_alone_gives_the_latent_it_gave_among_others(lfw10, lfw10_run, tmp_path, name):
-    assert faceage("batch", lfw10 / name, "--out", tmp_path / "out").returncode == 0
+    assert faceage_alone("batch", lfw10 / name, "--out", tmp_path / "out").returncode == 0
     with h5py.File(lfw10_run[1] / "latents.h5") as among, h5py.File(tmp_path / "out" / "latents.h5") as alone:
         chosen = among["source"].asstr()[:] == name
         np.testing.assert_allclose(alone["latent"][:], among["latent"][:][chosen], atol=1e-3)

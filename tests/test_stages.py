@@ -194,12 +194,12 @@ def judged_by(judging: keras.Model, options: GANOptions) -> GAN:
     return GAN(one_generator(), judging, one_generator(), options)
 
 
-def linear_discriminator(of_ages: float = 1.0) -> tuple[keras.Model, np.ndarray]:
-    """A logit that is linear in the face and the age's number, and its slope in the face."""
-    face, age = keras.Input((64, 64, 3)), keras.Input((6,))
+def linear_discriminator(of_ages: float = 1.0, labels: int = 6) -> tuple[keras.Model, np.ndarray]:
+    """A logit that is linear in the face and the label's number, and its slope in the face."""
+    face, age = keras.Input((64, 64, 3)), keras.Input((labels,))
     of_face, of_age = keras.layers.Dense(1, use_bias=False), keras.layers.Dense(1, use_bias=False)
     network = keras.Model([face, age], of_face(keras.layers.Flatten()(face)) + of_age(age))
-    of_age.kernel.assign(of_ages * np.arange(6)[:, None])
+    of_age.kernel.assign(of_ages * np.arange(labels)[:, None])
     return network, values([of_face.kernel])[0]
 
 
@@ -671,12 +671,14 @@ def told_apart(refined: Refined) -> tuple[float, float, float]:
 
 
 def test_two_people_do_not_get_one_picture(refined):
-    for _ in range(100):
-        refined.step()
-    share, multiple, nearer = told_apart(refined)
-    assert share > 0.3
-    assert multiple > 5
-    assert nearer > 0.15
+    for _ in range(5):
+        for _ in range(20):
+            refined.step()
+        share, multiple, nearer = told_apart(refined)
+        if share > 0.3 and multiple > 5 and nearer > 0.15:
+            break
+    else:
+        pytest.fail(f"after 100 steps they nearly do: {share}, {multiple}, {nearer}")
     # The measure is one that a G fails which hears nothing of z.
     first = refined.stage.generator.layers[3]
     first.kernel.assign(np.r_[np.zeros((100, 128)), values([first.kernel])[0][100:]])
@@ -701,17 +703,24 @@ def head_start(refined: Refined) -> HeadStart:
 
 def test_a_head_start_moves_the_discriminator_alone_until_it_tells_drawn_from_real(refined):
     stage = head_start(refined)
-    data = (refined.faces, LABELS)
-    assert moving(stage, lambda: step(stage, data)) == {"discriminator", "steps"}
-    assert step(stage, data)["d_real"] < 0.9
-    for _ in range(80):
+    data = ops.convert_to_tensor(refined.faces), ops.convert_to_tensor(LABELS)
+    one_step = compile_step(lambda *batch: stage.train_step(batch))
+
+    def learn() -> dict[str, float]:
         stage.reset_metrics()
-        found = step(stage, data)
-    assert found["d_real"] > 0.9
-    assert found["d_fake"] > 0.9
+        return {name: float(value) for name, value in one_step(*data).items()}
+
+    assert moving(stage, learn) == {"discriminator", "steps"}
+    assert learn()["d_real"] < 0.9
+    for _ in range(80):
+        found = learn()
+        if min(found["d_real"], found["d_fake"]) > 0.9:
+            break
+    else:
+        pytest.fail(f"after 80 steps it does not: {found}")
 
 
-def test_a_head_start_goes_on_where_it_was_killed(refined, tmp_path, monkeypatch):
+def test_a_head_start_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     path = tmp_path / "head_start.weights.h5"
 
     def give(stage, steps=4, stop_after=None):
@@ -730,7 +739,11 @@ def test_a_head_start_goes_on_where_it_was_killed(refined, tmp_path, monkeypatch
 
     def begin():
         keras.utils.set_random_seed(0)
-        return head_start(refined)
+        judging, _ = linear_discriminator(labels=LABELS.shape[1])
+        stage = HeadStart(judging, encoder(width=4), one_generator(), 1.5, IdentityOptions())
+        # A few steps take less time than to compile one.
+        stage.compile(run_eagerly=True)
+        return stage
 
     monkeypatch.setattr("faceage.training.head_start.CHECKPOINT_EVERY", 2)
     unbroken = begin()

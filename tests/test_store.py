@@ -28,8 +28,6 @@ from faceage.store.latents import (
     row_blocks,
 )
 
-N = LatentWriter.MIN_ROWS
-
 # From the design, not from the code: shape of a row, type.
 DATASETS = {
     "source": ((), "O"),
@@ -62,8 +60,7 @@ class Store:
         self.writer = LatentWriter(path, writer, weights, options or {})
 
     def write(self, rows) -> None:
-        self.writer.add(list(rows))
-        self.index.count(self.writer.flush())
+        self.index.count(self.writer.write(rows))
 
 
 def store(path, rows=(), **how) -> Store:
@@ -196,25 +193,13 @@ def test_parts_are_read_from_any_working_folder(path, face_row, tmp_path_factory
         np.testing.assert_array_equal(file["latent"][0], face_row("a.jpg").latent)
 
 
-@pytest.mark.parametrize(("count", "due"), [(0, False), (N - 1, False), (N, True), (N + 1, True)])
-def test_due_when_enough_is_pending(path, face_row, count, due):
-    row, writer = face_row("a.jpg"), store(path).writer
-    for _ in range(count):
-        writer.add([row])
-    assert writer.due == due
-    writer.flush()
-    assert not writer.due
-
-
 def test_rows_count_when_the_index_is_told_and_not_before(path, face_row):
     latents = store(path, [face_row("a.jpg")])
-    latents.writer.add([face_row("b.jpg")])
-    assert count_rows(path) == {"a.jpg": 1}
-    parts = latents.writer.flush()
+    parts = latents.writer.write([face_row("b.jpg")])
     assert count_rows(path) == {"a.jpg": 1}
     latents.index.count(parts)
     assert count_rows(path) == {"a.jpg": 1, "b.jpg": 1}
-    assert latents.writer.flush() == {}
+    assert latents.writer.write([]) == {}
 
 
 def test_writers_beside_each_other(path, face_row):
@@ -222,8 +207,7 @@ def test_writers_beside_each_other(path, face_row):
     index.begin(lambda source: True)
     one, other = (LatentWriter(path, name, "0ddba11", {}) for name in ("one", "other"))
     for writer, source in [(one, "a.jpg"), (other, "b.jpg"), (one, "c.jpg")]:
-        writer.add([face_row(source)])
-        index.count(writer.flush())
+        index.count(writer.write([face_row(source)]))
     assert [name.partition("-")[0] for name in index.parts] == ["one", "other", "one"]
     assert [row.source for row in read_rows(path)] == ["a.jpg", "b.jpg", "c.jpg"]
 
@@ -239,11 +223,9 @@ def test_parts_of_one_name_are_never_taken_for_another_runs(path, face_row, tmp_
 
 def test_rows_that_the_index_was_not_told_of_are_dropped(path, face_row):
     latents = store(path, [face_row("a.jpg")])
-    latents.writer.add([face_row("b.jpg")])
-    latents.writer.flush()
+    latents.writer.write([face_row("b.jpg")])
     killed = LatentWriter(path, "killed", "0ddba11", {})
-    killed.add([face_row("c.jpg")])
-    killed.flush()
+    killed.write([face_row("c.jpg")])
     store(path, [face_row("d.jpg")])
     assert [row.source for row in read_rows(path)] == ["a.jpg", "d.jpg"]
     again = Store(path)
@@ -641,9 +623,8 @@ def test_a_disk_without_locks_allocation_fsync_and_links(tmp_path, path, number)
 def test_rows_that_cannot_be_written_leave_the_last_files(path, face_row):
     latents = store(path, [face_row("a.jpg")])
     before = {p: p.read_bytes() for p in path.parent.rglob("*.h5")}
-    latents.writer.add([face_row("b.jpg"), "no row"])
     with pytest.raises(AttributeError):
-        latents.writer.flush()
+        latents.writer.write([face_row("b.jpg"), "no row"])
     assert {p: p.read_bytes() for p in path.parent.rglob("*") if p.is_file()} == before
 
 

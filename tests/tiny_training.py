@@ -153,7 +153,7 @@ def write_vgg(path: Path) -> Path:
     random = np.random.default_rng(0)
     channels = 3
     with h5py.File(path, "w") as file:
-        for number, block in enumerate(((64, 64), (128, 128), (256, 256, 256)), start=1):
+        for number, block in enumerate(((64, 64), (128, 128), (256, 256, 256), (512, 512, 512)), start=1):
             for place, filters in enumerate(block):
                 variables = file.create_group(f"block{number}/layers/conv2d{f'_{place}' if place else ''}/vars")
                 variables["0"] = random.normal(0, (2 / 9 / channels) ** 0.5, (3, 3, channels, filters))

@@ -12,8 +12,7 @@ from PIL import Image
 from faceage.batch.names import GRIDS, pasted_paths, picture_path
 from faceage.batch.options import DrawOptions
 from faceage.batch.paste import Paster
-from faceage.batch.photo import Photo
-from faceage.batch.stopwatch import Stopwatch
+from faceage.batch.photo import Photo, timed
 from faceage.errors import PhotoError
 from faceage.model import Model
 from faceage.people.draw import AT_ONCE, PeoplePainter
@@ -65,7 +64,6 @@ class Drawer:
         self._layout = layout
         self._paint = PeoplePainter(model, options.draw)
         self._paster = Paster(limits)
-        self.stopwatch = Stopwatch()
 
     def draw(self, photos: Iterable[Photo]) -> Generator[Photo, None, None]:
         """`photos`, each when its pictures are on disk, or its outcome says why they cannot be written."""
@@ -79,7 +77,7 @@ class Drawer:
 
     def _draw_group(self, photos: list[Photo], writers: ThreadPoolExecutor) -> Iterator[Photo]:
         rows = [row for photo in photos for row in photo.faces]
-        with self.stopwatch("draw", photos):
+        with timed("draw", photos):
             drawn = iter(self._paint(rows, self._options.ages, self._options.strength))
         people = [[next(drawn) for _ in photo.faces] for photo in photos]
         writing = [writers.submit(self._write, *each) for each in zip(photos, people, strict=True)]
@@ -94,7 +92,7 @@ class Drawer:
             if self._options.paste:
                 paths = pasted_paths(self._out, photo.name, self._options.ages)
                 if not (self._keep and all(path.exists() for path in paths)):
-                    with self.stopwatch("paste", [photo]):
+                    with timed("paste", [photo]):
                         self._paster.paste(photo, people, paths)
             written.result()
         except OSError as error:
@@ -104,7 +102,7 @@ class Drawer:
         return ""
 
     def _write(self, photo: Photo, people: Sequence[Drawn]) -> None:
-        with self.stopwatch("write", [photo]):
+        with timed("write", [photo]):
             for row, person in zip(photo.faces, people, strict=True):
                 layout = self._layout
                 path = picture_path(self._out / layout.kind, photo.name, str(row.face), f".{layout.file}")

@@ -1,10 +1,8 @@
 """Where the work of a batch is done: in this process, or on the workers of a Ray cluster."""
 
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
@@ -85,7 +83,11 @@ class RayEngine:
         if to_find:
             with tempfile.TemporaryDirectory() as nowhere:
                 self._start(nowhere)
-                self._find(_absolute(task), list(map(_absolute_photo, to_find)), record)
+                # Workers do not stand where this process does.
+                task = replace(task, out=task.out.absolute(), weights=task.weights.absolute())
+                files = [replace(photo.file, path=photo.file.path.absolute()) for photo in to_find]
+                photos = [replace(photo, file=file) for photo, file in zip(to_find, files, strict=True)]
+                self._find(task, photos, record)
 
     def _start(self, nowhere: str) -> None:
         """Connect to the cluster. Workers stand in a copy of the empty folder `nowhere`."""
@@ -127,18 +129,6 @@ class RayEngine:
         for row in answers.iter_rows():
             for done in row["done"]:
                 record(done)
-
-
-def _absolute(task: Task) -> Task:
-    return replace(task, out=_absolute_path(task.out), weights=_absolute_path(task.weights))
-
-
-def _absolute_photo(photo: Photo) -> Photo:
-    return replace(photo, file=replace(photo.file, path=_absolute_path(photo.file.path)))
-
-
-def _absolute_path(path: Path) -> Path:
-    return Path(os.path.abspath(path))
 
 
 class _RayWorker:

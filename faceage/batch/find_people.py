@@ -10,8 +10,7 @@ import numpy as np
 
 from faceage.ahead import ahead
 from faceage.batch.options import FindOptions
-from faceage.batch.photo import Photo
-from faceage.batch.stopwatch import Stopwatch
+from faceage.batch.photo import Photo, timed
 from faceage.faces.align import align, face_transform, resized, side_in_photo
 from faceage.faces.detect import Detection, Detector, Letterbox, failure
 from faceage.images import encode_portrait
@@ -51,11 +50,6 @@ class PeopleFinder:
         self._decoder = Decoder(limits)
         age = None if options.age is None else options.age.weights
         self._optimiser = LatentOptimiser(model.fast, options.optimiser, age=age)
-        self.stopwatch = Stopwatch()
-        self.detected = 0
-        """Photos that faces were looked for in."""
-        self.optimised = 0
-        """Faces whose latents were optimised."""
 
     def find(self, photos: Sequence[Photo]) -> Generator[list[Photo], None, None]:
         """`photos` in blocks, with their `faces` found and their outcome known, as far as it does not hang on drawing.
@@ -138,13 +132,12 @@ class PeopleFinder:
             size=read.size,
             modified=read.modified,
         )
-        self.stopwatch.add("decode", read.seconds, [photo])
+        photo.seconds["decode"] += read.seconds
 
     def _detect(self, photos: list[Photo]) -> list[list[Detection] | str]:
         pixels = [photo.pixels for photo in photos if photo.pixels is not None]
-        with self.stopwatch("detect", photos):
+        with timed("detect", photos):
             found = self._detector.detect_each(pixels, self._options.min_face, [photo.factor for photo in photos])
-        self.detected += len(photos)
         for photo, detections in zip(photos, found, strict=True):
             if isinstance(detections, str):
                 _fail(photo, detections)
@@ -170,7 +163,7 @@ class PeopleFinder:
         if photo.pixels is None:
             return []
         faces = []
-        with self.stopwatch("align", [photo]):
+        with timed("align", [photo]):
             for number, face in zip(numbers, chosen, strict=True):
                 transform = face_transform(face.landmarks)
                 here = transform * [photo.factor, photo.factor, 1]
@@ -188,14 +181,14 @@ class PeopleFinder:
         if photo.factor <= allowed:
             return faces
         read = self._decoder.read(photo.file, Reduction(1, allowed))
-        self.stopwatch.add("decode", read.seconds, [photo])
+        photo.seconds["decode"] += read.seconds
         photo.pixels, photo.factor = read.pixels, read.factor
         if read.error or read.input != photo.outcome.input:
             photo.pixels = None
             _fail(photo, read.error or _CHANGED)
             return faces
         assert photo.pixels is not None
-        with self.stopwatch("detect", [photo]):
+        with timed("detect", [photo]):
             try:
                 return self._detector.refine(photo.pixels, faces, self._options.min_face, photo.factor)
             except Exception as error:
@@ -205,9 +198,8 @@ class PeopleFinder:
 
     def _optimise(self, faces: list[_Face]) -> list[Photo]:
         """Find the latents of a batch of faces; the photos whose last face this was."""
-        with self.stopwatch("optimise", [face.photo for face in faces]):
+        with timed("optimise", [face.photo for face in faces]):
             latents = self._optimiser(np.stack([face.aligned for face in faces]))
-        self.optimised += len(faces)
         finished = []
         for i, face in enumerate(faces):
             photo = face.photo

@@ -116,8 +116,7 @@ def _bring_parts(shard: Path, new_names: Mapping[str, str], out: Path) -> dict[s
         writer = LatentWriter(out / LATENTS, shard.name, *settings)
         parts: dict[str, int] = {}
         for block in row_blocks(shard / LATENTS, _ROWS_AT_ONCE):
-            writer.add([replace(row, source=new_names[row.source]) for row in block])
-            parts.update(writer.flush())
+            parts |= writer.write([replace(row, source=new_names[row.source]) for row in block])
         return parts
     named = {}
     for part, count in own.parts.items():

@@ -47,11 +47,14 @@ class RunSummary:
     """How many folders of other programs were left out, by name."""
     detected: int = 0
     """Photos that this run looked for faces in."""
-    optimised: int = 0
-    """Faces whose latents this run optimised."""
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     distances: "array[float]" = field(default_factory=lambda: array("f"))
     """Before and after by turns, in four bytes each: there may be millions."""
+
+    @property
+    def optimised(self) -> int:
+        """Faces whose latents this run found."""
+        return len(self.distances) // 2
 
     @property
     def exit_code(self) -> int:
@@ -68,7 +71,6 @@ class RunSummary:
         self.count(done.finished)
         self.distances.extend(done.distances)
         self.detected += done.detected
-        self.optimised += done.optimised
         for stage, seconds in done.seconds.items():
             self.seconds[stage] += seconds
 

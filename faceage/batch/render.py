@@ -15,6 +15,7 @@ from faceage.batch.photo import Photo
 from faceage.batch.plan import MANIFEST
 from faceage.errors import UsageError
 from faceage.model import Model
+from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.find import FoundPhoto, printable
 from faceage.store.latents import FaceRow, count_rows, read_settings, row_blocks
 from faceage.store.manifest import OK, PhotoOutcome, read_manifest
@@ -30,8 +31,11 @@ def render(
     layout: Layout,
     files: Sequence[FoundPhoto] = (),
     progress: Callable[[int], Any] = lambda faces: None,
+    limits: Limits = LIMITS,
 ) -> dict[str, str]:
     """Draw every person of the file `latents` into `out`, and, if the options say so, paste into the photos `files`.
+
+    `limits` bound what reading one of them may cost.
 
     The answer has every photo, and "" or why it could not be done. Raises UsageError where the file is none, or was
     made with other weights than `model`'s.
@@ -45,7 +49,7 @@ def render(
         return dict.fromkeys(count_rows(latents), "")
     said = {}
     known = find_again(latents, files) if options.paste else {}
-    with closing(Drawer(model, out, options, layout)) as drawer:
+    with closing(Drawer(model, out, options, layout, limits=limits)) as drawer:
         for photo in drawer.draw(_photos(latents, known)):
             said[photo.name] = photo.outcome.reason
             progress(len(photo.faces))

@@ -1,9 +1,9 @@
 """Photos in; rows of latents, pictures and outcomes out."""
 
-import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from functools import cached_property
 
 from faceage.batch.draw import Drawer
 from faceage.batch.find_people import PeopleFinder
-from faceage.batch.photo import Photo
+from faceage.batch.photo import Photo, take_seconds, timed
 from faceage.batch.plan import LATENTS, Task, writing_to
 from faceage.model import load_model
 from faceage.store.latents import LatentWriter
@@ -30,15 +30,13 @@ class Done:
     finished: list[PhotoOutcome] = field(default_factory=list)
     """Photos that are done, or that cannot be done."""
     parts: dict[str, int] = field(default_factory=dict)
-    """Parts of the latents, as of `LatentWriter.flush`."""
+    """Parts of the latents, as of `LatentWriter.write`."""
     distances: list[float] = field(default_factory=list)
     """Identity distances of faces found, before and after by turns."""
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """By stage."""
     detected: int = 0
     """Photos that faces were looked for in."""
-    optimised: int = 0
-    """Faces whose latents were optimised."""
 
 
 class Worker:
@@ -50,7 +48,7 @@ class Worker:
         self._model = load_model(task.weights)
         self._latents = LatentWriter(task.out / LATENTS, writer, self._model.fingerprint, task.find.to_json())
         self._drawer = Drawer(self._model, task.out, task.draw, keep=True, limits=task.limits)
-        self._drawn: queue.SimpleQueue[Done] = queue.SimpleQueue()
+        self._beside: Future[list[Done]] | None = None
         self._stopping = threading.Event()
 
     @cached_property
@@ -59,17 +57,15 @@ class Worker:
 
     def find(self, photos: Sequence[Photo]) -> Iterator[Done]:
         """Find the people of `photos` and draw them, a block of photos being drawn beside the search in the next."""
-        drawing: Future[None] | None = None
         with ThreadPoolExecutor(1) as beside:
             try:
                 with closing(self._finder.find(photos)) as blocks:
                     for block in blocks:
-                        yield from self._wait_for(drawing)
-                        done = self._enter(block)
-                        yield done
+                        yield from self.rest()
+                        yield self._enter(block)
                         if drawable := [photo for photo in block if photo.faces]:
-                            drawing = beside.submit(self._draw_beside, drawable)
-                yield from self._wait_for(drawing)
+                            self._beside = beside.submit(lambda photos: list(self.draw(photos)), drawable)
+                yield from self.rest()
             finally:
                 self._stopping.set()
         self._stopping.clear()
@@ -80,63 +76,41 @@ class Worker:
         recorded = time.monotonic()
         with closing(self._drawer.draw(photos)) as drawn:
             for photo in drawn:
-                outcome = replace(photo.outcome, seconds=_rounded({**photo.outcome.seconds, **photo.seconds}))
+                for stage, seconds in take_seconds([photo]).items():
+                    done.seconds[stage] += seconds
+                outcome = photo.outcome
                 done.finished.append(replace(outcome, drawn=self._task.drawn) if outcome.status == OK else outcome)
                 photo.forget()
                 if self._stopping.is_set():
                     break
                 if time.monotonic() - recorded > _SECONDS_UNRECORDED:
-                    yield replace(done, seconds=self._drawer.stopwatch.take())
+                    yield done
                     done, recorded = Done(), time.monotonic()
-        yield replace(done, seconds=self._drawer.stopwatch.take())
+        yield done
 
     def close(self) -> None:
         """End the processes that read photos."""
         self._drawer.close()
 
     def rest(self) -> Iterator[Done]:
-        """What was drawn and was in no answer before."""
-        while not self._drawn.empty():
-            yield self._drawn.get()
-
-    def _draw_beside(self, photos: list[Photo]) -> None:
-        for done in self.draw(photos):
-            self._drawn.put(done)
-
-    def _wait_for(self, drawing: "Future[None] | None") -> Iterator[Done]:
-        while drawing is not None and not drawing.done():
-            try:
-                yield self._drawn.get(timeout=0.2)
-            except queue.Empty:
-                continue
-        if drawing is not None:
-            drawing.result()
-        yield from self.rest()
+        """What was drawn beside the search and was in no answer before."""
+        if self._beside is not None:
+            yield from self._beside.result()
+            self._beside = None
 
     def _enter(self, block: list[Photo]) -> Done:
         """Put the rows of a block on disk."""
-        finder = self._finder
         rows = [row for photo in block for row in photo.faces]
-        with finder.stopwatch("write", [photo for photo in block if photo.faces]), writing_to(self._task.out):
-            self._latents.add(rows)
-            parts = self._latents.flush()
+        with timed("store", [photo for photo in block if photo.faces]), writing_to(self._task.out):
+            parts = self._latents.write(rows)
+        seconds = take_seconds(block)
         for photo in block:
-            photo.outcome = replace(photo.outcome, found=self._task.found, seconds=_rounded(photo.seconds))
-        done = Done(
+            photo.outcome = replace(photo.outcome, found=self._task.found)
+        return Done(
             found=[photo.outcome for photo in block if photo.faces],
             finished=[photo.outcome for photo in block if not photo.faces],
             parts=parts,
             distances=[float(distance) for row in rows for distance in row.identity_distance],
-            seconds=finder.stopwatch.take(),
-            detected=finder.detected,
-            optimised=finder.optimised,
+            seconds=seconds,
+            detected=sum(photo.detections >= 0 for photo in block),
         )
-        finder.detected = finder.optimised = 0
-        for photo in block:
-            if not photo.faces:
-                photo.forget()
-        return done
-
-
-def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
-    return {stage: round(value, 4) for stage, value in seconds.items()}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from faceage.cli.console import bar, err, out, start_backend
+from faceage.cli.console import bar, err, out, start_backend, table
 from faceage.cli.options import (
     Ages,
     Draw,
@@ -246,30 +246,19 @@ def _print_plan(plan: "Plan", folder: Path, json: bool) -> None:
 
 
 def _print_summary(summary: "RunSummary", to: Path) -> None:
-    from rich.table import Table
-
-    table = Table("", "", show_header=False, title=f"faceage batch → {to}")
-    table.add_row("photos", str(sum(summary.photos.values())))
-    table.add_row("  done by an earlier run", str(summary.skipped))
-    for status, label in (
-        ("ok", "  with faces"),
-        ("no_face", "  no face"),
-        ("unreadable", "  unreadable"),
-        ("failed", "  failed"),
-    ):
-        table.add_row(label, str(summary.photos[status]))
-    if summary.warnings:
-        table.add_row("  used with a warning", str(summary.warnings))
-    if summary.replaced:
-        table.add_row("  in place of others", str(summary.replaced))
-    table.add_row("faces", str(summary.faces))
-    table.add_row("  found by this run", str(summary.optimised))
+    optional = (("used with a warning", summary.warnings), ("in place of others", summary.replaced))
+    kinds = (("ok", "with faces"), ("no_face", "no face"), ("unreadable", "unreadable"), ("failed", "failed"))
+    rows: list[tuple[object, ...]] = [
+        ("photos", sum(summary.photos.values())),
+        ("  done by an earlier run", summary.skipped),
+        *((f"  {label}", summary.photos[status]) for status, label in kinds),
+        *((f"  {label}", count) for label, count in optional if count),
+        ("faces", summary.faces),
+        ("  found by this run", summary.optimised),
+    ]
     if summary.distances:
-        before, after = summary.median_distance
-        table.add_row("identity distance, median", f"{before:.3f} → {after:.3f}")
-    table.add_section()
-    for stage, seconds in summary.seconds.items():
-        table.add_row(f"{stage}, seconds", f"{seconds:.1f}")
-    err.print(table)
+        rows.append(("identity distance, median", "{:.3f} → {:.3f}".format(*summary.median_distance)))
+    rows += [(), *((f"{stage}, seconds", f"{seconds:.1f}") for stage, seconds in summary.seconds.items())]
+    table(rows, title=f"faceage batch → {to}", to=err)
     if summary.exit_code != EXIT_OK:
         err.print(f"the reasons are in {to / 'manifest.jsonl'}")

@@ -2,15 +2,20 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from json import dumps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from tqdm import tqdm
 
 from faceage.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from faceage.model import Model
 
 
 class _Output(Console):
@@ -22,6 +27,19 @@ class _Output(Console):
 # Names of photos are printed as they are, though they may look like markup (":smile:", "[red]").
 out = _Output(soft_wrap=True, highlight=False, markup=False, emoji=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def table(rows: Iterable[Sequence[object]], head: Sequence[str] = (), title: str = "", to: Console = out) -> None:
+    """Print `rows` of cells, texts as they are; an empty row is a line across. Without a `head`, two columns."""
+    from rich.table import Table
+
+    shown = Table(*(head or ("", "")), show_header=bool(head), title=title or None)
+    for row in rows:
+        if row:
+            shown.add_row(*map(str, row))
+        else:
+            shown.add_section()
+    to.print(shown)
 
 
 @contextmanager
@@ -66,6 +84,20 @@ def bars(quiet: bool = False) -> Iterator[Bars]:
     """Progress bars for a job of several parts, on stderr."""
     with ExitStack() as stack:
         yield Bars(stack, quiet)
+
+
+def open_model(weights: "Path | None") -> "Model":
+    """Start the backend and load the model that `--weights` names, or the default."""
+    start_backend()
+    from faceage.model import find_model, load_model
+
+    return load_model(find_model(weights))
+
+
+def check_file(option: str, path: "Path") -> None:
+    """Raise UsageError where the file that `option` names cannot be written: before the work whose outcome it is."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"{option} {path} cannot be written", "name a file in a folder that exists")
 
 
 def start_backend() -> None:

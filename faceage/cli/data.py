@@ -1,16 +1,16 @@
 """`faceage data`: prepare labelled photos for training, and count what is in a prepared file."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from faceage.cli.console import bar, err, out, start_backend
+from faceage.cli.console import bar, check_file, err, out, start_backend, table
 from faceage.cli.options import Json, Quiet
+from faceage.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from faceage.data.info import DataInfo
 
 app = typer.Typer(help="Prepare training data.", no_args_is_help=True)
@@ -41,16 +41,10 @@ def prepare(
 
     The same command continues an interrupted one.
     """
-    from faceage.errors import UsageError
-
     if not source.is_dir():
         raise UsageError(f"no such folder: {source}", "name the folder that holds the labelled photos")
-    if to.is_dir() or not to.parent.is_dir():
-        raise UsageError(f"--out {to} cannot be written", "name a file in a folder that exists")
-
+    check_file("--out", to)
     start_backend()
-    from dataclasses import asdict
-
     from faceage.data.prepare import prepare
     from faceage.data.rows import Filters
     from faceage.data.sources import read_rows
@@ -61,7 +55,7 @@ def prepare(
     if json:
         out.print_json(data=asdict(info))
     elif not quiet:
-        out.print(_table(to, info))
+        _print(to, info)
 
 
 @app.command()
@@ -79,18 +73,14 @@ def info(
 
     faceage data info faces.h5 --sheet faces.png
     """
-    from dataclasses import asdict
-
     from faceage.data.info import PAPER_FACES, contact_sheet, read_info
-    from faceage.errors import UsageError
     from faceage.pictures.save import save_png
     from faceage.store.dataset import load_dropped
 
     if dropped and json:
         raise UsageError("--dropped and --json both write to stdout", "ask for one at a time")
-    if sheet is not None and not sheet.parent.is_dir():
-        raise UsageError(f"--sheet {sheet} cannot be written", "name a file in a folder that exists")
-
+    if sheet is not None:
+        check_file("--sheet", sheet)
     found = read_info(file)
     if sheet is not None:
         save_png(contact_sheet(file), sheet)
@@ -100,23 +90,20 @@ def info(
     elif json:
         out.print_json(data=asdict(found))
     else:
-        out.print(_table(file, found))
+        _print(file, found)
     for name in found.small_classes:
         err.print(
             f"warning: {found.per_class[name]} faces of {name}; the paper has {PAPER_FACES} of each class or more"
         )
 
 
-def _table(path: Path, info: "DataInfo") -> "Table":
-    from rich.table import Table
-
+def _print(path: Path, info: "DataInfo") -> None:
     people = f", {info.people} people known by name" if info.people else ""
-    table = Table("", *info.per_split, "all", title=f"{path}: {info.faces} faces{people}")
-    for name, splits in info.per_class_and_split.items():
-        table.add_row(name, *map(str, splits.values()), str(info.per_class[name]))
-    table.add_section()
-    table.add_row("all", *map(str, info.per_split.values()), str(info.faces))
-    table.add_section()
-    for reason, count in info.dropped.items():
-        table.add_row(f"dropped: {reason}", *[""] * len(info.per_split), str(count))
-    return table
+    rows: list[tuple[object, ...]] = [
+        *((name, *splits.values(), info.per_class[name]) for name, splits in info.per_class_and_split.items()),
+        (),
+        ("all", *info.per_split.values(), info.faces),
+        (),
+        *((f"dropped: {reason}", *[""] * len(info.per_split), count) for reason, count in info.dropped.items()),
+    ]
+    table(rows, ("", *info.per_split, "all"), f"{path}: {info.faces} faces{people}")

@@ -1,14 +1,17 @@
 """`faceage evaluate`: how good a model is, in the eyes of networks that had no part in it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from faceage.ages import AGE_CLASSES, STRENGTH
-from faceage.cli.console import bars, out, start_backend
+from faceage.cli.console import bars, check_file, open_model, out, table
 from faceage.cli.options import Json, Quiet, Seed, Weights
+from faceage.errors import UsageError
 
 if TYPE_CHECKING:
     from faceage.cli.console import Bars
@@ -48,17 +51,13 @@ def photographs(
     faceage evaluate photographs --data faces.h5 --judge arcface.onnx --out photographs
     """
     _check(report)
-    start_backend()
-    from dataclasses import asdict
-
+    model, faces = open_model(weights), _of_each_class(data, limit)
     from faceage.data.dataset import load_faces
     from faceage.evaluation.page import judge_ways
     from faceage.evaluation.people import OPTIMISED
     from faceage.evaluation.photographs import open_judges
-    from faceage.model import find_model, load_model
 
     judges = open_judges(judge)
-    model, faces = load_model(find_model(weights)), _of_each_class(data, limit)
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown, [OPTIMISED])[OPTIMISED]
         found = judge_ways(model, faces, load_faces(data, "validation"), latents, judges, strength, seed, shown)
@@ -86,15 +85,11 @@ def identity(
     faceage evaluate identity --data faces.h5 --judge arcface.onnx --out identity
     """
     _check(report)
-    start_backend()
-    from dataclasses import asdict
-
+    model, faces = open_model(weights), _first(data, limit)
     from faceage.evaluation.identity import judge_identity
     from faceage.evaluation.recognizers import open_judge
-    from faceage.model import find_model, load_model
 
     judging = open_judge(judge)
-    model, faces = load_model(find_model(weights)), _first(data, limit)
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown)
         scores = judge_identity(model, faces, latents, judging, lambda *done: shown("judging", *done))
@@ -124,14 +119,11 @@ def age(
     faceage evaluate age --data faces.h5 --out age
     """
     _check(report)
-    start_backend()
-    from dataclasses import asdict
-
+    model, faces = open_model(weights), _first(data, limit)
     from faceage.evaluation.age import judge_age
     from faceage.evaluation.published import AgeGenderJudge
-    from faceage.model import find_model, load_model
 
-    scores = judge_age(load_model(find_model(weights)), AgeGenderJudge(), _first(data, limit), samples, seed)
+    scores = judge_age(model, AgeGenderJudge(), faces, samples, seed)
     groups = {"real": scores.real, "sampled": scores.sampled}
     _show(f"class hit; drop from real to sampled {scores.drop:.1%}", groups, asdict(scores), report, json, quiet)
 
@@ -148,27 +140,22 @@ def realism(
 
     faceage evaluate realism --data faces.h5
     """
-    start_backend()
-    from dataclasses import asdict
-
+    model, faces = open_model(weights), _first(data, limit)
     from faceage.data.dataset import load_faces
     from faceage.evaluation.realism import judge_realism
-    from faceage.model import find_model, load_model
 
-    model = load_model(find_model(weights))
-    scores = judge_realism(model, _first(data, limit), load_faces(data, "validation"), seed)
+    scores = judge_realism(model, faces, load_faces(data, "validation"), seed)
     if json:
         out.print_json(data=asdict(scores))
         return
-    from rich.table import Table
-
-    table = Table("", "", show_header=False, title=f"{scores.faces} faces; {scores.features}")
-    table.add_row("Fréchet distance, real to drawn", f"{scores.frechet:.4f}")
-    table.add_row("  real to other real ones", f"{scores.floor:.4f}")
-    for name, distance in scores.variety.items():
-        table.add_row(f"mean distance of drawn faces, {name}", f"{distance:.3f}")
-    table.add_row("  of real ones", f"{scores.real_variety:.3f}")
-    out.print(table)
+    varieties = [(f"mean distance of drawn faces, {name}", f"{value:.3f}") for name, value in scores.variety.items()]
+    rows = [
+        ("Fréchet distance, real to drawn", f"{scores.frechet:.4f}"),
+        ("  real to other real ones", f"{scores.floor:.4f}"),
+        *varieties,
+        ("  of real ones", f"{scores.real_variety:.3f}"),
+    ]
+    table(rows, title=f"{scores.faces} faces; {scores.features}")
 
 
 @app.command("all")
@@ -191,23 +178,19 @@ def everything(
 
     Beside it evaluation.json, identity.png, age.png, trade-off.png, and people.png with two people of each age class.
     """
-    from faceage.errors import UsageError
     from faceage.evaluation.plot import check_plots
 
     if to.exists() and not to.is_dir():
         raise UsageError(f"--out {to} is no folder", "name a folder")
     check_plots()
-    start_backend()
-    from dataclasses import asdict
-
+    model, faces = open_model(weights), _of_each_class(data, limit)
     from faceage.data.dataset import load_faces
+    from faceage.evaluation.interval import without_nan
     from faceage.evaluation.page import evaluate, save_page
     from faceage.evaluation.photographs import open_judges
-    from faceage.model import find_model, load_model, update_card
+    from faceage.model import update_card
 
     judges = open_judges(judge)
-    folder = find_model(weights)
-    model, faces = load_model(folder), _of_each_class(data, limit)
     sets = faces, _first(data, limit), load_faces(data, "validation")
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown)
@@ -215,11 +198,12 @@ def everything(
     to.mkdir(parents=True, exist_ok=True)
     save_page(found, model, faces, latents, to)
     if card:
-        update_card(folder, lambda entries: entries["scores"].update(evaluation=found.summary()))
+        summary = without_nan(found.summary())
+        update_card(model.folder, lambda entries: entries["scores"].update(evaluation=summary))
     if json:
-        out.print_json(data=asdict(found))
+        out.print_json(data=without_nan(asdict(found)))
     elif not quiet:
-        out.print(found.markdown(), markup=False)
+        out.print(found.markdown())
 
 
 def _latents(
@@ -242,13 +226,11 @@ def _latents(
 
 
 def _check(report: Path | None) -> None:
-    from faceage.errors import UsageError
     from faceage.evaluation.plot import check_plots
 
     if report is not None:
         check_plots()
-        if not report.parent.is_dir():
-            raise UsageError(f"--out {report} cannot be written", "name a file in a folder that exists")
+        check_file("--out", report)
 
 
 def _first(data: Path, limit: int) -> "FaceSet":
@@ -268,22 +250,18 @@ def _of_each_class(data: Path, limit: int) -> "FaceSet":
 def _show(
     title: str, groups: dict[str, Any], scores: dict[str, Any], report: Path | None, json: bool, quiet: bool
 ) -> None:
-    import json as json_module
-
-    from rich.table import Table
-
+    from faceage.evaluation.interval import without_nan
     from faceage.evaluation.plot import plot_shares
     from faceage.files import write_text
 
+    scores = without_nan(scores)
     if json:
         out.print_json(data=scores)
     elif not quiet:
-        table = Table("", "", "share (95% interval)", "cases", title=title)
+        rows: list[tuple[object, ...]] = []
         for group, shares in groups.items():
-            for name, share in shares.items():
-                table.add_row(group, name, str(share), str(share.count))
-            table.add_section()
-        out.print(table)
+            rows += [*((group, name, share, share.count) for name, share in shares.items()), ()]
+        table(rows, ("", "", "share (95% interval)", "cases"), title)
     if report is not None:
-        write_text(report.with_name(report.name + ".json"), json_module.dumps(scores, indent=2) + "\n")
+        write_text(report.with_name(report.name + ".json"), dumps(scores, indent=2) + "\n")
         plot_shares(groups, report.with_name(report.name + ".png"))

@@ -32,7 +32,7 @@ def merge(
     if json:
         out.print_json(data={"photos": {status: photos[status] for status in STATUSES}, "faces": faces})
     elif not quiet:
-        err.print(f"{len(rows)} photos, {faces} faces → {results}", markup=False)
+        err.print(f"{len(rows)} photos, {faces} faces → {results}")
     if report:
         make_report(results, find_used(None), quiet=quiet or json)
     raise typer.Exit(EXIT_OK if set(photos) <= {OK} else EXIT_SOME_FAILED)

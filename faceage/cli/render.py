@@ -5,8 +5,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from faceage.cli.console import bar, err, start_backend
-from faceage.cli.options import Ages, Draw, Quiet, Scale, Strength, Weights, draw_options
+from faceage.cli.console import bar, err, open_model, start_backend
+from faceage.cli.options import (
+    Ages,
+    Draw,
+    MaxPixels,
+    PhotoMemory,
+    PhotoSeconds,
+    Quiet,
+    Scale,
+    Strength,
+    Weights,
+    draw_options,
+    photo_limits,
+)
 from faceage.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 
 _YOUNG_TO_OLD = ",".join(map(str, range(5, 81, 3)))
@@ -40,6 +52,9 @@ def render(
         Literal["png", "webp", "gif"] | None,
         typer.Option("--file", help="Type of file [default: png; for animations gif]."),
     ] = None,
+    max_pixels: MaxPixels = None,
+    photo_seconds: PhotoSeconds = None,
+    photo_memory: PhotoMemory = None,
     weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
@@ -68,7 +83,6 @@ def render(
     from faceage.batch.draw import KINDS, Layout
     from faceage.batch.options import DrawOptions
     from faceage.batch.render import render as draw_again
-    from faceage.model import find_model, load_model
     from faceage.store.latents import count_rows
 
     layout = Layout(kind, file or KINDS[kind][0])
@@ -78,16 +92,17 @@ def render(
     options = draw_options(
         DrawOptions.of_latents(latents), ages, strength=strength, draw=draw, scale=scale, paste=paste
     )
+    limits = photo_limits(max_pixels, photo_seconds, photo_memory)
     total = count_rows(latents).total()
-    model = load_model(find_model(weights))
+    model = open_model(weights)
     open_out(to)
     with bar(total, " faces", quiet=quiet) as shown, writing_to(to):
-        said = draw_again(latents, model, to, options, layout, files, shown.update)
+        said = draw_again(latents, model, to, options, layout, files, shown.update, limits)
     failed = {name: problem for name, problem in said.items() if problem}
     for name, problem in failed.items():
-        err.print(f"faceage: {name}: {problem}", markup=False)
+        err.print(f"faceage: {name}: {problem}")
     if not quiet:
-        err.print(f"{total} faces → {to / kind}", markup=False)
+        err.print(f"{total} faces → {to / kind}")
         if paste:
-            err.print(f"{len(said) - len(failed)} photos → {to / PASTED}", markup=False)
+            err.print(f"{len(said) - len(failed)} photos → {to / PASTED}")
     raise typer.Exit(EXIT_SOME_FAILED if failed else EXIT_OK)

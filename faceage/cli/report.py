@@ -65,4 +65,4 @@ def make_report(results: Path, model: Path | None, quiet: bool, limit: int = MOS
     with bars(quiet) as shown:
         page = write_report(results, limit, name, draw, progress=lambda done, total: shown("report", done, total))
     if not quiet:
-        err.print(f"report → {page}", markup=False)
+        err.print(f"report → {page}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from faceage.ages import AGE_CLASSES
-from faceage.cli.console import bar, start_backend
+from faceage.cli.console import bar, check_file, start_backend
 from faceage.cli.options import Quiet, Seed, Weights
 from faceage.errors import UsageError
 
@@ -37,8 +37,7 @@ def sample(
 
     faceage sample --walk --out walk.gif --rows 5 --ages 25
     """
-    if out.is_dir() or not out.parent.is_dir():
-        raise UsageError(f"--out {out} cannot be written", "name a file in a folder that exists")
+    check_file("--out", out)
     endings = (".gif", ".webp") if walk else (".png",)
     if out.suffix.lower() not in endings:
         raise UsageError(f"--out {out} is no {'animation' if walk else 'picture'}", f"end it in {' or '.join(endings)}")

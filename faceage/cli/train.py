@@ -1,14 +1,15 @@
 """`faceage train`: every stage by itself or all in their order, each resumable, into one run folder."""
 
 import os
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from faceage.cli.console import bars, out, start_backend
+from faceage.cli.console import bars, out, start_backend, table
 from faceage.cli.options import Json, Quiet
+from faceage.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from faceage.training.everything import Planned
@@ -29,14 +30,6 @@ Data = Annotated[
 ]
 RunFolder = Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of the training run.")]
 Preset = Annotated[str, typer.Option(help="'best' is what works best here, 'paper' what the paper did.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change an option of the stage; repeat for more."),
-]
-SetOfStage = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="STAGE.KEY=VALUE", help="Change an option of a stage; repeat for more."),
-]
 Start = Annotated[
     Path | None, typer.Option(metavar="MODEL", help="Begin with the networks of this model folder, where it has them.")
 ]
@@ -48,97 +41,86 @@ People = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(min=0, help="Epochs in all [default: the preset's].")]
 Restart = Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the steps that are left of each stage, and its options.")
+]
 Devices = Annotated[
     Literal["one", "all"], typer.Option(help="'one', or 'all' GPUs of this machine, and of others by TF_CONFIG.")
 ]
 
 
-@app.command("all")
-def train_everything(
-    data: Data,
-    run: RunFolder,
-    people: People = None,
-    preset: Preset = "best",
-    overrides: SetOfStage = None,
-    epochs: Epochs = None,
-    start: Start = None,
-    devices: Devices = "one",
-    restart: Restart = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the steps that are left of each stage, and its options.")
-    ] = False,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Train all stages that have not ended: recogniser, age, GAN, encoder, identity, photo (extra [photo]).
-
-    faceage train all --data faces/ --run runs/first
-
-    Then 'faceage batch --weights RUN/model' draws with the result.
-    """
-    _check(data, people, start)
-    start_backend()
-    from faceage.training import everything
-    from faceage.training.presets import JOBS
-
-    given = [f"{stage}.epochs={epochs}" for stage in JOBS] if epochs is not None else []
-    options = everything.all_options(preset, [*given, *(overrides or [])])
-    with ExitStack() as stack:
-        training = _run(stack, run, start, people, devices, quiet)
-        if dry_run:
-            plan = everything.make_plan(options, training, *_known(data, training))
-            _print_plan(plan, everything.describe(plan, data), json)
-            return
-        everything.train_all(options, training, _prepared(data, training), restart)
-    _print_scores(run, [*JOBS, "batch"], json, quiet)
-
-
-def _stage(name: str) -> Any:
-    """The command of one stage."""
-
-    def command(
-        data: Data,
-        run: RunFolder,
-        people: People = None,
-        preset: Preset = "best",
-        overrides: Set = None,
-        epochs: Epochs = None,
-        start: Start = None,
-        devices: Devices = "one",
-        restart: Restart = False,
-        json: Json = False,
-        quiet: Quiet = False,
-    ) -> None:
-        _check(data, people, start)
-        start_backend()
-        from faceage.training.overrides import overridden
-        from faceage.training.presets import JOBS, preset_options
-        from faceage.training.run import train_stage
-
-        given = [f"epochs={epochs}"] if epochs is not None else []
-        options = overridden(preset_options(preset, name), [*given, *(overrides or [])], name)
-        with ExitStack() as stack:
-            training = _run(stack, run, start, people, devices, quiet)
-            train_stage(JOBS[name], options, training, _prepared(data, training), restart)
-        _print_scores(run, [name], json, quiet)
-
-    return command
-
-
-for _name, _help in {
+_STAGES = {
     "recognizer": "Train the recogniser, from identity labels or from dlib's (extra [judge]).",
     "age": "Train the age estimator.",
     "gan": "Train the conditional GAN: generator and discriminator.",
     "encoder": "Train the encoder on faces that the generator draws.",
     "identity": "Refine encoder and generator through the recogniser, on photos.",
     "photo": "Train the re-ager, which draws photographs (extra [photo]).",
-}.items():
-    _example = f"faceage train {_name} --data faces.h5 --run runs/first"
-    app.command(_name, help=f"{_help}\n\n{_example}")(_stage(_name))
+}
+_ALL = """Train all stages that have not ended: recogniser, age, GAN, encoder, identity, photo (extra [photo]).
+
+faceage train all --data faces/ --run runs/first
+
+Then 'faceage batch --weights RUN/model' draws with the result."""
+
+
+def _command(names: Sequence[str]) -> Callable[..., None]:
+    """The command that trains these stages. Options of one are set by their names, of several after the stage's."""
+    several = len(names) > 1
+
+    def command(
+        data: Data,
+        run: RunFolder,
+        people: People = None,
+        preset: Preset = "best",
+        overrides: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--set",
+                metavar="STAGE.KEY=VALUE" if several else "KEY=VALUE",
+                help=f"Change an option of {'a' if several else 'the'} stage; repeat for more.",
+            ),
+        ] = None,
+        epochs: Epochs = None,
+        start: Start = None,
+        devices: Devices = "one",
+        restart: Restart = False,
+        dry_run: DryRun = False,
+        json: Json = False,
+        quiet: Quiet = False,
+    ) -> None:
+        _check(data, people, start)
+        start_backend()
+        from faceage.training import everything
+        from faceage.training.presets import JOBS
+        from faceage.training.run import Run, train_stage
+
+        given = [f"{name}.epochs={epochs}" for name in names if epochs is not None]
+        given += [change if several else f"{names[0]}.{change}" for change in overrides or ()]
+        options = everything.all_options(preset, given, names)
+        with bars(quiet) as shown:
+            say = (lambda line: None) if quiet else shown.say
+            training = Run(run, start=start, people=people, devices=devices, progress=shown, say=say)
+            if dry_run:
+                _print_plan(everything.make_plan(options, training, *_known(data, training)), data, json)
+                return
+            prepared = _prepared(data, training)
+            if several:
+                everything.train_all(options, training, prepared, restart)
+            else:
+                train_stage(JOBS[names[0]], options[names[0]], training, prepared, restart)
+        if json or not quiet:
+            _print_scores(run, [*names, "batch"] if several else names)
+
+    return command
+
+
+app.command("all", help=_ALL)(_command([*_STAGES]))
+for _name, _help in _STAGES.items():
+    app.command(_name, help=f"{_help}\n\nfaceage train {_name} --data faces.h5 --run runs/first")(_command([_name]))
 
 
 def _check(data: Path, people: Path | None, start: Path | None) -> None:
-    from faceage.errors import DataError, UsageError
     from faceage.model import read_card
 
     if not data.exists():
@@ -149,24 +131,9 @@ def _check(data: Path, people: Path | None, start: Path | None) -> None:
         read_card(start)
 
 
-def _run(stack: ExitStack, folder: Path, start: Path | None, people: Path | None, devices: str, quiet: bool) -> Any:
-    from faceage.training.run import Run
-
-    progress = stack.enter_context(bars(quiet))
-    return Run(
-        folder,
-        start=start,
-        people=people,
-        devices=devices,
-        progress=progress,
-        say=lambda line: None if quiet else progress.say(line),
-    )
-
-
 def _prepared(data: Path, run: "Run") -> "Splits":
     from faceage.data.rows import Filters
     from faceage.data.sources import prepared
-    from faceage.errors import UsageError
     from faceage.training.job import Splits
 
     if run.devices == "all" and "TF_CONFIG" in os.environ and not data.is_file():
@@ -189,24 +156,18 @@ def _known(data: Path, run: "Run") -> tuple["Splits | None", int]:
     return None, round(len(read_rows(data, Filters()).rows) * SHARES[0])
 
 
-def _print_plan(plan: "list[Planned]", described: dict[str, object], json: bool) -> None:
+def _print_plan(plan: "list[Planned]", data: Path, json: bool) -> None:
     if json:
-        out.print_json(data=described)
+        stages = [{"stage": p.name, "steps": p.steps, "left": p.left, "options": vars(p.options)} for p in plan]
+        out.print_json(data={"data": str(data), "stages": stages})
         return
-    from rich.table import Table
-
-    table = Table("stage", "steps", "left", "options")
-    for planned in plan:
-        options = ", ".join(f"{key}={value}" for key, value in vars(planned.options).items())
-        table.add_row(planned.name, str(planned.steps), str(planned.left), options)
-    out.print(table)
+    rows = [(p.name, p.steps, p.left, ", ".join(f"{k}={v}" for k, v in vars(p.options).items())) for p in plan]
+    table(rows, ("stage", "steps", "left", "options"))
 
 
-def _print_scores(run: Path, names: list[str], json: bool, quiet: bool) -> None:
+def _print_scores(run: Path, names: Sequence[str]) -> None:
     from faceage.model import read_card
 
-    if quiet and not json:
-        return
-    keys = {"age": "age_estimator"}
     scores = read_card(run / "model")["scores"]
-    out.print_json(data={key: scores[key] for key in (keys.get(name, name) for name in names) if key in scores})
+    keys = ["age_estimator" if name == "age" else name for name in names]
+    out.print_json(data={key: scores[key] for key in keys if key in scores})

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faceage.cli.console import bars, err, out, start_backend
+from faceage.ages import AGE_CLASSES
+from faceage.cli.console import bars, err, open_model, out, table
 from faceage.cli.options import Json, Quiet, Weights
 from faceage.errors import EXIT_OK, EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
     from faceage.evaluation.pairs import Pair
-    from faceage.evaluation.same_person import Comparison, Gain, Person
+    from faceage.evaluation.same_person import Comparison, Gain
 
 
 def verify(
@@ -37,50 +38,35 @@ def verify(
     figures of both ways and whether the detour over the ages helped. No proof of who anybody is.
     """
     asked = _asked(a, b, pairs)
-    from faceage.model import MIN_ACCURACY, check_files, check_recognizer, find_model, load_model, read_card
+    from faceage.model import MIN_ACCURACY, check_files, check_recognizer, find_model, read_card
 
     folder = find_model(weights)
-    told = read_card(folder)
-    check_files(folder, told)
-    check_recognizer(told["scores"], MIN_ACCURACY, "measure it: faceage train recognizer --people DIR")
-    start_backend()
-    from faceage.evaluation.same_person import compare, find_people, measure_gain, same_person_threshold
+    card = read_card(folder)
+    check_files(folder, card)
+    check_recognizer(card["scores"], MIN_ACCURACY, "measure it: faceage train recognizer --people DIR")
+    model = open_model(folder)
+    from faceage.evaluation.same_person import compare_pairs, measure_gains, same_person_threshold
 
-    threshold = same_person_threshold(told)
+    threshold = same_person_threshold(card)
     with bars(quiet or json) as shown:
-        people = find_people(load_model(folder), [photo for pair in asked for photo in pair.photos], shown)
-    compared, reasons = {}, {}
-    for pair in asked:
-        one, two = (people[photo] for photo in pair.photos)
-        if isinstance(one, str) or isinstance(two, str):
-            problems = zip(pair.names, (one, two), strict=True)
-            reasons[pair] = "; ".join(f"{name}: {problem}" for name, problem in problems if isinstance(problem, str))
-        else:
-            compared[pair] = compare(one, two)
-    labelled = [pair for pair in asked if pair in compared and pair.same is not None]
-    groups = {"all pairs": labelled, "far apart in age": [pair for pair in labelled if compared[pair].far_apart]}
-    measured = {title: measure_gain(rows, [compared[pair] for pair in rows]) for title, rows in groups.items()}
-    gains = {title: gain for title, gain in measured.items() if gain is not None}
+        outcomes, crowds = compare_pairs(model, asked, shown)
+    compared = {pair: outcome for pair, outcome in outcomes.items() if not isinstance(outcome, str)}
+    reasons = [outcome for outcome in outcomes.values() if isinstance(outcome, str)]
+    gains = measure_gains(compared)
     if json:
-        out.print_json(
-            data={
-                "threshold": threshold,
-                "pairs": [_row(pair, compared.get(pair), reasons.get(pair, ""), threshold) for pair in asked],
-                "gain": {title: {**asdict(gain), "verdict": gain.verdict} for title, gain in gains.items()},
-            }
-        )
-    elif quiet:
-        pass
-    elif pairs is None:
-        _print_pair(asked[0], compared.get(asked[0]), threshold)
-    else:
-        _print_pairs(asked, compared, reasons, threshold)
-        _print_gains(gains, bool(labelled))
-    if not (json or quiet):
-        for name, faces in _crowds(asked, people).items():
-            err.print(f"faceage: {name} shows {faces} faces; the largest was taken", markup=False)
-    for reason in reasons.values():
-        err.print(f"faceage: {reason}", markup=False)
+        gain = {title: {**asdict(gain), "verdict": gain.verdict} for title, gain in gains.items()}
+        rows = [_row(pair, outcomes[pair], threshold) for pair in asked]
+        out.print_json(data={"threshold": threshold, "pairs": rows, "gain": gain})
+    elif not quiet:
+        if pairs is not None:
+            _print_pairs(asked, outcomes, threshold)
+            _print_gains(gains, any(pair.same is not None for pair in compared))
+        for comparison in compared.values() if pairs is None else ():
+            _print_pair(comparison, threshold)
+        for name, faces in crowds.items():
+            err.print(f"faceage: {name} shows {faces} faces; the largest was taken")
+    for reason in reasons:
+        err.print(f"faceage: {reason}")
     raise typer.Exit(EXIT_SOME_FAILED if reasons else EXIT_OK)
 
 
@@ -103,94 +89,52 @@ def _decision(same: bool) -> str:
     return "one person" if same else "two people"
 
 
-def _row(pair: "Pair", comparison: "Comparison | None", reason: str, threshold: float) -> dict[str, Any]:
-    row: dict[str, Any] = {"a": pair.names[0], "b": pair.names[1]}
-    if pair.same is not None:
-        row["labelled_same"] = pair.same
-    if comparison is None:
-        return {**row, "reason": reason}
-    from faceage.evaluation.same_person import class_names
-
+def _row(pair: "Pair", outcome: "Comparison | str", threshold: float) -> dict[str, Any]:
+    labelled = {} if pair.same is None else {"labelled_same": pair.same}
+    row: dict[str, Any] = {"a": pair.names[0], "b": pair.names[1], **labelled}
+    if isinstance(outcome, str):
+        return {**row, "reason": outcome}
     return {
         **row,
-        "ages": class_names(comparison),
-        "direct": round(comparison.direct, 4),
-        "at_age": [round(value, 4) for value in comparison.at_age],
-        "aged": round(comparison.aged, 4),
-        "same": comparison.same(threshold),
+        "ages": outcome.ages,
+        "direct": round(outcome.direct, 4),
+        "at_age": [round(value, 4) for value in outcome.at_age],
+        "aged": round(outcome.aged, 4),
+        "same": outcome.same(threshold),
     }
 
 
-def _print_pair(pair: "Pair", comparison: "Comparison | None", threshold: float) -> None:
-    if comparison is None:
-        return
-    from rich.table import Table
-
-    from faceage.ages import AGE_CLASSES
-    from faceage.evaluation.same_person import class_names
-
-    ages = class_names(comparison)
-    table = Table("", "distance", "one person below", "")
+def _print_pair(comparison: "Comparison", threshold: float) -> None:
+    one, two = comparison.ages
     decision = _decision(comparison.same(threshold))
-    table.add_row("as they are", f"{comparison.direct:.3f}", f"{threshold:.3f}", decision)
-    for name, distance in zip(AGE_CLASSES, comparison.at_age, strict=True):
-        table.add_row(f"  both at {name}", f"{distance:.3f}", "", "")
-    table.add_row("mean of the six ages", f"{comparison.aged:.3f}", "", "")
-    out.print(table)
-    out.print(f"they look {ages[0]} and {ages[1]}: {decision}, by the distance as they are", markup=False)
+    rows = [
+        ("as they are", f"{comparison.direct:.3f}", f"{threshold:.3f}", decision),
+        *((f"  both at {name}", f"{value:.3f}") for name, value in zip(AGE_CLASSES, comparison.at_age, strict=True)),
+        ("mean of the six ages", f"{comparison.aged:.3f}"),
+    ]
+    table(rows, ("", "distance", "one person below", ""))
+    out.print(f"they look {one} and {two}: {decision}, by the distance as they are")
 
 
-def _print_pairs(
-    asked: "Sequence[Pair]", compared: "dict[Pair, Comparison]", reasons: "dict[Pair, str]", threshold: float
-) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from faceage.evaluation.same_person import class_names
-
-    table = Table("a", "b", "ages", "as they are", "at the same ages", "decision", "label")
+def _print_pairs(asked: "Sequence[Pair]", outcomes: "dict[Pair, Comparison | str]", threshold: float) -> None:
+    rows = []
     for pair in asked:
-        names = [Text(name) for name in pair.names]
-        label = "" if pair.same is None else _decision(pair.same)
-        if (comparison := compared.get(pair)) is None:
-            table.add_row(*names, "", "", "", Text(reasons[pair]), label)
-            continue
-        table.add_row(
-            *names,
-            ", ".join(class_names(comparison)),
-            f"{comparison.direct:.3f}",
-            f"{comparison.aged:.3f}",
-            _decision(comparison.same(threshold)),
-            label,
-        )
-    out.print(table)
+        outcome = outcomes[pair]
+        if isinstance(outcome, str):
+            found = ["", "", "", outcome]
+        else:
+            distances = f"{outcome.direct:.3f}", f"{outcome.aged:.3f}"
+            found = [", ".join(outcome.ages), *distances, _decision(outcome.same(threshold))]
+        rows.append([*pair.names, *found, "" if pair.same is None else _decision(pair.same)])
+    table(rows, ("a", "b", "ages", "as they are", "at the same ages", "decision", "label"))
 
 
 def _print_gains(gains: "dict[str, Gain]", labelled: bool) -> None:
-    from rich.table import Table
-
+    head = ("", "ROC AUC", "right at the best threshold", "found at 1% false matches")
     for title, gain in gains.items():
-        table = Table(
-            "",
-            "ROC AUC",
-            "right at the best threshold",
-            "found at 1% false matches",
-            title=f"{title}: {gain.same} of one person, {gain.different} of two",
-        )
-        for name, roc in (("as they are", gain.direct), ("at the same ages", gain.aged)):
-            table.add_row(name, f"{roc.auc:.4f}", str(roc.accuracy), str(roc.matched))
-        out.print(table)
-        out.print(gain.verdict, markup=False)
+        ways = {"as they are": gain.direct, "at the same ages": gain.aged}
+        rows = [(name, f"{roc.auc:.4f}", roc.accuracy, roc.matched) for name, roc in ways.items()]
+        table(rows, head, f"{title}: {gain.same} of one person, {gain.different} of two")
+        out.print(gain.verdict)
     if labelled and not gains:
-        out.print("no ROC figures: the labelled pairs are all of one kind", markup=False)
-
-
-def _crowds(asked: "Sequence[Pair]", people: "dict[Path, Person | str]") -> dict[str, int]:
-    """Photos that show several faces, by name, and how many."""
-    found = {}
-    for pair in asked:
-        for name, photo in zip(pair.names, pair.photos, strict=True):
-            person = people[photo]
-            if not isinstance(person, str) and person.faces > 1:
-                found[name] = person.faces
-    return found
+        out.print("no ROC figures: the labelled pairs are all of one kind")

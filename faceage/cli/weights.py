@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from faceage.cli.console import bars, err, out
+from faceage.cli.console import bars, err, out, table
 from faceage.cli.options import Json, Quiet, Weights
 from faceage.errors import WeightsError
 
@@ -28,23 +28,18 @@ def list_models(weights: Weights = None, json: Json = False) -> None:
     if not found:
         looked = ", ".join(f"{place} ({said})" for place, said in places)
         raise WeightsError(f"no model found: looked in {looked}", "fetch one: faceage weights pull")
-    from rich.table import Table
-    from rich.text import Text
-
     for row in found:
-        # What a card says is a stranger's text, and no markup.
-        table = Table("", "", show_header=False, title=Text(row["name"]), title_justify="left")
-        table.add_row("folder", Text(f"{row['folder']} ({row['from']})"))
+        lines = [("folder", f"{row['folder']} ({row['from']})")]
         if "problem" in row:
-            table.add_row("problem", Text(row["problem"]))
+            lines.append(("problem", row["problem"]))
         else:
-            table.add_row("size", f"{row['bytes'] / 1e6:.0f} MB")
-            for stage, said in row["trained"].items():
-                table.add_row(Text(f"trained, {stage}"), Text(said))
-            for score, value in row["scores"].items():
-                table.add_row(score, f"{value:.1%}")
-            table.add_row("licence", Text(row["licence"] or "none given"))
-        out.print(table)
+            lines += [
+                ("size", f"{row['bytes'] / 1e6:.0f} MB"),
+                *((f"trained, {stage}", said) for stage, said in row["trained"].items()),
+                *((score, f"{value:.1%}") for score, value in row["scores"].items()),
+                ("licence", row["licence"] or "none given"),
+            ]
+        table(lines, title=row["name"])
 
 
 @app.command("verify")
@@ -72,15 +67,15 @@ def verify_model(weights: Weights = None, json: Json = False, quiet: Quiet = Fal
         out.print_json(data={"folder": str(folder), "sha256": sha256, "whole": not damaged, "problems": verdicts})
     elif not quiet:
         for name, problem in verdicts.items():
-            out.print(f"{name}: {problem or 'whole'}", markup=False)
-        out.print(f"{CARD}: SHA-256 {sha256}", markup=False)
+            out.print(f"{name}: {problem or 'whole'}")
+        out.print(f"{CARD}: SHA-256 {sha256}")
     if damaged:
         raise WeightsError(
             f"the model in {folder} is damaged: {', '.join(damaged)}",
             "fetch it again (faceage weights pull fetches only what is damaged), or train what is missing",
         )
     if not (json or quiet):
-        err.print(f"the model in {folder} is whole", markup=False)
+        err.print(f"the model in {folder} is whole")
 
 
 @app.command()
@@ -122,9 +117,9 @@ def pull(
     if json:
         out.print_json(data={"folder": str(folder), "name": folder.name, "fingerprint": fingerprint(card)})
     elif not quiet:
-        err.print(f"licence: {card.get('licence', 'none given')}", markup=False)
-        err.print(f"use it with --weights {folder.name}", markup=False)
-        out.print(str(folder), markup=False)
+        err.print(f"licence: {card.get('licence', 'none given')}")
+        err.print(f"use it with --weights {folder.name}")
+        out.print(str(folder))
 
 
 _SCORES = {
@@ -147,12 +142,13 @@ def _row(folder: Path, said: str) -> dict[str, Any]:
     except WeightsError as error:
         return {**row, "problem": str(error)}
     entries = {name: entry for name, entry in card["networks"].items() if isinstance(entry, dict)}
-    trained = {}
-    for entry in entries.values():
-        if "stage" in entry:
-            trained[entry["stage"]] = (
-                f"{entry.get('steps', '?')} steps on {entry.get('faces', '?')} faces of {entry.get('data', '?')}"
-            )
+    trained = {
+        entry[
+            "stage"
+        ]: f"{entry.get('steps', '?')} steps on {entry.get('faces', '?')} faces of {entry.get('data', '?')}"
+        for entry in entries.values()
+        if "stage" in entry
+    }
     return {
         **row,
         "bytes": sum(entry.get("bytes", 0) for entry in entries.values()),

@@ -86,10 +86,13 @@ class FaceSet:
         """The first `count` faces, or all where there are fewer."""
         return self.take(np.arange(min(count, len(self))))
 
+    def each_class(self, count: int) -> np.ndarray:
+        """Indices (n,) of the first `count` faces of each age class, or all where there are fewer, class by class."""
+        return np.concatenate([np.flatnonzero(self.classes == index)[:count] for index in range(len(AGE_CLASSES))])
+
     def of_each_class(self, count: int) -> "FaceSet":
-        """The first `count` faces of each age class, or all where there are fewer, class by class."""
-        members = [np.flatnonzero(self.classes == index)[:count] for index in range(len(AGE_CLASSES))]
-        return self.take(np.concatenate(members))
+        """The faces of `each_class`."""
+        return self.take(self.each_class(count))
 
     def sample(self, count: int, seed: int) -> "FaceSet":
         """`count` faces drawn by `seed`, in their order, or all where there are fewer."""

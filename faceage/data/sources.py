@@ -73,18 +73,10 @@ def _drop_absent(rows: Rows) -> None:
     """Drop the rows whose photo is missing, or whose name is not UTF-8 and so cannot be stored in HDF5."""
     present = []
     for row in rows.rows:
-        if not row.source.isascii() and not _is_utf8(row.source):
+        if row.source.encode("utf-8", "ignore").decode() != row.source:
             rows.drop(row.source, "name is not UTF-8")
         elif not os.path.isfile(rows.path(row)):
             rows.drop(row.source, "missing file")
         else:
             present.append(row)
     rows.rows = present
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

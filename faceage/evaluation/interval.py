@@ -1,11 +1,12 @@
 """How sure a share is."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 _RESAMPLED = 2000
-_Z = 1.96
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Share:
     count: int
 
     def __str__(self) -> str:
+        if not self.count:
+            return "no cases"
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
 
 
@@ -33,7 +36,7 @@ def share(hits: np.ndarray, seed: int = 0) -> Share:
     per_face = hits.reshape(len(hits), -1).mean(1)
     value = float(per_face.mean())
     if hits.ndim == 1 or value in (0, 1):
-        low, high = _wilson(value, len(hits))
+        low, high = _wilson(per_face)
     else:
         random = np.random.default_rng(seed)
         means = [per_face[random.integers(0, len(hits), len(hits))].mean() for _ in range(_RESAMPLED)]
@@ -41,9 +44,19 @@ def share(hits: np.ndarray, seed: int = 0) -> Share:
     return Share(round(value, 4), round(float(low), 4), round(float(high), 4), hits.size)
 
 
-def _wilson(value: float, count: int) -> tuple[float, float]:
-    """Wilson's score interval (1927) of a share of `count` independent cases."""
-    spread = _Z**2 / count
-    middle = (value + spread / 2) / (1 + spread)
-    half = _Z * np.sqrt(value * (1 - value) / count + spread / (4 * count)) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)
+def _wilson(hits: np.ndarray) -> tuple[float, float]:
+    """Wilson's score interval (1927) of a share of independent cases."""
+    # SciPy's statistics take a second to import.
+    from scipy.stats import binomtest
+
+    low, high = binomtest(round(hits.sum()), len(hits)).proportion_ci(method="wilson")
+    return low, high
+
+
+def without_nan(values: Any) -> Any:
+    """`values` as JSON can hold them: None in place of NaN, which is what is not known of no cases."""
+    if isinstance(values, dict):
+        return {name: without_nan(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [without_nan(value) for value in values]
+    return None if isinstance(values, float) and math.isnan(values) else values

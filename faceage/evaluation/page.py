@@ -12,7 +12,7 @@ from faceage.ages import AGE_CLASSES, STRENGTH, class_of
 from faceage.data.dataset import FaceSet
 from faceage.evaluation.age import AgeScores, judge_age
 from faceage.evaluation.identity import IdentityScores, judge_identity
-from faceage.evaluation.interval import Share, share
+from faceage.evaluation.interval import Share, share, without_nan
 from faceage.evaluation.people import OPTIMISED, all_portraits, enlarged, rebuilt, ways_to_draw
 from faceage.evaluation.photographs import Judges, PhotographScores, accepted_pictures, judge_photographs
 from faceage.evaluation.plot import plot_shares, plot_trade_off
@@ -183,7 +183,7 @@ def evaluate(
     """
     best = latents[OPTIMISED]
     photographs = judge_ways(model, faces, other, best, judges, strength, seed, progress)
-    some, trade_off = _some_of_each_class(faces, VARIED // len(AGE_CLASSES)), {}
+    some, trade_off = faces.each_class(VARIED // len(AGE_CLASSES)), {}
     for done, varied in enumerate(STRENGTHS):
         trade_off[f"{varied:g}"] = _traded(model, faces.take(some), best.take(some), judges, varied, seed)
         progress("identity against age", done + 1, len(STRENGTHS))
@@ -241,20 +241,15 @@ def _traded(
     return share(accepted, seed), share(class_of(ages) == np.arange(len(AGE_CLASSES)), seed)
 
 
-def _some_of_each_class(faces: FaceSet, count: int) -> np.ndarray:
-    """Indices of the first `count` of `faces` of each age class."""
-    return np.concatenate([np.flatnonzero(faces.classes == i)[:count] for i in range(len(AGE_CLASSES))])
-
-
 def save_page(found: Evaluation, model: Model, faces: FaceSet, latents: Mapping[str, Latents], folder: Path) -> None:
     """README.md, evaluation.json, the plots, and people.png with two of `faces` of each class, whoever they are."""
     write_text(folder / "README.md", found.markdown())
-    write_text(folder / "evaluation.json", json.dumps(asdict(found), indent=1) + "\n")
+    write_text(folder / "evaluation.json", json.dumps(without_nan(asdict(found)), indent=1) + "\n")
     first = next(iter(found.photographs.values()))
     plot_shares({"accepted": found.identity.accepted, "aged": first.accepted}, folder / "identity.png")
     plot_shares({**first.class_hit, "sampled": found.age.sampled}, folder / "age.png")
     plot_trade_off(found.trade_off, folder / "trade-off.png")
-    chosen = _some_of_each_class(faces, SHOWN)
+    chosen = faces.each_class(SHOWN)
     shown, best = faces.take(chosen), latents[OPTIMISED].take(chosen)
     draw = next(iter(ways_to_draw(model).values()))
     own = np.rint(enlarged(rebuilt(model, best)[:, None])).astype(np.uint8)

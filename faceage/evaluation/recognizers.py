@@ -9,6 +9,7 @@ from PIL import Image
 
 from faceage.errors import DataError, MissingExtraError, UsageError
 from faceage.evaluation.dlib import SAME_PERSON_DISTANCE, Dlib
+from faceage.evaluation.verification import pair_distances, same_pairs
 from faceage.faces.align import TEMPLATE, similarity
 from faceage.sizes import FACE_SIZE
 
@@ -154,13 +155,9 @@ def _ncnn(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 def strangers_distances(embeddings: np.ndarray, identities: Sequence[str]) -> np.ndarray:
     """Distances of all pairs of different people that the judge finds; an unknown identity is nobody else's."""
     known = ~np.isnan(embeddings[:, 0])
-    rows, names = embeddings[known], np.asarray(identities, dtype=object)[known]
-    first, second = np.triu_indices(len(rows), 1)
-    different = (names[first] != names[second]) | (names[first] == "")
-    gram = rows @ rows.T
-    squares = np.diag(gram)
-    squared = squares[first] + squares[second] - 2 * gram[first, second]
-    return np.sqrt(squared[different].clip(0))
+    # A name of their own for those without one: a tab is in no other.
+    names = np.array([name or f"\t{i}" for i, name in enumerate(identities)])
+    return pair_distances(embeddings[known])[~same_pairs(names[known])]
 
 
 def calibrate(judge: Judge, embeddings: np.ndarray, identities: Sequence[str]) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """One person or two? Faces of two photos, compared as they are and after both were brought to the same ages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,11 @@ class Comparison:
     at_age: tuple[float, ...]
     aged: float
     classes: tuple[int, int]
+
+    @property
+    def ages(self) -> tuple[str, str]:
+        """The estimated age classes of the two, as they are called."""
+        return AGE_CLASSES[self.classes[0]], AGE_CLASSES[self.classes[1]]
 
     @property
     def far_apart(self) -> bool:
@@ -158,6 +163,35 @@ def compare(a: Person, b: Person) -> Comparison:
     return Comparison(direct, tuple(map(float, at_age)), float(at_age.mean()), (a.age_class, b.age_class))
 
 
+def compare_pairs(
+    model: Model,
+    pairs: Sequence[Pair],
+    progress: Callable[[str, int, int], Any] = lambda what, done, total: None,
+) -> tuple[dict[Pair, Comparison | str], dict[str, int]]:
+    """How far apart the people of each pair are, or why that is not known; and how many faces crowded photos show."""
+    people = find_people(model, [photo for pair in pairs for photo in pair.photos], progress)
+    outcomes: dict[Pair, Comparison | str] = {}
+    crowds = {}
+    for pair in pairs:
+        named = {name: people[photo] for name, photo in zip(pair.names, pair.photos, strict=True)}
+        crowds.update({name: one.faces for name, one in named.items() if not isinstance(one, str) and one.faces > 1})
+        one, two = (people[photo] for photo in pair.photos)
+        if isinstance(one, str) or isinstance(two, str):
+            outcomes[pair] = "; ".join(f"{name}: {one}" for name, one in named.items() if isinstance(one, str))
+        else:
+            outcomes[pair] = compare(one, two)
+    return outcomes, crowds
+
+
+def measure_gains(compared: Mapping[Pair, Comparison]) -> dict[str, Gain]:
+    """`measure_gain` of all labelled pairs, and of those far apart in age, where there are pairs of both kinds."""
+    labelled = {pair: comparison for pair, comparison in compared.items() if pair.same is not None}
+    apart = {pair: comparison for pair, comparison in labelled.items() if comparison.far_apart}
+    groups = {"all pairs": labelled, "far apart in age": apart}
+    measured = {title: measure_gain([*group], [*group.values()]) for title, group in groups.items()}
+    return {title: gain for title, gain in measured.items() if gain is not None}
+
+
 def measure_gain(pairs: Sequence[Pair], comparisons: Sequence[Comparison], seed: int = 0) -> Gain | None:
     """What bringing faces to one age does to labelled `pairs`; None unless there are pairs of both kinds."""
     same = np.array([bool(pair.same) for pair in pairs])
@@ -212,9 +246,3 @@ def _auc_gain(
             gains.append(area_under_curve(aged, same, weights) - area_under_curve(direct, same, weights))
     low, high = np.quantile(gains, [0.025, 0.975]) if gains else (np.nan, np.nan)
     return round(gain, 6), round(float(low), 6), round(float(high), 6)
-
-
-def class_names(comparison: Comparison) -> tuple[str, str]:
-    """The estimated age classes of the two, as they are called."""
-    a, b = comparison.classes
-    return AGE_CLASSES[a], AGE_CLASSES[b]

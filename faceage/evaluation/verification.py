@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from scipy.spatial.distance import pdist
 
 from faceage.errors import DataError, PhotoError
 from faceage.faces.align import align, face_transform
@@ -43,11 +44,10 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 
 def pair_distances(embeddings: np.ndarray) -> np.ndarray:
     """Euclidean distances of all pairs of (n, d) rows, in the order of `numpy.triu_indices(n, 1)`."""
-    rows, columns = np.triu_indices(len(embeddings), 1)
-    return np.sqrt(np.square(embeddings[rows] - embeddings[columns]).sum(-1))
+    return pdist(embeddings)
 
 
-def same_pairs(people: Sequence[str]) -> np.ndarray:
+def same_pairs(people: Sequence[str] | np.ndarray) -> np.ndarray:
     """For all pairs, in the same order, whether both are one person."""
     names = np.asarray(people)
     rows, columns = np.triu_indices(len(names), 1)

@@ -1,6 +1,6 @@
-"""The networks by their names."""
+"""The networks by their names, which are those of their modules and of the functions in them."""
 
-from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from faceage.errors import WeightsError
@@ -12,21 +12,11 @@ if TYPE_CHECKING:
 def build_network(name: str, dtype: str = "float32", kind: str = "compact") -> "keras.Model":
     """Network `name` with random weights, under the Keras dtype policy `dtype`; `kind` is the recogniser's."""
     # Keras takes seconds to import; reading a card must not wait for it.
-    from faceage.networks.age_estimator import age_estimator
-    from faceage.networks.discriminator import discriminator
-    from faceage.networks.encoder import encoder
-    from faceage.networks.generator import generator
-    from faceage.networks.re_ager import re_ager
-    from faceage.networks.recognizer import RECOGNIZERS, recognizer
+    build = getattr(import_module(f"faceage.networks.{name}"), name)
+    if name != "recognizer":
+        return build(dtype)
+    from faceage.networks.recognizer import RECOGNIZERS
 
-    if name == "recognizer" and kind not in RECOGNIZERS:
+    if kind not in RECOGNIZERS:
         raise WeightsError(f"the model's recogniser is {kind!r}; known are {', '.join(RECOGNIZERS)}")
-    builders: dict[str, Callable[[str], keras.Model]] = {
-        "generator": generator,
-        "encoder": encoder,
-        "discriminator": discriminator,
-        "age_estimator": age_estimator,
-        "re_ager": re_ager,
-        "recognizer": lambda dtype: recognizer(kind, dtype),
-    }
-    return builders[name](dtype)
+    return build(kind, dtype)

@@ -77,10 +77,6 @@ class UpsampleConv(keras.layers.Layer):
         outputs = ops.conv(inputs, folded, padding="same")
         return ops.depth_to_space(outputs, 2) + ops.cast(self.bias, self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
-        batch, height, width, _ = input_shape
-        return (batch, height and 2 * height, width and 2 * width, self.filters)
-
     def get_config(self):
         return {**super().get_config(), "filters": self.filters}
 
@@ -96,9 +92,6 @@ class LabelPlanes(keras.layers.Layer):
         planes = ops.broadcast_to(ops.reshape(labels, (-1, 1, 1, classes)), (batch, height, width, classes))
         return ops.concatenate([images, ops.cast(planes, images.dtype)], axis=-1)
 
-    def compute_output_shape(self, images_shape, labels_shape):
-        return (*images_shape[:-1], images_shape[-1] + labels_shape[-1])
-
 
 @keras.saving.register_keras_serializable("faceage")
 class SpaceToDepth(keras.layers.Layer):
@@ -110,10 +103,6 @@ class SpaceToDepth(keras.layers.Layer):
 
     def call(self, inputs):
         return ops.space_to_depth(inputs, self.block)
-
-    def compute_output_shape(self, input_shape):
-        batch, height, width, channels = input_shape
-        return (batch, height // self.block, width // self.block, channels * self.block**2)
 
     def get_config(self):
         return {**super().get_config(), "block": self.block}
@@ -127,6 +116,3 @@ class Modulate(keras.layers.Layer):
         images, modulation = inputs
         scale, shift = ops.split(modulation[:, None, None, :], 2, axis=-1)
         return images * (1 + scale) + shift
-
-    def compute_output_shape(self, input_shape):
-        return input_shape[0]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES
 from faceage.files import written_whole
+from faceage.store.manifest import PhotoOutcome
 
 SIDE = 128
 """Pixels of a face in a sheet."""
@@ -42,15 +43,8 @@ class ShownFace:
     before: float
     """Identity distance before optimisation."""
     after: float
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A photo that gave no face, and why: `status` and `reason` as in the manifest."""
-
-    name: str
-    status: str
-    reason: str
+    warning: str = ""
+    """What is not quite right with the photo."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +57,8 @@ class Contents:
     faces: Sequence[ShownFace]
     """All, or some of them."""
     total_faces: int
-    failures: Sequence[Failure]
-    """All, or some of those that `photos` counts."""
+    failures: Sequence[PhotoOutcome]
+    """The rows of photos that gave no face: all, or some of those that `photos` counts."""
     ages: Sequence[str]
     """What the faces are drawn at, from young to old."""
     drawn: bool
@@ -197,8 +191,9 @@ def _data(contents: Contents) -> dict[str, Any]:
         "looks": [face.age for face in faces],
         "before": [_number(face.before) for face in faces],
         "after": [_number(face.after) for face in faces],
+        "warnings": [visible(face.warning) for face in faces],
         "failures": {
-            "names": [visible(failure.name) for failure in failures],
+            "names": [visible(failure.path) for failure in failures],
             "statuses": [failure.status for failure in failures],
             "reasons": [visible(failure.reason) for failure in failures],
         },

@@ -128,6 +128,9 @@ function makeCard(face) {
     update(face, card);
   });
   card.querySelector(".looks").textContent = `photo shows ${data.classes[data.looks[face]]}`;
+  const warning = card.querySelector(".warning");
+  warning.textContent = data.warnings[face];
+  warning.hidden = !data.warnings[face];
   fillDistance(card, data.before[face], data.after[face]);
   update(face, card);
   return card;

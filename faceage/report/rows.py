@@ -29,7 +29,6 @@ from faceage.report.page import (
     INLINE_BYTES,
     SIDE,
     Contents,
-    Failure,
     Sheets,
     ShownFace,
     face_sheet,
@@ -80,17 +79,14 @@ def write_report(
             cells = [person_cells(one.photo, one.rebuilt, one.aged, SIDE) for one in people]
             for start in range(0, len(cells), FACES_A_SHEET):
                 sheets.add(face_sheet(np.stack(cells[start : start + FACES_A_SHEET])))
-            shown += [_shown(out, row, photos[row.source].faces) for row in rows]
+            shown += [_shown(out, row, photos[row.source]) for row in rows]
             progress(len(shown), min(faces.total, most))
         contents = Contents(
             title=printable(PurePath(out.resolve().name)),
             photos=_count_photos(photos.values()),
             faces=shown,
             total_faces=len(faces.distances) // 2,
-            failures=[
-                Failure(row.path, row.status, row.reason)
-                for row in islice((row for row in photos.values() if row.status != OK), _MOST_FAILURES)
-            ],
+            failures=list(islice((row for row in photos.values() if row.status != OK), _MOST_FAILURES)),
             ages=[age.label for age in ages],
             drawn=draw is not None,
             distances=np.array(faces.distances, np.float32).reshape(-1, 2),
@@ -141,17 +137,18 @@ def _undrawn(row: FaceRow, ages: int) -> Drawn:
     return Drawn(photo, grey, grey, np.stack([grey] * ages))
 
 
-def _shown(out: Path, row: FaceRow, faces: int) -> ShownFace:
+def _shown(out: Path, row: FaceRow, photo: PhotoOutcome) -> ShownFace:
     before, after = row.identity_distance.tolist()
     # A stranger's latents must not choose what of this machine is shown.
     path = grid_path(out, row.source, int(row.face)) if lies_below(row.source) else None
     return ShownFace(
         name=row.source,
-        number=int(row.face) + 1 if faces > 1 else 0,
+        number=int(row.face) + 1 if photo.faces > 1 else 0,
         grid=quote(os.fsencode(path.relative_to(out).as_posix())) if path and path.is_file() else "",
         age=int(row.age.argmax()),
         before=before,
         after=after,
+        warning=photo.warning,
     )
 
 

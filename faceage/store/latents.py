@@ -4,7 +4,7 @@ latents.h5              the index: its settings, the list of parts, and a link f
 latents/index-….h5      what the links lead to: the columns as virtual datasets over all parts
 latents/<writer>-….h5   the parts: latents files with rows of their own
 
-No file is ever changed. Each flush of a writer adds a part, and the index is replaced, so that a kill at any moment
+No file is ever changed. Each `write` of a writer adds a part, and the index is replaced, so that a kill at any moment
 leaves an index whose rows are all there. When there are more than `_MOST_PARTS`, the small ones at the end are merged.
 So a row is copied some seven times until there are a million, and a reader with the usual limit of open files can open
 all parts at once. HDF5 answers fill values where a part cannot be opened, so what can go wrong is made an error:
@@ -60,37 +60,24 @@ class FaceRow:
 
 
 class LatentWriter:
-    """Collects rows and writes them as parts; they count when the index has been told."""
-
-    MIN_ROWS = 64
+    """Writes rows as parts; they count when the index has been told."""
 
     def __init__(self, index: Path, writer: str, weights: str, options: Mapping[str, Any]) -> None:
         """Write parts for the `index`, named after `writer`."""
         self._folder = index.with_name(PARTS)
         self._name = _unique(writer)
         self._attributes = _attributes(weights, options)
-        self._pending: list[FaceRow] = []
         self._number = 0
 
-    def add(self, rows: list[FaceRow]) -> None:
-        """Take `rows`; they are on disk after the next `flush`."""
-        self._pending += rows
-
-    @property
-    def due(self) -> bool:
-        """Whether enough is pending to be worth a flush."""
-        return len(self._pending) >= self.MIN_ROWS
-
-    def flush(self) -> dict[str, int]:
-        """Put everything that is pending on disk; the parts that were written, {name: rows}."""
-        if not self._pending:
+    def write(self, rows: Sequence[FaceRow]) -> dict[str, int]:
+        """Put `rows` on disk; the parts that were written, {name: rows}."""
+        if not rows:
             return {}
-        block = {name: [getattr(row, name) for row in self._pending] for name in COLUMNS}
-        name, rows = f"{self._name}-{self._number}", len(self._pending)
-        _write_part(self._folder / f"{name}.h5", self._attributes, rows, room(block), [block])
+        block = {name: [getattr(row, name) for row in rows] for name in COLUMNS}
+        name = f"{self._name}-{self._number}"
+        _write_part(self._folder / f"{name}.h5", self._attributes, len(rows), room(block), [block])
         self._number += 1
-        self._pending.clear()
-        return {name: rows}
+        return {name: len(rows)}
 
 
 class LatentIndex:

@@ -15,6 +15,8 @@ R1_EVERY = 16
 """Steps between gradient penalties, whose weight is multiplied by as much (Karras et al. 2020)."""
 AVERAGE_EVERY = 4
 """Steps between updates of the moving average."""
+D_LOSSES = ("d_loss", "d_real", "d_fake", "d_wrong_age")
+"""What is reported of the discriminator: its loss, and how often it is right about each kind of face."""
 
 
 @dataclass(frozen=True)

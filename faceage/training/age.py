@@ -62,7 +62,7 @@ class AgeJob(Job):
         network = self.begun_with("age_estimator") or self._from_trunk()
         self._start = network.get_weights()
         stage = AgeTraining(network, options.seed, options.attack)
-        stage.compile(options.learning_rate, options.epochs * self.steps_per_epoch, options.weight_decay)
+        stage.compile(options.learning_rate, options.epochs * options.steps_per_epoch, options.weight_decay)
         return stage
 
     def _from_trunk(self) -> keras.Model:

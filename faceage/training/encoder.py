@@ -44,7 +44,7 @@ class EncoderJob(Job):
         drawing = self.inputs.networks["generator"]
         network = self.begun_with("encoder") or encoder(self.options.dtype)
         stage = EncoderTraining(network, drawing, self.options.seed)
-        stage.compile(self.options.learning_rate, self.options.epochs * self.steps_per_epoch)
+        stage.compile(self.options.learning_rate, self.options.epochs * self.options.steps_per_epoch)
         return stage
 
     def scores(self, stage: "EncoderTraining") -> dict[str, float]:

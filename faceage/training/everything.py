@@ -1,9 +1,8 @@
 """`train all`: the steps that are left, all stages in their order, and an evaluation of the model."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -36,12 +35,12 @@ class Planned:
     left: int
 
 
-def all_options(preset: str, overrides: Sequence[str]) -> dict[str, StageOptions]:
-    """The options of each stage in a preset, with every "stage.key=value" of `overrides`. Raises UsageError."""
-    of_stage: dict[str, list[str]] = {name: [] for name in JOBS}
+def all_options(preset: str, overrides: Sequence[str], names: Iterable[str] = JOBS) -> dict[str, StageOptions]:
+    """The options of the stages `names` in a preset, with every "stage.key=value" of `overrides`. Raises UsageError."""
+    of_stage: dict[str, list[str]] = {name: [] for name in names}
     for override in overrides:
         stage, dot, rest = override.partition(".")
-        if not dot or stage not in JOBS:
+        if not dot or stage not in of_stage:
             raise UsageError(
                 f"--set {override!r} names no stage", f"write STAGE.KEY=VALUE with one of the stages {', '.join(JOBS)}"
             )
@@ -68,7 +67,8 @@ def make_plan(options: Mapping[str, StageOptions], run: Run, data: Splits | None
 
 def _jobs(options: Mapping[str, StageOptions]) -> list[type[Job]]:
     """The stages that are trained: with no epochs, the photo stage would add a network that knows nothing."""
-    return [job for job in JOBS.values() if job is not PhotoJob or options[job.NAME].epochs]
+    jobs = [job for job in JOBS.values() if job.NAME in options]
+    return [job for job in jobs if job is not PhotoJob or options[job.NAME].epochs]
 
 
 def _done(job: type[Job], options: StageOptions, run: Run, data: Splits) -> bool:
@@ -129,9 +129,3 @@ def evaluate(run: Run, data: Splits) -> None:
     save_png(aged_grid(model.encoder, model.generator, data.test, rows=16), run.folder / "faces.png")
     run.log(f"evaluation: {json.dumps(scores)}")
     run.progress("evaluation", OPTIMISED, OPTIMISED)
-
-
-def describe(plan: Sequence[Planned], data: Path) -> dict[str, object]:
-    """A plan as JSON."""
-    stages = [{"stage": p.name, "steps": p.steps, "left": p.left, "options": vars(p.options)} for p in plan]
-    return {"data": str(data), "stages": stages}

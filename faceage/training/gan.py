@@ -14,7 +14,7 @@ from faceage.networks.discriminator import discriminator
 from faceage.networks.generator import generator
 from faceage.people.samples import sample_grid
 from faceage.sizes import LATENT_SIZE
-from faceage.training.adversarial import AdversarialOptions, AdversarialStage
+from faceage.training.adversarial import D_LOSSES, AdversarialOptions, AdversarialStage
 from faceage.training.job import Baseline, Job
 from faceage.training.stage import unit_faces
 
@@ -77,7 +77,7 @@ class GAN(AdversarialStage):
     `average` is the moving average of G that is kept in the end.
     """
 
-    LOSSES = ("g_loss", "d_loss", "d_real", "d_fake", "d_wrong_age")
+    LOSSES = ("g_loss", *D_LOSSES)
 
     def __init__(
         self,

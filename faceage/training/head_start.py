@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from faceage.training.adversarial import AdversarialOptions
+from faceage.training.adversarial import D_LOSSES, AdversarialOptions
 from faceage.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from faceage.training.people import PeopleStage, split_labels
 from faceage.training.stage import unit_faces
@@ -25,7 +25,7 @@ class HeadStart(PeopleStage):
     D sees the photos, the same people at random other ages, and people sampled from random latents.
     """
 
-    LOSSES = ("d_loss", "d_real", "d_fake", "d_wrong_age")
+    LOSSES = D_LOSSES
 
     def __init__(
         self,

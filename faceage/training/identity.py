@@ -28,7 +28,7 @@ from faceage.networks.recognizer import feature_difference, identity_distance, w
 from faceage.networks.whiten import MIN_FACES, whiten_latents
 from faceage.people.samples import aged_grid
 from faceage.sizes import FACE_SIZE
-from faceage.training.adversarial import AdversarialOptions
+from faceage.training.adversarial import D_LOSSES, AdversarialOptions
 from faceage.training.head_start import HeadStart, give_head_start
 from faceage.training.job import Baseline, Job
 from faceage.training.people import PeopleStage, split_labels
@@ -97,30 +97,20 @@ class IdentityJob(Job):
             "(of train all: --set identity.min_accuracy=0)",
         )
         if steps := self.options.head_start:
+            encoder, generator = (self.inputs.networks[name] for name in self.MAKES)
+            stage = HeadStart(self._discriminator, encoder, generator, self.options.strength, self.options)
+            stage.compile()
             give_head_start(
-                self._head_start(),
-                self._head_start_batches,
+                stage,
+                lambda first_step: self._people(**{**self.sizes(0, first_step), "steps": steps}),
                 steps,
                 self.inputs.folder / "head_start.weights.h5",
                 lambda done: self.inputs.progress("identity: discriminator", done, steps),
             )
 
-    def _head_start_batches(self, first_step: int) -> FaceBatches:
-        options, train = self.options, self.inputs.data.train
-        return FaceBatches(
-            train,
-            options.batch_size,
-            options.head_start,
-            targets=one_hot_people(train),
-            seed=options.seed,
-            first_step=first_step,
-        )
-
-    def _head_start(self) -> HeadStart:
-        options, networks = self.options, self.inputs.networks
-        stage = HeadStart(self._discriminator, networks["encoder"], networks["generator"], options.strength, options)
-        stage.compile()
-        return stage
+    def _people(self, **sizes: Any) -> FaceBatches:
+        train = self.inputs.data.train
+        return FaceBatches(train, targets=one_hot_people(train), **sizes)
 
     @cached_property
     def _discriminator(self) -> keras.Model:
@@ -143,23 +133,22 @@ class IdentityJob(Job):
         return stage
 
     def batches(self, epoch: int, first_step: int = 0) -> FaceBatches:
-        train = self.inputs.data.train
-        return FaceBatches(train, targets=one_hot_people(train), **self.sizes(epoch, first_step))
+        return self._people(**self.sizes(epoch, first_step))
 
     def scores(self, stage: "IdentityTraining") -> dict[str, float]:
-        found = identity_scores(
-            stage.encoding, stage.drawing, stage.recognizer, stage.age_estimator, self.inputs.data.validation
-        )
+        found = self._judged(stage.encoding, stage.drawing, self.inputs.data.validation)
         return {f"held_out_{name}": value for name, value in found.items()}
+
+    def _judged(self, encoder: keras.Model, generator: keras.Model, faces: FaceSet) -> dict[str, float]:
+        networks = self.inputs.networks
+        return identity_scores(encoder, generator, networks["recognizer"], networks["age_estimator"], faces)
 
     def pictures(self, stage: "IdentityTraining") -> dict[str, Image.Image]:
         return {"faces": aged_grid(stage.encoding, stage.drawing, self.inputs.data.validation, rows=8)}
 
     def baselines(self) -> dict[str, Baseline]:
         networks, held_out = self.inputs.networks, self.inputs.data.validation
-        before = identity_scores(
-            networks["encoder"], networks["generator"], networks["recognizer"], networks["age_estimator"], held_out
-        )
+        before = self._judged(networks["encoder"], networks["generator"], held_out)
         shown = held_out.faces[:HELD_OUT]
         strangers = float(np.median(pair_distances(predict(networks["recognizer"], shown))))
         of_strangers = Baseline(strangers, "median of different people")
@@ -176,10 +165,8 @@ class IdentityJob(Job):
         return {"encoder": stage.encoding, "generator": stage.drawing}
 
     def final_scores(self, kept: dict[str, keras.Model]) -> dict[str, Any]:
-        networks, test = self.inputs.networks, self.inputs.data.test
-        found = identity_scores(
-            kept["encoder"], kept["generator"], networks["recognizer"], networks["age_estimator"], test
-        )
+        test = self.inputs.data.test
+        found = self._judged(kept["encoder"], kept["generator"], test)
         rounded = {name: round(value, 4) for name, value in found.items()}
         judged = "by the recogniser and the age estimator that E and G were trained through"
         faces = min(HELD_OUT, len(test))
@@ -237,10 +224,7 @@ class IdentityTraining(PeopleStage):
         "tone",
         "landmarks",
         "g_loss",
-        "d_loss",
-        "d_real",
-        "d_fake",
-        "d_wrong_age",
+        *D_LOSSES,
     )
     SHIFT = 2
     NOISE = 0.05

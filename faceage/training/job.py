@@ -78,16 +78,12 @@ class Job:
     OPTIONS: ClassVar[type[StageOptions]]
 
     def __init__(self, options: Any, inputs: Inputs) -> None:
-        self.options = options.resolved()
+        self.options = options.resolved(len(inputs.data.train))
         self.inputs = inputs
 
     @classmethod
     def check_extras(cls) -> None:
         """Raise MissingExtraError where an optional package that the stage needs is not installed."""
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return self.options.steps(len(self.inputs.data.train))
 
     def best(self) -> tuple[str, bool] | None:
         """The score by which the best epoch is kept, and whether higher is better; None keeps the last epoch."""
@@ -114,7 +110,7 @@ class Job:
         """Arguments of `EpochBatches` besides the faces."""
         options = self.options
         place = {"seed": options.seed, "epoch": epoch, "first_step": first_step}
-        return {"batch_size": options.batch_size, "steps": self.steps_per_epoch, **place}
+        return {"batch_size": options.batch_size, "steps": options.steps_per_epoch, **place}
 
     def scores(self, stage: Any) -> dict[str, float]:
         """Scores on held-out faces, computed after every epoch."""

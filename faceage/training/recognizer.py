@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from faceage.data.dataset import FaceBatches, FaceSet, PeopleBatches
 from faceage.errors import DataError, UsageError
@@ -23,12 +22,12 @@ from faceage.evaluation.verification import (
     unit_rows,
     verify,
 )
-from faceage.networks.augment import view
 from faceage.networks.predict import predict
-from faceage.networks.recognizer import EMBEDDING_SIZE, IMAGENET, RECOGNIZERS, kind_of, recognizer
+from faceage.networks.recognizer import IMAGENET, RECOGNIZERS, kind_of, recognizer
+from faceage.training.embedding import ArcFace, Distillation, EmbeddingStage, Triplets
 from faceage.training.job import Baseline, Inputs, Job
-from faceage.training.stage import StageOptions, SupervisedStage, unit_faces
-from faceage.training.teacher import teacher_embeddings
+from faceage.training.stage import StageOptions
+from faceage.training.teacher import teacher_embeddings, teachers_threshold
 
 METHODS = ("auto", "arcface", "triplet", "distil")
 COMPARED = 2000
@@ -93,15 +92,15 @@ class RecognizerJob(Job):
                 "give identities, or distil a teacher: --set method=distil",
             )
 
-    def stage(self) -> SupervisedStage:
+    def stage(self) -> EmbeddingStage:
         options, network = self.options, self._network()
         if self.method == "distil":
-            stage: SupervisedStage = Distillation(network, options.seed)
+            stage: EmbeddingStage = Distillation(network, options.seed)
         elif self.method == "arcface":
             stage = ArcFace(network, len(self._known), options.margin, options.scale, options.seed)
         else:
             stage = Triplets(network, options.margin, options.seed)
-        stage.compile(options.learning_rate, options.epochs * self.steps_per_epoch, options.weight_decay)
+        stage.compile(options.learning_rate, options.epochs * options.steps_per_epoch, options.weight_decay)
         return stage
 
     def _network(self) -> keras.Model:
@@ -159,7 +158,7 @@ class RecognizerJob(Job):
         self._common = unit_rows(lessons).mean(0)
         return taught, unit_rows(unit_rows(lessons) - self._common), checked, answers
 
-    def scores(self, stage: SupervisedStage) -> dict[str, float]:
+    def scores(self, stage: EmbeddingStage) -> dict[str, float]:
         found = {}
         if self.method == "distil":
             _, _, checked, answers = self._lessons
@@ -187,10 +186,10 @@ class RecognizerJob(Job):
             "held_out_cosine": Baseline(0.0, "unrelated embeddings"),
         }
 
-    def results(self, stage: SupervisedStage) -> dict[str, keras.Model]:
+    def results(self, stage: EmbeddingStage) -> dict[str, keras.Model]:
         return {"recognizer": stage.network}
 
-    def provenance(self, stage: SupervisedStage) -> dict[str, Any]:
+    def provenance(self, stage: EmbeddingStage) -> dict[str, Any]:
         found: dict[str, Any] = {"kind": self.options.kind, "method": self.method}
         if self.method == "distil":
             taught = self._lessons[0]
@@ -262,96 +261,3 @@ def best_accuracy(network: keras.Model, faces: np.ndarray, names: Sequence[str])
     """Balanced same/different accuracy over all pairs, at the threshold that suits them best."""
     distances, same = pair_distances(embed(network, faces)), same_pairs(names)
     return verify(distances, same, best_threshold(distances, same)).balanced_accuracy
-
-
-def teachers_threshold(embeddings: np.ndarray, lessons: np.ndarray, genders: Sequence[str]) -> tuple[float, float]:
-    """The distance at which a student is as strict as dlib at its published threshold, and how strict that is.
-
-    From (n, 128) `embeddings` of the student and raw `lessons` of dlib for the same faces, nearly all of different
-    people: dlib takes a share of the pairs of one gender for one person, and so does the student at the answer.
-    """
-    of = np.asarray(genders)
-    groups = [of == gender for gender in sorted(set(genders) - {""})] or [np.ones(len(of), bool)]
-    rate = float(np.mean(np.concatenate([pair_distances(lessons[group]) for group in groups]) < SAME_PERSON_DISTANCE))
-    distances = np.concatenate([pair_distances(embeddings[group]) for group in groups])
-    return float(np.quantile(distances, rate)), rate
-
-
-class Distillation(SupervisedStage):
-    """(faces uint8 (b, 64, 64, 3), teacher's unit embeddings (b, 128)): match each, and how they lie to each other."""
-
-    LOSSES = ("loss", "cosine")
-    SIMILARITY = 10.0
-
-    def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
-        pixels, target, _ = keras.utils.unpack_x_y_sample_weight(data)
-        embedding = self.network(view(unit_faces(pixels), self.random, shift=2), training=True)
-        cosine = ops.mean(ops.sum(embedding * target, axis=-1))
-        apart = ops.matmul(embedding, ops.transpose(embedding)) - ops.matmul(target, ops.transpose(target))
-        loss = 1 - cosine + self.SIMILARITY * ops.mean(ops.square(apart))
-        return loss, {"loss": loss, "cosine": cosine}
-
-
-class ArcFace(SupervisedStage):
-    """Additive angular margin (Deng et al. 2019) on (faces uint8 (b, 64, 64, 3), people's numbers (b,) int)."""
-
-    LOSSES = ("loss", "accuracy")
-
-    def __init__(self, network: keras.Model, people: int, margin: float, scale: float, seed: int) -> None:
-        super().__init__(network, seed)
-        self.margin = margin
-        self.scale = scale
-        self.centres = self.add_weight(shape=(people, EMBEDDING_SIZE), initializer="random_normal", name="centres")
-
-    @property
-    def trained_variables(self) -> list[keras.Variable]:
-        return [*self.network.trainable_variables, self.centres]
-
-    def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
-        pixels, person, _ = keras.utils.unpack_x_y_sample_weight(data)
-        embedding = self.network(view(unit_faces(pixels), self.random, shift=2), training=True)
-        cosine = ops.matmul(embedding, ops.transpose(ops.normalize(self.centres)))
-        cosine = ops.clip(cosine, -1 + 1e-6, 1 - 1e-6)
-        angle = ops.arccos(cosine)
-        # Past π the cosine would rise again and reward being further off.
-        further = ops.where(
-            angle + self.margin < np.pi, ops.cos(angle + self.margin), cosine - self.margin * np.sin(self.margin)
-        )
-        own = ops.one_hot(person, self.centres.shape[0], dtype="float32")
-        logits = self.scale * ops.where(own > 0, further, cosine)
-        loss = ops.mean(ops.categorical_crossentropy(own, logits, from_logits=True))
-        hit = ops.equal(ops.argmax(cosine, axis=-1), ops.argmax(own, axis=-1))
-        return loss, {"loss": loss, "accuracy": ops.mean(ops.cast(hit, "float32"))}
-
-
-class Triplets(SupervisedStage):
-    """Batch-hard triplets (Hermans et al. 2017) on (faces uint8 (b, 64, 64, 3), people's numbers (b,) int).
-
-    Each face's farthest face of the same person in the batch is to be nearer, by `margin`, than the nearest stranger's.
-    `same` and `different` are the mean distances of all pairs of either kind.
-    """
-
-    LOSSES = ("loss", "same", "different")
-
-    def __init__(self, network: keras.Model, margin: float, seed: int) -> None:
-        super().__init__(network, seed)
-        self.margin = margin
-
-    def loss_of(self, data: Any) -> tuple[Any, dict[str, Any]]:
-        pixels, person, _ = keras.utils.unpack_x_y_sample_weight(data)
-        embedding = self.network(view(unit_faces(pixels), self.random, shift=2), training=True)
-        apart = 2 - 2 * ops.matmul(embedding, ops.transpose(embedding))
-        distance = ops.sqrt(ops.maximum(apart, 1e-8))
-        person = ops.cast(person, "int32")
-        same = ops.cast(ops.equal(person[:, None], person[None]), "float32")
-        farthest = ops.max(distance * same, axis=1)
-        nearest = ops.min(distance + 4.0 * same, axis=1)
-        loss = ops.mean(ops.softplus((farthest - nearest + self.margin) * self.SHARPNESS)) / self.SHARPNESS
-        others = same - ops.eye(ops.shape(person)[0])
-        values = {
-            "same": ops.sum(distance * others) / ops.maximum(ops.sum(others), 1),
-            "different": ops.sum(distance * (1 - same)) / ops.maximum(ops.sum(1 - same), 1),
-        }
-        return loss, {"loss": loss, **values}
-
-    SHARPNESS = 5.0

@@ -151,7 +151,7 @@ def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, r
         inputs = Inputs(
             data,
             folder,
-            {name: _load(place, name, options.resolved().dtype) for name, place in sources.items()},
+            {name: _load(place, name, options.resolved(len(data.train)).dtype) for name, place in sources.items()},
             {key: value for place in sources.values() for key, value in read_card(place)["scores"].items()},
             run.people,
             run.progress,
@@ -201,7 +201,7 @@ def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
         "data": job.inputs.data.name,
         "data_sha256": job.inputs.data.fingerprint,
         "faces": len(job.inputs.data.train),
-        "steps": kept_epoch * job.steps_per_epoch,
+        "steps": kept_epoch * job.options.steps_per_epoch,
         "options": asdict(options),
         "networks": state["networks"],
         "code": version("faceage"),
@@ -216,7 +216,7 @@ def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
     if is_chief(run.devices):
         enter_networks(run.model_folder, made)
     write_text(made / DONE, json.dumps(state, indent=2) + "\n")
-    job.inputs.say(f"ended after {kept_epoch * job.steps_per_epoch} steps, {json.dumps(scores)}")
+    job.inputs.say(f"ended after {kept_epoch * job.options.steps_per_epoch} steps, {json.dumps(scores)}")
 
 
 def _open(folder: Path, state: dict[str, Any], run: Run, restart: bool) -> None:

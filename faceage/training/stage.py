@@ -24,7 +24,7 @@ class StageOptions:
     epochs: int = 10
     """Passes of `steps_per_epoch` steps."""
     steps_per_epoch: int = 250
-    """Steps between checkpoints and scores; 0 is one pass over the training faces."""
+    """Steps of an epoch, between checkpoints and scores; 0 is one pass over the training faces."""
     batch_size: int = 64
     """Faces of one step."""
     learning_rate: float = 2e-4
@@ -38,9 +38,10 @@ class StageOptions:
         """Steps of one epoch with `faces` training faces."""
         return self.steps_per_epoch or max(1, math.ceil(faces / self.batch_size))
 
-    def resolved(self) -> "StageOptions":
-        """The same options, with this machine's fastest dtype in place of "auto"."""
-        return replace(self, dtype=fastest_dtype()) if self.dtype == AUTO else self
+    def resolved(self, faces: int) -> "StageOptions":
+        """The options as they are with `faces` training faces on this machine: no "auto", and the steps of an epoch."""
+        dtype = fastest_dtype() if self.dtype == AUTO else self.dtype
+        return replace(self, dtype=dtype, steps_per_epoch=self.steps(faces))
 
 
 class Stage(keras.Model):

@@ -64,9 +64,10 @@ class Watch(keras.callbacks.Callback):
         super().__init__()
         self._job = job
         self._folder = folder
+        self._last = folder / LAST
         self._start = start
         self._stop = stop
-        self._steps = job.steps_per_epoch
+        self._steps = job.options.steps_per_epoch
         self._total = job.options.epochs * self._steps
         self._writer = SummaryWriter(str(folder), purge_step=start.epoch + 1)
         self._baselines = baselines
@@ -94,13 +95,14 @@ class Watch(keras.callbacks.Callback):
         done = self._first + batch + 1
         for name, value in (logs or {}).items():
             if not math.isfinite(value):
+                checkpoint = self._last if self._last.exists() else "none yet"
                 raise TrainingError(
                     f"{self._job.NAME}: {name} is {float(value)} after step {done} of epoch {self._epoch + 1}",
-                    f"the last good checkpoint is {self._checkpoint()}; a lower learning rate may help",
+                    f"the last good checkpoint is {checkpoint}; a lower learning rate may help",
                 )
         self._tell(self._epoch, done)
         if self._stop.signal and done < self._steps:
-            self._save(Position(self._epoch, done))
+            save_checkpoint(self._last, self.model, Position(self._epoch, done))
             raise Interrupted(
                 f"{self._stop.signal}: {self._job.NAME} is saved at step {done} of epoch {self._epoch + 1}",
                 "the same command goes on from there",
@@ -115,7 +117,7 @@ class Watch(keras.callbacks.Callback):
         baselines = {name: round(b.value, 5) for name, b in self._baselines.items() if name in row}
         append_row(self._folder / STATS, {**row, "baselines": baselines})
         self._show(epoch + 1, row, baselines)
-        self._save(Position(epoch + 1))
+        save_checkpoint(self._last, self.model, Position(epoch + 1))
         self._keep_best(row)
         if self._stop.signal and epoch + 1 < self._job.options.epochs:
             raise Interrupted(
@@ -133,15 +135,9 @@ class Watch(keras.callbacks.Callback):
             save_png(picture, self._folder / f"{name}-{epoch:04d}.png")
             self._writer.add_image(name, np.asarray(picture), epoch, dataformats="HWC")
         self._writer.flush()
-        values = [f"{name} {value:g}{self._baseline(name)}" for name, value in row.items() if name != "epoch"]
+        besides = {name: f" ({b.meaning}: {b.value:.4g})" for name, b in self._baselines.items()}
+        values = [f"{name} {value:g}{besides.get(name, '')}" for name, value in row.items() if name != "epoch"]
         self._job.inputs.say(f"epoch {epoch}/{self._job.options.epochs}: {', '.join(values)}")
-
-    def _baseline(self, name: str) -> str:
-        baseline = self._baselines.get(name)
-        return f" ({baseline.meaning}: {baseline.value:.4g})" if baseline else ""
-
-    def _save(self, position: Position) -> None:
-        save_checkpoint(self._folder / LAST, self.model, position)
 
     def _keep_best(self, row: dict[str, float]) -> None:
         best = self._job.best()
@@ -155,10 +151,6 @@ class Watch(keras.callbacks.Callback):
 
     def _tell(self, epoch: int, step: int) -> None:
         self._job.inputs.progress(self._job.NAME, min(self._total, epoch * self._steps + step), self._total)
-
-    def _checkpoint(self) -> str:
-        path = self._folder / LAST
-        return str(path) if path.exists() else "none yet"
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,15 @@
+"""`small_batches.py ARGUMENTS…`: `faceage` in a process of its own, with the small batches of `shared`.
+
+A few photos then take several batches, between which the process can be killed.
+"""
+
+import sys
+from functools import partial
+
+import shared
+
+from faceage.cli.app import main
+
+shared.small_batches()
+shared.find_people.LatentOptimiser = partial(shared.LatentOptimiser, batch_size=shared.FACES_AT_ONCE)
+main(sys.argv[1:])
