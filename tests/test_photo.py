@@ -26,11 +26,11 @@ from faceage.networks.re_ager import re_ager
 from faceage.networks.skin import skin_mask, smooth_skin
 from faceage.networks.vgg import published_weights, vgg_features
 from faceage.people.re_age import lay_over
-from faceage.people.views import VIEWS, fixed_views, in_views, mean_of_views, random_view
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.training.checkpoint import Position, read_position
 from faceage.training.job import Inputs
 from faceage.training.photo import PhotoJob, aged_portraits
+from faceage.training.views import in_views, mean_of_views, random_view
 from faceage.training.watch import read_rows
 
 SCRIPT = Path(__file__).with_name("tiny_training.py")
@@ -180,19 +180,17 @@ def test_the_picture_of_an_epoch_shows_everybody_at_every_age(stage):
 
 def test_views_put_back_are_the_face_and_take_stains_of_one_place_apart():
     faces = ops.convert_to_tensor(smooth_pictures(3, 64))
-    for views in (fixed_views(3), [random_view(3, keras.random.SeedGenerator(1)) for _ in range(2)]):
-        seen = in_views(faces, views)
-        assert seen.shape == (6 * len(views), 64, 64, 3)
-        back = ops.convert_to_numpy(mean_of_views(seen, views))
+    views = [random_view(3, keras.random.SeedGenerator(1)) for _ in range(2)]
+    for some in ((), views):
+        seen = in_views(faces, some)
+        assert seen.shape == (6 * (1 + len(some)), 64, 64, 3)
+        np.testing.assert_array_equal(seen[:3], faces)
+        back = ops.convert_to_numpy(mean_of_views(seen, some))
         np.testing.assert_allclose(back[:, 8:-8, 8:-8], faces[:, 8:-8, 8:-8], atol=0.03)
-    views = fixed_views(3)
-    np.testing.assert_array_equal(in_views(faces, views)[:3], faces)
-    stain = np.zeros((3 * VIEWS, 64, 64, 3), np.float32)
+    stain = np.zeros((18, 64, 64, 3), np.float32)
     stain[:, 20, 20] = 1.0
     # A stain in one place of every view comes to lie in as many places.
-    assert ops.convert_to_numpy(mean_of_views(stain, views)).max() < 0.3
-    # A face is seen the same whoever is seen with it.
-    np.testing.assert_array_equal(in_views(faces[:1], fixed_views(1)), in_views(faces, views)[::3])
+    assert ops.convert_to_numpy(mean_of_views(stain, views)).max() < 0.4
 
 
 def test_a_change_is_laid_over_where_it_is():

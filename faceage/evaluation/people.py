@@ -11,7 +11,7 @@ from faceage.data.dataset import FaceSet
 from faceage.faces.align import face_transform
 from faceage.faces.masks import aligned_landmarks, head_mask
 from faceage.model import Model
-from faceage.people.draw import draw_in_views, draw_people
+from faceage.people.draw import draw_changes, draw_people
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.people.options import OptimiserOptions
 from faceage.people.re_age import ReAger
@@ -54,7 +54,7 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
     """Every way by name, the one that users see first."""
 
     def change(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
-        return draw_in_views(model, faces.faces, latents, _EVERY, strength)[1]
+        return draw_changes(model, faces.faces, latents, _EVERY, strength)[1]
 
     def photographs(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
         aligned = (aligned_landmarks(face_transform(each), each) for each in faces.landmarks)

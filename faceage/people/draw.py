@@ -1,20 +1,19 @@
 """People drawn from their latents: the same pixels in a batch, from a file, in a report and in a measurement."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
-from keras import ops
 
 from faceage.ages import Age, towards
 from faceage.faces.masks import aligned_landmarks, head_mask
-from faceage.images import decode_portrait, to_float, to_uint8
+from faceage.images import decode_portrait
 from faceage.model import Model
 from faceage.networks.predict import draw, predict
 from faceage.people.drawn import Drawn, is_grey
 from faceage.people.optimise import Latents
 from faceage.people.re_age import ReAger
-from faceage.people.views import VIEWS, fixed_views, in_views, mean_of_views
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 
@@ -41,7 +40,7 @@ class PeoplePainter:
         chosen = [i for i, row in enumerate(rows) if row.portrait] if self._re_ager else []
         if self._re_ager and chosen:
             aligned = np.stack([rows[i].aligned for i in chosen])
-            faces, changes = draw_in_views(self._model, aligned, latents.take(np.array(chosen)), weights, strength)
+            faces, changes = draw_changes(self._model, aligned, latents.take(np.array(chosen)), weights, strength)
             masks = np.stack([_mask(rows[i]) for i in chosen])
             pictures = self._re_ager(np.stack([photos[i] for i in chosen]), changes, weights, masks)
             for i, face, aged in zip(chosen, faces, pictures, strict=True):
@@ -68,29 +67,18 @@ def draw_people(
     return np.stack([draw(person_generator, latents.latent, age, offset, batch_size=AT_ONCE) for age in every], axis=1)
 
 
-def draw_in_views(
+def draw_changes(
     model: Model, aligned: np.ndarray, latents: Latents, ages: Sequence[np.ndarray], strength: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`draw_people`, and (n, k, 64, 64, 3) float32: how that changes (n, 64, 64, 3) uint8 faces, the mean over views.
+    """`draw_people`, and (n, k, 64, 64, 3) float32: how that changes (n, 64, 64, 3) uint8 faces, the mean of two views.
 
-    The latents of the face as it is are `latents`; those of its other views come from the encoder.
+    One is the face, with its `latents`; the other its mirror image, with the encoder's.
     """
-    drawn, changes = [], []
-    for start in range(0, len(aligned), AT_ONCE):
-        chosen = slice(start, start + AT_ONCE)
-        own = latents.take(chosen)
-        count = len(own.latent)
-        views = fixed_views(count)
-        seen = to_uint8(ops.convert_to_numpy(in_views(to_float(aligned[chosen]), views)))
-        of_views = own.take(np.tile(np.arange(count), VIEWS))
-        of_views.latent[count:] = predict(model.encoder, seen[count:], batch_size=AT_ONCE)
-        of_views.offset[count:] = 0
-        people = draw_people(model.person_generator, of_views, ages, strength)
-        drawn.append(people[:count])
-        moved = people[:, 1:].astype(np.float32) - people[:, :1]
-        parts = [ops.convert_to_numpy(mean_of_views(moved[:, age], views)) for age in range(len(ages))]
-        changes.append(np.stack(parts, axis=1))
-    return np.concatenate(drawn), np.concatenate(changes)
+    latent = predict(model.encoder, np.ascontiguousarray(aligned[:, :, ::-1]), batch_size=AT_ONCE)
+    mirrored = replace(latents, latent=latent, offset=np.zeros_like(latents.offset))
+    faces, others = (draw_people(model.person_generator, one, ages, strength) for one in (latents, mirrored))
+    mean = (faces.astype(np.float32) + others[:, :, :, ::-1]) / 2
+    return faces, mean[:, 1:] - mean[:, :1]
 
 
 def latents_of(rows: Sequence[FaceRow]) -> Latents:

@@ -1,5 +1,6 @@
 """The photo stage: R learns on real photos to draw, at their resolution, what G knows of an age at 64 pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,20 +19,18 @@ from faceage.networks.re_ager import re_ager
 from faceage.networks.skin import SMOOTHING, smooth_skin
 from faceage.networks.vgg import published_weights, vgg_features
 from faceage.people.re_age import lay_over
-from faceage.people.views import fixed_views, in_views, mean_of_views, random_view
 from faceage.pictures.grid import draw_grid
 from faceage.training.adversarial import AdversarialOptions, AdversarialStage
 from faceage.training.job import Job
 from faceage.training.people import GENDER_KNOWN, split_labels
 from faceage.training.stage import unit_faces
+from faceage.training.views import View, in_views, mean_of_views, random_view
 
 SHOWN = 2
 """People of each class in the picture of an epoch."""
 
-
 BLURRED = 0.3
 """Share of the steps in which the discriminator sees everything a little blurred: no dots of single pixels win."""
-
 PAIRS_LATER = 4
 """Of a batch, one in so many is a pair too when the discriminator has a say: what they taught is not forgotten."""
 
@@ -226,7 +225,7 @@ class PhotoTraining(AdversarialStage):
             added = self.re_ager([both, ops.concatenate([ages[:n], targets])], training=True)
             pairs, values = self._pair_losses(portraits[:n], (both + added)[:n])
             moved = added[n:]
-            hold = sum(share * self._moved(_means(moved, side)) for share, side in ((0.7, 5), (0.3, 10)))
+            hold = 0.7 * self._moved(moved, 5) + 0.3 * self._moved(moved, 10)
             full = ops.mean(ops.abs(moved))
             real, drawn = self._seen(portraits, started + moved, blur)
             maps = self.features(drawn, training=False)
@@ -255,7 +254,8 @@ class PhotoTraining(AdversarialStage):
         edges = edges + ops.mean(ops.abs(difference[:, :, 1:] - difference[:, :, :-1]))
         return pixels + self.options.edges * edges, {"pairs": pixels, "edges": edges}
 
-    def _moved(self, means: Any) -> Any:
+    def _moved(self, pixels: Any, side: int) -> Any:
+        means = ops.average_pool(pixels, side, data_format="channels_last")
         brightness = ops.mean(means, axis=-1, keepdims=True)
         colours = self.options.colour * ops.mean(ops.abs(means - brightness))
         return ops.mean(ops.abs(brightness)) + colours
@@ -288,19 +288,17 @@ class PhotoTraining(AdversarialStage):
         """
         own = self.age_estimator(faces, training=False)
         asked = own + strength * (targets - own)
-        count = ops.shape(faces)[0]
-        views = [fixed_views(count)[0], random_view(count, self.random)]
-        change = self._changed(faces, own, asked, views)
+        change = self._changed(faces, own, asked, [random_view(ops.shape(faces)[0], self.random)])
         return ops.clip(faces + change, -1, 1), own, asked, change
 
     def _way_back(self, aged: Any, own: Any, asked: Any) -> Any:
         """The change from what G made of a face at `asked` back to its own age."""
-        return self._changed(aged, asked, own, fixed_views(ops.shape(aged)[0])[:1])
+        return self._changed(aged, asked, own)
 
-    def _changed(self, faces: Any, before: Any, after: Any, views: list) -> Any:
-        """How G's faces change between two (b, 6) ages, the mean of `views`."""
+    def _changed(self, faces: Any, before: Any, after: Any, views: Sequence[View] = ()) -> Any:
+        """How G's faces change between two (b, 6) ages, the mean of `in_views`."""
         latents = self.encoder(in_views(faces, views), training=False)
-        one, other = (self.generator([latents, ops.tile(age, (2 * len(views), 1))]) for age in (before, after))
+        one, other = (self.generator([latents, ops.tile(age, (2 + 2 * len(views), 1))]) for age in (before, after))
         return mean_of_views(other - one, views)
 
     def _seen(self, portraits: Any, drawn: Any, blur: Any) -> tuple[Any, Any]:
@@ -319,8 +317,3 @@ class PhotoTraining(AdversarialStage):
 
     def _uniform(self, faces: Any, least: float, most: float) -> Any:
         return keras.random.uniform((ops.shape(faces)[0], 1, 1, 1), least, most, seed=self.random)
-
-
-def _means(values: Any, side: int) -> Any:
-    """Means of squares of `side` pixels."""
-    return ops.average_pool(values, side, data_format="channels_last")
