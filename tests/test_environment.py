@@ -8,7 +8,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from commands import faceage
+from commands import faceage_alone
 from PIL import Image
 
 from faceage.photos.find import find_photos
@@ -84,7 +84,7 @@ def test_settings_of_keras_that_are_none_are_one_sentence(folder, tmp_path, cont
         (home / "keras.json").rmdir()
         (home / "keras.json").write_text(content)
     environment = {**os.environ, "KERAS_HOME": str(home)}
-    done = faceage("batch", folder / "photos", "--out", tmp_path / "out", env=environment)
+    done = faceage_alone("batch", folder / "photos", "--out", tmp_path / "out", env=environment)
     assert done.returncode == 2
     said, hint = done.stderr.splitlines()
     assert "Keras cannot read its settings" in said

@@ -17,6 +17,7 @@ from tiny_training import STEPS, Brightness, BrightnessJob, BrightnessOptions, T
 from faceage.errors import Interrupted, TrainingError, UsageError
 from faceage.model import build_network, save_network
 from faceage.training.checkpoint import Position, load_checkpoint, read_position
+from faceage.training.job import Inputs
 from faceage.training.run import Run, stage_position, train_stage
 from faceage.training.watch import read_rows
 
@@ -292,11 +293,12 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_what_is_good(tmp_path, 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from tiny_training import BrightnessJob, BrightnessOptions
+from tiny_training import BrightnessJob, BrightnessOptions, TinySplits
 from faceage.errors import TrainingError
 from faceage.training.checkpoint import Position, save_checkpoint
+from faceage.training.job import Inputs
 
-stage = BrightnessJob(BrightnessOptions(), None).stage()
+stage = BrightnessJob(BrightnessOptions(), Inputs(TinySplits(), Path("."))).stage()
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
     save_checkpoint(Path(sys.argv[1]), stage, Position(2))
@@ -356,7 +358,7 @@ def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading")
 def test_a_foreign_checkpoint_is_refused(tmp_path):
-    stage = BrightnessJob(BrightnessOptions(), None).stage()
+    stage = BrightnessJob(BrightnessOptions(), Inputs(TinySplits(), tmp_path)).stage()
     path = tmp_path / "last.weights.h5"
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(path)
     with pytest.raises(TrainingError, match="no checkpoint of this stage"):

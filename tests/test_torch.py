@@ -113,7 +113,8 @@ def test_a_stage_has_the_same_first_gradients(outcomes, stage):
     tensorflow, torch = (found[f"{stage}_gradients"] for found in outcomes)
     # TensorFlow's moments, which batch norm uses, are right to the first derivative; D's gradient penalty needs the
     # second, where they leave out a term. PyTorch has it.
-    tolerance = 0.05 if stage in ("gan", "identity") else 1e-3
+    # The views of the photo stage are affine transforms, whose places the two round otherwise.
+    tolerance = {"gan": 0.05, "identity": 0.05, "photo": 5e-3}.get(stage, 1e-3)
     length = np.linalg.norm(tensorflow)
     assert length > 0
     assert np.linalg.norm(torch - tensorflow) < tolerance * length
