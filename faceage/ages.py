@@ -16,7 +16,7 @@ _BEYOND = 1 / 3
 MAX_AGE = 100
 """Ages above this are taken as wrong labels (about half of them are, in IMDB-WIKI) and dropped."""
 
-STRENGTH = 1.3
+STRENGTH = 1.6
 """Default ageing strength: where identity and age meet, measured. 1 is the target age, above 1 exaggerates."""
 
 

@@ -39,7 +39,18 @@ def main() -> None:
     others = load_faces(arguments.data, "validation").of_each_class(150)
     listed = out / "photos.txt"
     listed.write_text("".join(f"{faces.root / source}\n" for source in faces.sources))
-    command = ["batch", "--files-from", listed, "--out", out / "batch", "--paste", "--faces", "largest", *options]
+    command = [
+        "batch",
+        "--files-from",
+        listed,
+        "--out",
+        out / "batch",
+        "--paste",
+        "--faces",
+        "largest",
+        "--no-report",
+        *options,
+    ]
     command += ["--ages", ",".join(AGE_CLASSES)]
     subprocess.run([sys.executable, "-m", "faceage", *map(str, command)], check=False)
 
