@@ -4,6 +4,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,11 +14,17 @@ import pytest
 from commands import faceage, rows_of
 from PIL import Image
 
-from faceage.batch import find_people
-from faceage.batch.plan import LATENTS
+from faceage.ages import parse_ages
+from faceage.batch import find_people, worker
+from faceage.batch.age_photos import make_task
+from faceage.batch.options import DrawOptions, FindOptions
+from faceage.batch.plan import LATENTS, NOTHING_AGAIN, choose_photos, left_of, open_out
+from faceage.batch.worker import Worker
 from faceage.files import only_one
+from faceage.model import find_model
+from faceage.people.options import OptimiserOptions
 from faceage.store.latent_parts import read_contents
-from faceage.store.latents import count_rows, read_rows
+from faceage.store.latents import LatentIndex, count_rows, read_rows
 from faceage.store.manifest import read_manifest
 
 SCRIPT = Path(__file__).with_name("killed_batch.py")
@@ -205,3 +212,33 @@ def test_a_photo_that_changes_during_the_run_is_noticed_and_done_again(astronaut
     assert faceage(*arguments).returncode == 0
     (row,) = rows_of(out).values()
     assert (row["status"], row["faces"]) == ("ok", 1)
+
+
+def test_what_is_drawn_is_told_before_the_rest_of_its_block(astronaut, tmp_path, monkeypatch):
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(astronaut).save(folder / name)
+    find = FindOptions(optimiser=OptimiserOptions("none"))
+    task = make_task(out, find_model(), find, DrawOptions(parse_ages("60+"), draw="generator"))
+    plan = left_of(task, choose_photos([folder], out), NOTHING_AGAIN)
+    open_out(out)
+    LatentIndex(out / LATENTS, "", {}, {}).begin(keep=lambda name: True)
+    monkeypatch.setattr(worker, "_SECONDS_UNRECORDED", 0.0)
+    working, told, waits = Worker(task, "0"), threading.Event(), []
+    draw = working._drawer.draw
+
+    def waiting(photos):
+        for photo in draw(photos):
+            yield photo
+            waits.append(told.wait(60))
+
+    monkeypatch.setattr(working._drawer, "draw", waiting)
+    finished = []
+    for done in working.find(plan.to_find):
+        finished += done.finished
+        if finished:
+            told.set()
+    working.close()
+    assert sorted(row.path for row in finished) == ["photos/a.png", "photos/b.png"]
+    assert waits == [True, True]

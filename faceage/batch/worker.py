@@ -1,5 +1,6 @@
 """Photos in; rows of latents, pictures and outcomes out."""
 
+import queue
 import threading
 import time
 from collections import defaultdict
@@ -48,7 +49,7 @@ class Worker:
         self._model = load_model(task.weights)
         self._latents = LatentWriter(task.out / LATENTS, writer, self._model.fingerprint, task.find.to_json())
         self._drawer = Drawer(self._model, task.out, task.draw, keep=True, limits=task.limits)
-        self._beside: Future[list[Done]] | None = None
+        self._drawn: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
     @cached_property
@@ -57,15 +58,16 @@ class Worker:
 
     def find(self, photos: Sequence[Photo]) -> Iterator[Done]:
         """Find the people of `photos` and draw them, a block of photos being drawn beside the search in the next."""
+        drawing: Future[None] | None = None
         with ThreadPoolExecutor(1) as beside:
             try:
                 with closing(self._finder.find(photos)) as blocks:
                     for block in blocks:
-                        yield from self.rest()
+                        yield from self._wait_for(drawing)
                         yield self._enter(block)
                         if drawable := [photo for photo in block if photo.faces]:
-                            self._beside = beside.submit(lambda photos: list(self.draw(photos)), drawable)
-                yield from self.rest()
+                            drawing = beside.submit(self._draw_beside, drawable)
+                yield from self._wait_for(drawing)
             finally:
                 self._stopping.set()
         self._stopping.clear()
@@ -94,9 +96,23 @@ class Worker:
 
     def rest(self) -> Iterator[Done]:
         """What was drawn beside the search and was in no answer before."""
-        if self._beside is not None:
-            yield from self._beside.result()
-            self._beside = None
+        while not self._drawn.empty():
+            yield self._drawn.get()
+
+    def _draw_beside(self, photos: list[Photo]) -> None:
+        for done in self.draw(photos):
+            self._drawn.put(done)
+
+    def _wait_for(self, drawing: "Future[None] | None") -> Iterator[Done]:
+        """What is drawn, as it comes: what is told late is drawn again after a kill."""
+        while drawing is not None and not drawing.done():
+            try:
+                yield self._drawn.get(timeout=0.2)
+            except queue.Empty:
+                continue
+        if drawing is not None:
+            drawing.result()
+        yield from self.rest()
 
     def _enter(self, block: list[Photo]) -> Done:
         """Put the rows of a block on disk."""
