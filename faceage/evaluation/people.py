@@ -11,10 +11,10 @@ from faceage.data.dataset import FaceSet
 from faceage.faces.align import face_transform
 from faceage.faces.masks import aligned_landmarks, head_mask
 from faceage.model import Model
-from faceage.people.draw import draw_changes, draw_people
+from faceage.people.draw import draw_mirrored, draw_people
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.people.options import OptimiserOptions
-from faceage.people.re_age import ReAger
+from faceage.people.re_age import ReAger, mean_change
 from faceage.sizes import FACE_SIZE, PORTRAIT_SIZE
 
 LATENTS = {"initial": "none", "pixel-wise": "pixel", "identity-preserving": "identity"}
@@ -54,7 +54,8 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
     """Every way by name, the one that users see first."""
 
     def change(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
-        return draw_changes(model, faces.faces, latents, _EVERY, strength)[1]
+        mirrored = draw_mirrored(model, faces.faces, latents, _EVERY, strength)
+        return mean_change(drawn(model, latents, strength), mirrored)
 
     def photographs(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
         aligned = (aligned_landmarks(face_transform(each), each) for each in faces.landmarks)

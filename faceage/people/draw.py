@@ -13,7 +13,7 @@ from faceage.model import Model
 from faceage.networks.predict import draw, predict
 from faceage.people.drawn import Drawn, is_grey
 from faceage.people.optimise import Latents
-from faceage.people.re_age import ReAger
+from faceage.people.re_age import ReAger, mean_change
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 
@@ -35,23 +35,20 @@ class PeoplePainter:
             return []
         weights = [age.weights for age in ages]
         latents = latents_of(rows)
+        faces = draw_people(self._model.person_generator, latents, weights, strength)
         photos = [decode_portrait(row.portrait) if row.portrait else row.aligned for row in rows]
-        drawn: dict[int, Drawn] = {}
+        drawn = [Drawn(photo, face[0], face[0], face[1:]) for photo, face in zip(photos, faces, strict=True)]
         chosen = [i for i, row in enumerate(rows) if row.portrait] if self._re_ager else []
         if self._re_ager and chosen:
             aligned = np.stack([rows[i].aligned for i in chosen])
-            faces, changes = draw_changes(self._model, aligned, latents.take(np.array(chosen)), weights, strength)
+            mirrored = draw_mirrored(self._model, aligned, latents.take(np.array(chosen)), weights, strength)
+            changes = mean_change(faces[chosen], mirrored)
             masks = np.stack([_mask(rows[i]) for i in chosen])
             pictures = self._re_ager(np.stack([photos[i] for i in chosen]), changes, weights, masks)
-            for i, face, aged in zip(chosen, faces, pictures, strict=True):
-                drawn[i] = Drawn(photos[i], face[0], photos[i], aged)
-        others = [i for i in range(len(rows)) if i not in drawn]
-        if others:
-            faces = draw_people(self._model.person_generator, latents.take(np.array(others)), weights, strength)
-            for i, face in zip(others, faces, strict=True):
-                drawn[i] = Drawn(photos[i], face[0], face[0], face[1:])
+            for i, aged in zip(chosen, pictures, strict=True):
+                drawn[i] = replace(drawn[i], unaged=photos[i], aged=aged)
         # The networks know coloured faces alone, and would give a grey photo some of their colours.
-        return [drawn[i].in_greys() if is_grey(row.aligned) else drawn[i] for i, row in enumerate(rows)]
+        return [person.in_greys() if is_grey(row.aligned) else person for row, person in zip(rows, drawn, strict=True)]
 
 
 def _mask(row: FaceRow) -> np.ndarray:
@@ -67,18 +64,13 @@ def draw_people(
     return np.stack([draw(person_generator, latents.latent, age, offset, batch_size=AT_ONCE) for age in every], axis=1)
 
 
-def draw_changes(
+def draw_mirrored(
     model: Model, aligned: np.ndarray, latents: Latents, ages: Sequence[np.ndarray], strength: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """`draw_people`, and (n, k, 64, 64, 3) float32: how that changes (n, 64, 64, 3) uint8 faces, the mean of two views.
-
-    One is the face, with its `latents`; the other its mirror image, with the encoder's.
-    """
+) -> np.ndarray:
+    """`draw_people` for the mirror images of (n, 64, 64, 3) uint8 faces, by the encoder's latents, mirrored back."""
     latent = predict(model.encoder, np.ascontiguousarray(aligned[:, :, ::-1]), batch_size=AT_ONCE)
     mirrored = replace(latents, latent=latent, offset=np.zeros_like(latents.offset))
-    faces, others = (draw_people(model.person_generator, one, ages, strength) for one in (latents, mirrored))
-    mean = (faces.astype(np.float32) + others[:, :, :, ::-1]) / 2
-    return faces, mean[:, 1:] - mean[:, :1]
+    return draw_people(model.person_generator, mirrored, ages, strength)[:, :, :, ::-1]
 
 
 def latents_of(rows: Sequence[FaceRow]) -> Latents:

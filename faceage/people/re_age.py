@@ -53,6 +53,16 @@ def lay_over(skin: Any, change: Any) -> Any:
     return ops.clip(skin + ops.image.resize(change, size, "bicubic", data_format="channels_last"), -1, 1)
 
 
+def mean_change(drawn: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """(n, k, 64, 64, 3) float32: how G's faces at k ages differ from those at people's own age.
+
+    Both are (n, 1 + k, 64, 64, 3) uint8, drawn of the people and of their mirror images and mirrored back: stains are
+    in one of them, age is in both.
+    """
+    whole = (drawn.astype(np.float32) + mirrored) / 2
+    return whole[:, 1:] - whole[:, :1]
+
+
 def _all(call: Any, *columns: np.ndarray) -> np.ndarray:
     def of_arrays(*batch: np.ndarray) -> np.ndarray:
         return ops.convert_to_numpy(call(*map(ops.convert_to_tensor, batch)))

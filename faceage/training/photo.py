@@ -183,7 +183,8 @@ class PhotoTraining(AdversarialStage):
         smoothing = SMOOTHING / 3 * ops.exp(self._uniform(faces, 0.0, np.log(10.0)))
         skin = smooth_skin(portraits, smoothing)
         n = self._pairs_a_batch
-        stains = change[:n] + self._way_back(aged[:n], own[:n], asked[:n])
+        # What G leaves of a face that it ages and takes back.
+        stains = change[:n] + self._changed(aged[:n], asked[:n], own[:n])
         spoilt = lay_over(skin[:n], stains * self._uniform(stains, 0.1, self.options.stains))
         if self.pairs_only:
             return self._restore(portraits, spoilt, ages)
@@ -291,14 +292,11 @@ class PhotoTraining(AdversarialStage):
         change = self._changed(faces, own, asked, [random_view(ops.shape(faces)[0], self.random)])
         return ops.clip(faces + change, -1, 1), own, asked, change
 
-    def _way_back(self, aged: Any, own: Any, asked: Any) -> Any:
-        """The change from what G made of a face at `asked` back to its own age."""
-        return self._changed(aged, asked, own)
-
     def _changed(self, faces: Any, before: Any, after: Any, views: Sequence[View] = ()) -> Any:
         """How G's faces change between two (b, 6) ages, the mean of `in_views`."""
         latents = self.encoder(in_views(faces, views), training=False)
-        one, other = (self.generator([latents, ops.tile(age, (2 + 2 * len(views), 1))]) for age in (before, after))
+        ages = (ops.tile(age, (2 + 2 * len(views), 1)) for age in (before, after))
+        one, other = (self.generator([latents, age], training=False) for age in ages)
         return mean_of_views(other - one, views)
 
     def _seen(self, portraits: Any, drawn: Any, blur: Any) -> tuple[Any, Any]:

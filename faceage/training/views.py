@@ -17,7 +17,7 @@ TURN, SCALE, SHIFT = np.deg2rad(6.0), np.log(1.08), 2.5
 """The most that a view is turned (radians), scaled (either way, logarithm) and shifted (pixels)."""
 
 View = tuple[Any, Any]
-"""Keras's affine transforms (b, 8) from a view to the face, and back."""
+"""Keras's affine transforms (b, 8) from a view to the face, and back; for one call each: on PyTorch it changes them."""
 
 _PLAIN: dict[str, Any] = {"interpolation": "bilinear", "data_format": "channels_last"}
 
