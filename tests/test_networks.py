@@ -241,6 +241,7 @@ def test_upsample_conv_is_upsampling_and_a_5x5_convolution(size, channels, filte
     for what, ours, reference in zip(("output", "input", "kernel", "bias"), *results, strict=True):
         # Sums over many pixels: compare with the size of the largest.
         np.testing.assert_allclose(ours, reference, atol=1e-5 * np.abs(reference).max(), rtol=0, err_msg=what)
+    assert folded.compute_output_spec(keras.KerasTensor(x.shape)).shape == results[0][0].shape
 
 
 def test_label_planes_are_constant_and_in_order():
@@ -249,7 +250,8 @@ def test_label_planes_are_constant_and_in_order():
     labels = random.standard_normal((3, 6)).astype(np.float32)
     planes = LabelPlanes()
     out = ops.convert_to_numpy(planes(images, labels))
-    assert out.shape == (3, 4, 5, 8)
+    inferred = planes.compute_output_spec(*(keras.KerasTensor(each.shape) for each in (images, labels)))
+    assert out.shape == (3, 4, 5, 8) == inferred.shape
     np.testing.assert_array_equal(out[..., :2], images)
     for row in range(3):
         for k in range(6):

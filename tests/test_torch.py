@@ -25,6 +25,8 @@ def outcomes(tmp_path_factory):
     for backend in ("tensorflow", "torch"):
         outs.append(tmp_path_factory.mktemp(backend) / "out.npz")
         environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(SCRIPT.parent.parent)}
+        # One thread alone adds up the gradients of all pixels in a row, and rounds them more than is compared here.
+        environment.pop("TF_NUM_INTRAOP_THREADS", None)
         command = [sys.executable, str(SCRIPT), str(outs[-1])]
         started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
     finish(started)
@@ -113,8 +115,7 @@ def test_a_stage_has_the_same_first_gradients(outcomes, stage):
     tensorflow, torch = (found[f"{stage}_gradients"] for found in outcomes)
     # TensorFlow's moments, which batch norm uses, are right to the first derivative; D's gradient penalty needs the
     # second, where they leave out a term. PyTorch has it.
-    # The views of the photo stage are affine transforms, whose places the two round otherwise.
-    tolerance = {"gan": 0.05, "identity": 0.05, "photo": 5e-3}.get(stage, 1e-3)
+    tolerance = 0.05 if stage in ("gan", "identity") else 1e-3
     length = np.linalg.norm(tensorflow)
     assert length > 0
     assert np.linalg.norm(torch - tensorflow) < tolerance * length
