@@ -45,8 +45,8 @@ def _open_streams() -> None:
         except OSError:
             # The lowest number that is free, which is this one.
             os.open(os.devnull, os.O_RDWR)
-        if sys.stdin is None:
-            sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
     sys.stdout, sys.stderr = _writer(_Data(1, "w", closefd=False)), _writer(_Messages(2, "w", closefd=False))
 
 

@@ -44,8 +44,9 @@ def timed(stage: str, photos: Sequence[Photo]) -> Iterator[None]:
     """Add the seconds that the block takes to the `stage` of `photos`, an equal share to each."""
     started = time.perf_counter()
     yield
+    seconds = time.perf_counter() - started
     for photo in photos:
-        photo.seconds[stage] += (time.perf_counter() - started) / len(photos)
+        photo.seconds[stage] += seconds / len(photos)
 
 
 def take_seconds(photos: Sequence[Photo]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from faceage.ages import AGE_CLASSES, STRENGTH
-from faceage.cli.console import bars, check_file, open_model, out, table
+from faceage.cli.console import bars, check_file, open_model, out, start_backend, table
 from faceage.cli.options import Json, Quiet, Seed, Weights
 from faceage.errors import UsageError
 
@@ -51,13 +51,14 @@ def photographs(
     faceage evaluate photographs --data faces.h5 --judge arcface.onnx --out photographs
     """
     _check(report)
-    model, faces = open_model(weights), _of_each_class(data, limit)
+    start_backend()
     from faceage.data.dataset import load_faces
     from faceage.evaluation.page import judge_ways
     from faceage.evaluation.people import OPTIMISED
     from faceage.evaluation.photographs import open_judges
 
     judges = open_judges(judge)
+    model, faces = open_model(weights), _of_each_class(data, limit)
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown, [OPTIMISED])[OPTIMISED]
         found = judge_ways(model, faces, load_faces(data, "validation"), latents, judges, strength, seed, shown)
@@ -85,11 +86,12 @@ def identity(
     faceage evaluate identity --data faces.h5 --judge arcface.onnx --out identity
     """
     _check(report)
-    model, faces = open_model(weights), _first(data, limit)
+    start_backend()
     from faceage.evaluation.identity import judge_identity
     from faceage.evaluation.recognizers import open_judge
 
     judging = open_judge(judge)
+    model, faces = open_model(weights), _first(data, limit)
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown)
         scores = judge_identity(model, faces, latents, judging, lambda *done: shown("judging", *done))
@@ -183,7 +185,7 @@ def everything(
     if to.exists() and not to.is_dir():
         raise UsageError(f"--out {to} is no folder", "name a folder")
     check_plots()
-    model, faces = open_model(weights), _of_each_class(data, limit)
+    start_backend()
     from faceage.data.dataset import load_faces
     from faceage.evaluation.interval import without_nan
     from faceage.evaluation.page import evaluate, save_page
@@ -191,6 +193,7 @@ def everything(
     from faceage.model import update_card
 
     judges = open_judges(judge)
+    model, faces = open_model(weights), _of_each_class(data, limit)
     sets = faces, _first(data, limit), load_faces(data, "validation")
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown)

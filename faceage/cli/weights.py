@@ -142,13 +142,11 @@ def _row(folder: Path, said: str) -> dict[str, Any]:
     except WeightsError as error:
         return {**row, "problem": str(error)}
     entries = {name: entry for name, entry in card["networks"].items() if isinstance(entry, dict)}
-    trained = {
-        entry[
-            "stage"
-        ]: f"{entry.get('steps', '?')} steps on {entry.get('faces', '?')} faces of {entry.get('data', '?')}"
-        for entry in entries.values()
-        if "stage" in entry
-    }
+    trained = {}
+    for entry in entries.values():
+        if "stage" in entry:
+            steps, faces, data = (entry.get(key, "?") for key in ("steps", "faces", "data"))
+            trained[entry["stage"]] = f"{steps} steps on {faces} faces of {data}"
     return {
         **row,
         "bytes": sum(entry.get("bytes", 0) for entry in entries.values()),
