@@ -21,6 +21,7 @@ from faceage.faces.align import align
 from faceage.faces.detect import Detection, Detector
 from faceage.model import find_model
 from faceage.photos.decode import decode
+from faceage.photos.provenance import EDITED
 
 SMALL_BATCHES = Path(__file__).with_name("small_batches.py")
 
@@ -106,7 +107,8 @@ def test_outputs_are_as_documented(bad_run):
         assert (after < before).all()
         np.testing.assert_allclose(file["age"][:].sum(1), 1, atol=1e-4)
     grid = Image.open(out / "grids" / "photos" / "good.jpg_0.png")
-    assert grid.info == {}
+    assert set(grid.info) == {"xmp", "XML:com.adobe.xmp"}
+    assert grid.info["xmp"] == EDITED
     assert grid.width > 8 * 160
     assert {"decode", "detect", "align", "optimise", "draw", "write"} <= set(rows_of(out)["photos/good.jpg"]["seconds"])
     leftovers = [path.name for path in out.rglob("*") if path.name.startswith(".")]

@@ -18,7 +18,9 @@ from faceage.model import Model
 from faceage.people.draw import AT_ONCE, PeoplePainter
 from faceage.people.drawn import Drawn
 from faceage.photos.decode import LIMITS, Limits
-from faceage.pictures.grid import draw_grid, person_cells, person_labels, resize
+from faceage.photos.provenance import EDITED, GENERATED
+from faceage.pictures.grid import draw_grid, person_cells, person_labels
+from faceage.pictures.mark import mark
 from faceage.pictures.save import save_animation, save_png, save_webp
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
@@ -93,7 +95,7 @@ class Drawer:
                 paths = pasted_paths(self._out, photo.name, self._options.ages)
                 if not (self._keep and all(path.exists() for path in paths)):
                     with timed("paste", [photo]):
-                        self._paster.paste(photo, people, paths)
+                        self._paster.paste(photo, people, paths, self._options.mark)
             written.result()
         except OSError as error:
             return f"its pictures cannot be written: {error.strerror or error}"
@@ -119,7 +121,7 @@ def draw_sheets(rows: Iterable[FaceRow], model: Model, out: Path, options: DrawO
             return
         path = out / "sheets" / f"{number:04}.{file}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        _save(_grid(paint(sheet, options.ages, options.strength), options), path)
+        _save(_grid(paint(sheet, options.ages, options.strength), options), path, EDITED)
         yield len(sheet)
 
 
@@ -135,28 +137,45 @@ def _groups(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
         yield group
 
 
+def _cells(person: Drawn, options: DrawOptions) -> np.ndarray:
+    """`person_cells` at the size that is asked for, the aged ones with their mark."""
+    cells = person_cells(person.photo, person.rebuilt, person.aged, PORTRAIT_SIZE * options.scale)
+    if options.mark:
+        for aged in cells[2:]:
+            mark(aged)
+    return cells
+
+
 def _grid(people: Sequence[Drawn], options: DrawOptions) -> Image.Image:
-    cells = [person_cells(one.photo, one.rebuilt, one.aged, PORTRAIT_SIZE * options.scale) for one in people]
-    return draw_grid(np.stack(cells), person_labels(options.labels))
+    return draw_grid(np.stack([_cells(person, options) for person in people]), person_labels(options.labels))
 
 
-def _save(picture: Image.Image, path: Path) -> None:
-    (save_webp if path.suffix == ".webp" else save_png)(picture, path)
+def _aged(person: Drawn, options: DrawOptions) -> list[Image.Image]:
+    return [Image.fromarray(cell) for cell in _cells(person, options)[2:]]
+
+
+def _without_photo(options: DrawOptions) -> bytes:
+    """What pictures say of themselves that show nothing but aged faces."""
+    return GENERATED if options.draw == "generator" else EDITED
+
+
+def _save(picture: Image.Image, path: Path, xmp: bytes) -> None:
+    (save_webp if path.suffix == ".webp" else save_png)(picture, path, xmp)
 
 
 def _save_grid(person: Drawn, path: Path, options: DrawOptions) -> None:
-    _save(_grid([person], options), path)
+    _save(_grid([person], options), path, EDITED)
 
 
 def _save_faces(person: Drawn, path: Path, options: DrawOptions) -> None:
     """One picture an age, in a folder instead of the file `path`."""
     path.with_suffix("").mkdir(exist_ok=True)
-    for label, face in zip(options.labels, person.aged, strict=True):
-        _save(resize(face, PORTRAIT_SIZE * options.scale), path.with_suffix("") / f"{label}{path.suffix}")
+    for label, face in zip(options.labels, _aged(person, options), strict=True):
+        _save(face, path.with_suffix("") / f"{label}{path.suffix}", _without_photo(options))
 
 
 def _save_moving(person: Drawn, path: Path, options: DrawOptions) -> None:
-    save_animation([resize(face, PORTRAIT_SIZE * options.scale) for face in person.aged], path, MILLISECONDS)
+    save_animation(_aged(person, options), path, MILLISECONDS, _without_photo(options))
 
 
 _SAVE = {GRIDS: _save_grid, "faces": _save_faces, "animations": _save_moving}

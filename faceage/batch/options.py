@@ -83,6 +83,8 @@ class DrawOptions:
     """Enlarges each face of a picture, 160 pixels wide, so many times."""
     paste: bool = False
     """Write the whole photo at each age too. It changes no other picture."""
+    mark: bool = False
+    """Write the letters AI into a corner of each aged picture."""
 
     def __post_init__(self) -> None:
         if not self.ages or len(set(self.ages)) < len(self.ages):
@@ -98,7 +100,8 @@ class DrawOptions:
 
     def to_json(self) -> dict[str, Any]:
         """As stored in latents.h5: all but `paste`."""
-        return {"ages": self.labels, "strength": self.strength, "draw": self.draw, "scale": self.scale}
+        stored = {"ages": self.labels, "strength": self.strength, "draw": self.draw}
+        return {**stored, "scale": self.scale, "mark": self.mark}
 
     @classmethod
     def of_latents(cls, latents: Path) -> "DrawOptions":
@@ -116,7 +119,8 @@ class DrawOptions:
                 stored = {"ages": classes, "strength": old.get("strength", STRENGTH)}
             ages = tuple(map(Age.of, stored.get("ages", AGE_CLASSES)))
             strength = float(stored.get("strength", STRENGTH))
-            return cls(ages, strength, stored.get("draw", "photo"), int(stored.get("scale", 1)))
+            draw, scale, mark = stored.get("draw", "photo"), int(stored.get("scale", 1)), bool(stored.get("mark"))
+            return cls(ages, strength, draw, scale, mark=mark)
         except (TypeError, ValueError, IndexError, AttributeError, UsageError) as error:
             raise UsageError(f"{latents} does not say how its people were drawn: {error}") from error
 

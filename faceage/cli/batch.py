@@ -11,6 +11,7 @@ from faceage.cli.options import (
     Ages,
     Draw,
     Json,
+    Mark,
     MaxPixels,
     PhotoMemory,
     PhotoSeconds,
@@ -86,6 +87,7 @@ def batch(
         bool, typer.Option("--paste", help="Write the whole photo too, the faces in it aged: one for each age.")
     ] = False,
     scale: Scale = None,
+    mark: Mark = None,
     seed: Seed = 0,
     weights: Weights = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again.")] = False,
@@ -133,7 +135,7 @@ def batch(
 
     optimiser = OptimiserOptions(objective, steps, seed=seed)
     find = FindOptions(faces, min_face, None if age is None else Age.of(age), optimiser)
-    drawn = draw_options(DrawOptions(paste=paste), ages, strength=strength, draw=draw, scale=scale)
+    drawn = draw_options(DrawOptions(paste=paste), ages, strength=strength, draw=draw, scale=scale, mark=mark)
     share = _share(shard)
     again = Again(overwrite, retry_failed)
     asked: dict[str, Any] = {

@@ -31,6 +31,15 @@ Draw = Annotated[
 Scale = Annotated[
     int | None, typer.Option("--scale", min=1, max=8, help="Enlarge each face, 160 pixels wide, so many times.")
 ]
+Mark = Annotated[
+    bool | None,
+    typer.Option(
+        "--mark/--no-mark",
+        help="Write AI into a corner of aged pictures.",
+        show_default=False,
+        rich_help_panel="How it looks",
+    ),
+]
 MaxPixels = Annotated[
     int | None,
     typer.Option(

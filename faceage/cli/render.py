@@ -9,6 +9,7 @@ from faceage.cli.console import bar, err, open_model, start_backend
 from faceage.cli.options import (
     Ages,
     Draw,
+    Mark,
     MaxPixels,
     PhotoMemory,
     PhotoSeconds,
@@ -48,6 +49,7 @@ def render(
     strength: Strength = None,
     draw: Draw = None,
     scale: Scale = None,
+    mark: Mark = None,
     file: Annotated[
         Literal["png", "webp", "gif"] | None,
         typer.Option("--file", help="Type of file [default: png; for animations gif]."),
@@ -90,7 +92,7 @@ def render(
         raise UsageError(f"--file {layout.file} cannot hold {kind}", f"take {' or '.join(KINDS[kind])}")
     ages = _YOUNG_TO_OLD if ages is None and kind == "animations" else ages
     options = draw_options(
-        DrawOptions.of_latents(latents), ages, strength=strength, draw=draw, scale=scale, paste=paste
+        DrawOptions.of_latents(latents), ages, strength=strength, draw=draw, scale=scale, mark=mark, paste=paste
     )
     limits = photo_limits(max_pixels, photo_seconds, photo_memory)
     total = count_rows(latents).total()

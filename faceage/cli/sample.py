@@ -51,6 +51,7 @@ def sample(
     from faceage.batch.draw import MILLISECONDS
     from faceage.model import find_model, load_network, read_card
     from faceage.people.samples import WALK_STEPS, sample_grid, walk_frames
+    from faceage.photos.provenance import GENERATED
     from faceage.pictures.save import save_animation, save_png
     from faceage.sizes import FACE_SIZE
 
@@ -61,11 +62,11 @@ def sample(
     folder = find_model(weights)
     generator = load_network(folder, read_card(folder), "generator")
     if not walk:
-        save_png(sample_grid(generator, rows, seed, scale, columns, labels), out)
+        save_png(sample_grid(generator, rows, seed, scale, columns, labels), out, GENERATED)
         return
     frames = []
     with bar(rows * WALK_STEPS, " frames", quiet=quiet) as shown:
         for frame in walk_frames(generator, rows, seed, columns, labels, scale):
             frames.append(frame)
             shown.update()
-    save_animation(frames, out, MILLISECONDS)
+    save_animation(frames, out, MILLISECONDS, GENERATED)
