@@ -87,9 +87,13 @@ def plan_photos(
 def make_task(out: Path, weights: Path, find: FindOptions, draw: DrawOptions, limits: Limits = LIMITS) -> Task:
     """The task of a batch with the model in the folder `weights`."""
     card = read_card(weights)
+    return Task(out, weights, find, draw, find.digest(fingerprint(card)), draw_digest(draw, card), limits)
+
+
+def draw_digest(draw: DrawOptions, card: dict[str, Any]) -> str:
+    """Hash of these options with the networks of a model's `card` that they draw with."""
     # The re-ager decides no latents: with another one, the same people are drawn again.
-    drawn = drawing_fingerprint(card) if draw.draw == "photo" else fingerprint(card)
-    return Task(out, weights, find, draw, find.digest(fingerprint(card)), draw.digest(drawn), limits)
+    return draw.digest(drawing_fingerprint(card) if draw.draw == "photo" else fingerprint(card))
 
 
 def _checked(

@@ -13,6 +13,7 @@ from faceage.batch.names import GRIDS, pasted_paths, picture_path
 from faceage.batch.options import DrawOptions
 from faceage.batch.paste import Paster
 from faceage.batch.photo import Photo, timed
+from faceage.batch.strips import strip_path, write_strip
 from faceage.errors import PhotoError
 from faceage.model import Model
 from faceage.people.draw import AT_ONCE, PeoplePainter
@@ -58,12 +59,17 @@ class Drawer:
         layout: Layout = GRID,
         keep: bool = False,
         limits: Limits = LIMITS,
+        drawn: str = "",
     ) -> None:
-        """`keep` leaves pictures that are there already as they are; `limits` are of photos to paste into."""
+        """`keep` leaves pictures that are there already as they are; `limits` are of photos to paste into.
+
+        `drawn` is the hash of `options` and the weights, for strips.
+        """
         self._keep = keep
         self._out = out
         self._options = options
         self._layout = layout
+        self._drawn = drawn
         self._paint = PeoplePainter(model, options.draw)
         self._paster = Paster(limits)
 
@@ -111,6 +117,8 @@ class Drawer:
                 if not (self._keep and path.exists()):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     _SAVE[layout.kind](person, path, self._options)
+                if self._options.strips:
+                    write_strip(strip_path(self._out, photo.name, row.face), person, self._options.ages, self._drawn)
 
 
 def draw_sheets(rows: Iterable[FaceRow], model: Model, out: Path, options: DrawOptions, file: str) -> Iterator[int]:

@@ -85,6 +85,8 @@ class DrawOptions:
     """Write the whole photo at each age too. It changes no other picture."""
     mark: bool = False
     """Write the letters AI into a corner of each aged picture."""
+    strips: bool = False
+    """Keep what a report shows of each face, so that a report does not draw it again. It changes no other picture."""
 
     def __post_init__(self) -> None:
         if not self.ages or len(set(self.ages)) < len(self.ages):
@@ -99,7 +101,7 @@ class DrawOptions:
         return [age.label for age in self.ages]
 
     def to_json(self) -> dict[str, Any]:
-        """As stored in latents.h5: all but `paste`."""
+        """As stored in latents.h5: what decides how an aged face looks."""
         stored = {"ages": self.labels, "strength": self.strength, "draw": self.draw}
         return {**stored, "scale": self.scale, "mark": self.mark}
 

@@ -135,7 +135,9 @@ def batch(
 
     optimiser = OptimiserOptions(objective, steps, seed=seed)
     find = FindOptions(faces, min_face, None if age is None else Age.of(age), optimiser)
-    drawn = draw_options(DrawOptions(paste=paste), ages, strength=strength, draw=draw, scale=scale, mark=mark)
+    drawn = draw_options(
+        DrawOptions(paste=paste, strips=report), ages, strength=strength, draw=draw, scale=scale, mark=mark
+    )
     share = _share(shard)
     again = Again(overwrite, retry_failed)
     asked: dict[str, Any] = {
