@@ -48,9 +48,6 @@ class Layout:
             raise ValueError(f"a person is drawn in one of {', '.join(_SAVE)}, not in {self.kind}")
 
 
-GRID = Layout()
-
-
 @dataclass(frozen=True)
 class Sheets:
     """Several people in a picture, which `draw_sheets` draws."""
@@ -66,15 +63,18 @@ class Drawer:
         model: Model,
         out: Path,
         options: DrawOptions,
-        layout: Layout = GRID,
+        layout: Layout | None = None,
         keep: bool = False,
         limits: Limits = LIMITS,
     ) -> None:
-        """`keep` leaves pictures that are there already as they are; `limits` are of photos to paste into."""
+        """`keep` leaves pictures that are there already as they are; `limits` are of photos to paste into.
+
+        `layout` None is grids.
+        """
         self._keep = keep
         self._out = out
         self._options = options
-        self._layout = layout
+        self._layout = layout or Layout()
         self._paint = PeoplePainter(model, options.draw)
         self._paster = Paster(limits)
 
