@@ -3,6 +3,7 @@
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import h5py
 import numpy as np
@@ -11,7 +12,9 @@ from commands import faceage, in_this_process
 from PIL import Image
 
 from faceage.ages import parse_ages
+from faceage.batch.draw import FILES, SHEETS, Layout
 from faceage.batch.options import DrawOptions
+from faceage.cli.render import render
 from faceage.errors import UsageError
 from faceage.photos.provenance import EDITED, GENERATED
 from faceage.store.latents import LatentIndex
@@ -90,6 +93,14 @@ def test_marked_pictures_differ_in_their_corners_alone(aged, tmp_path):
             assert changed[bottom - 1, edge - 1]
             changed[bottom - 30 : bottom, edge - 30 : edge] = False
         assert not changed.any()
+
+
+def test_every_kind_but_sheets_shows_one_person():
+    kinds = get_args(get_type_hints(render)["kind"])
+    assert set(kinds) == set(FILES)
+    assert [Layout(kind).kind for kind in kinds if kind != SHEETS]
+    with pytest.raises(ValueError, match="not in sheets"):
+        Layout(SHEETS)
 
 
 def test_a_sheet_holds_everybodys_grid(aged, tmp_path):
