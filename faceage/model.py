@@ -32,8 +32,8 @@ CARD = "model.json"
 VARIABLE = "FACEAGE_WEIGHTS"
 NETWORKS = ("generator", "encoder", "recognizer", "age_estimator")
 """What finds people, and draws them at 64 pixels: every complete model has them."""
-RE_AGER = "re_ager"
-"""The optional network that draws photographs. A model in training may also hold its discriminator."""
+OPTIONAL = ("re_ager", "gender")
+"""What draws photographs, and people whose gender is said. A model in training may also hold its discriminator."""
 
 MIN_ACCURACY = 0.8
 """Recognisers below this balanced same/different accuracy, on people they were not trained on, are refused."""
@@ -43,7 +43,10 @@ _REPOSITORY = Path(__file__).resolve().parent.parent / "weights"
 
 @dataclass(frozen=True)
 class Model:
-    """The networks of a model folder, ready for inference, and its `card` (model.json); not every one has a re-ager."""
+    """The networks of a model folder, ready for inference; `card` is its model.json.
+
+    Those of `OPTIONAL` may be missing.
+    """
 
     folder: Path
     card: dict[str, Any]
@@ -52,6 +55,7 @@ class Model:
     recognizer: "keras.Model"
     age_estimator: "keras.Model"
     re_ager: "keras.Model | None" = None
+    gender: "keras.Model | None" = None
 
     @functools.cached_property
     def person_generator(self) -> "keras.Model":
@@ -83,13 +87,13 @@ def fingerprint(card: dict[str, Any]) -> str:
 
 
 def drawing_fingerprint(card: dict[str, Any]) -> str:
-    """One SHA-256 for the networks that decide pictures: those that decide latents, and the re-ager."""
+    """One SHA-256 for the networks that decide pictures: those that decide latents, and the optional ones."""
     return _fingerprint(card, inference_networks(card))
 
 
 def inference_networks(card: dict[str, Any]) -> tuple[str, ...]:
     """The networks that `load_model` loads of a model with this card."""
-    return (*NETWORKS, RE_AGER) if RE_AGER in card["networks"] else NETWORKS
+    return (*NETWORKS, *(name for name in OPTIONAL if name in card["networks"]))
 
 
 def _fingerprint(card: dict[str, Any], names: Iterable[str]) -> str:
@@ -226,6 +230,7 @@ _STAGE = {
     "recognizer": "recognizer",
     "age_estimator": "age",
     "re_ager": "photo",
+    "gender": "identity",
 }
 KNOWN_NETWORKS = frozenset(_STAGE)
 """Every network that a model may hold."""

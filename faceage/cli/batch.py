@@ -10,6 +10,7 @@ from faceage.cli.console import bar, err, out, start_backend, table
 from faceage.cli.options import (
     Ages,
     Draw,
+    Gender,
     Json,
     MaxPixels,
     PhotoMemory,
@@ -69,6 +70,7 @@ def batch(
     ages: Ages = None,
     strength: Strength = None,
     draw: Draw = None,
+    gender: Gender = None,
     objective: Annotated[
         Literal["identity", "paper", "pixel", "none"],
         typer.Option(
@@ -133,7 +135,7 @@ def batch(
 
     optimiser = OptimiserOptions(objective, steps, seed=seed)
     find = FindOptions(faces, min_face, None if age is None else Age.of(age), optimiser)
-    drawn = draw_options(DrawOptions(paste=paste), ages, strength=strength, draw=draw, scale=scale)
+    drawn = draw_options(DrawOptions(paste=paste), ages, strength=strength, draw=draw, gender=gender, scale=scale)
     share = _share(shard)
     again = Again(overwrite, retry_failed)
     asked: dict[str, Any] = {

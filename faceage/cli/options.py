@@ -28,6 +28,10 @@ Draw = Annotated[
     Literal["photo", "generator"] | None,
     typer.Option("--draw", help="Re-age the photo's own face, or show the 64-pixel faces of the generator."),
 ]
+Gender = Annotated[
+    Literal["female", "male"] | None,
+    typer.Option("--gender", help="Everybody's gender, where you know it: children do not show it."),
+]
 Scale = Annotated[
     int | None, typer.Option("--scale", min=1, max=8, help="Enlarge each face, 160 pixels wide, so many times.")
 ]

@@ -9,6 +9,7 @@ from faceage.cli.console import bar, err, open_model, start_backend
 from faceage.cli.options import (
     Ages,
     Draw,
+    Gender,
     MaxPixels,
     PhotoMemory,
     PhotoSeconds,
@@ -47,6 +48,7 @@ def render(
     ages: Ages = None,
     strength: Strength = None,
     draw: Draw = None,
+    gender: Gender = None,
     scale: Scale = None,
     file: Annotated[
         Literal["png", "webp", "gif"] | None,
@@ -91,7 +93,7 @@ def render(
     layout: Layout | Sheets = Sheets(ending) if kind == SHEETS else Layout(kind, ending)
     ages = _YOUNG_TO_OLD if ages is None and kind == "animations" else ages
     options = draw_options(
-        DrawOptions.of_latents(latents), ages, strength=strength, draw=draw, scale=scale, paste=paste
+        DrawOptions.of_latents(latents), ages, strength=strength, draw=draw, gender=gender, scale=scale, paste=paste
     )
     limits = photo_limits(max_pixels, photo_seconds, photo_memory)
     total = count_rows(latents).total()

@@ -61,7 +61,8 @@ def make_report(results: Path, model: Path | None, quiet: bool, limit: int = MOS
         from faceage.people.draw import PeoplePainter
 
         name = card.get("name", model.name)
-        draw = PeoplePainter(load_model(model), DrawOptions.of_latents(latents).draw)
+        options = DrawOptions.of_latents(latents)
+        draw = PeoplePainter(load_model(model), options.draw, options.gender)
     with bars(quiet) as shown:
         page = write_report(results, limit, name, draw, progress=lambda done, total: shown("report", done, total))
     if not quiet:
