@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from faceage.ages import STRENGTH
+from faceage.cli import panels
+from faceage.cli.completion import complete_ages
 from faceage.cli.console import bar, err, out, start_backend, table
 from faceage.cli.options import (
+    EVERY_CLASS,
     Ages,
     Draw,
     Json,
@@ -35,13 +39,60 @@ if TYPE_CHECKING:
 
 def batch(
     photos: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of photos, or photos.", show_default=False)
+        list[Path] | None,
+        typer.Argument(
+            metavar="PHOTOS", help="Folders of photos, or photos.", show_default=False, rich_help_panel=panels.AGE
+        ),
     ] = None,
-    to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.", show_default=False)] = ...,  # type: ignore[assignment]
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", help="Where the results go.", show_default=False, rich_help_panel=panels.AGE
+        ),
+    ] = ...,  # type: ignore[assignment]
+    ages: Ages = EVERY_CLASS,
+    age: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGE",
+            help="How old the people are in the photos.  [default: estimated]",
+            autocompletion=complete_ages,
+            rich_help_panel=panels.AGE,
+        ),
+    ] = None,
+    strength: Strength = STRENGTH,
+    draw: Draw = "photo",
+    paste: Annotated[
+        bool,
+        typer.Option(
+            "--paste", help="Write the whole photo too, at each age: DIR/pasted.", rich_help_panel=panels.LOOKS
+        ),
+    ] = False,
+    scale: Scale = 1,
+    faces: Annotated[
+        str,
+        typer.Option(
+            metavar="all|largest|LIST",
+            help="Faces of each photo; 0 is the largest: 0,2.",
+            rich_help_panel=panels.PHOTOS,
+        ),
+    ] = "all",
+    min_face: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            min=16,
+            help="Narrowest face to look for, in pixels.  [default: 1/32 of the longer side, or 1/100 where such show]",
+            rich_help_panel=panels.PHOTOS,
+        ),
+    ] = None,
     files_from: Annotated[
         str | None,
         typer.Option(
-            "--files-from", metavar="FILE|-", help="A list of more photos, one a line or as of 'find -print0'."
+            "--files-from",
+            metavar="FILE|-",
+            help="A list of photos: one a line, or of 'find -print0'.",
+            rich_help_panel=panels.PHOTOS,
         ),
     ] = None,
     exclude: Annotated[
@@ -49,79 +100,104 @@ def batch(
         typer.Option(
             "--exclude",
             metavar="PATTERN",
-            help="Leave out files and folders by name, or by path with a slash (* ? [ ]); may be given repeatedly.",
+            help="Leave out names (*_small.jpg), or paths with a slash; repeatable.",
+            rich_help_panel=panels.PHOTOS,
         ),
     ] = None,
-    faces: Annotated[
-        str, typer.Option(metavar="all|largest|LIST", help="Which faces of a photo; in a list, 0 is its largest: 0,2.")
-    ] = "all",
-    min_face: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PX",
-            min=16,
-            help="Narrowest face, in photo pixels [default: 1/32 of the longer side, or about 1/100 where such show].",
-        ),
-    ] = None,
-    age: Annotated[
-        str | None, typer.Option(metavar="AGE", help="The people's age in the photos [default: estimated].")
-    ] = None,
-    ages: Ages = None,
-    strength: Strength = None,
-    draw: Draw = None,
-    objective: Annotated[
-        Literal["identity", "paper", "pixel", "none"],
-        typer.Option(
-            help="What is optimised: the person, the person as in the paper, or the pixels; 'none' only encodes."
-        ),
-    ] = "identity",
-    steps: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Optimiser steps per face; 20 are nearly as good, and faster.")
-    ] = 60,
-    any_recognizer: Annotated[
-        bool,
-        typer.Option("--any-recognizer", help="Also use a recogniser that is not known to tell people apart."),
-    ] = False,
-    paste: Annotated[
-        bool, typer.Option("--paste", help="Write the whole photo too, the faces in it aged: one for each age.")
-    ] = False,
-    scale: Scale = None,
-    seed: Seed = 0,
-    weights: Weights = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again.")] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Do photos again that could not be read, though they are unchanged.")
-    ] = False,
     max_pixels: MaxPixels = None,
     photo_seconds: PhotoSeconds = None,
     photo_memory: PhotoMemory = None,
+    steps: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=10_000,
+            help="Optimiser steps; 20 are nearly as good.",
+            rich_help_panel=panels.SPEED,
+        ),
+    ] = 60,
+    objective: Annotated[
+        Literal["identity", "paper", "pixel", "none"],
+        typer.Option(
+            metavar="NAME",
+            help="What to optimise: identity, paper (as published), pixel, or none (encode only: fastest).",
+            rich_help_panel=panels.SPEED,
+        ),
+    ] = "identity",
+    weights: Weights = None,
+    any_recognizer: Annotated[
+        bool,
+        typer.Option(
+            "--any-recognizer",
+            help="Also use a recogniser not known to tell people apart.",
+            rich_help_panel=panels.MODEL,
+        ),
+    ] = False,
+    seed: Seed = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do everything again.", rich_help_panel=panels.RESUMING)
+    ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Try unreadable photos again, and those over a limit.",
+            rich_help_panel=panels.RESUMING,
+        ),
+    ] = False,
     shard: Annotated[
         str | None,
         typer.Option(
-            metavar="K/N", help="Only this share of the photos, into DIR/shards/K-of-N; then 'faceage merge'."
+            metavar="K/N",
+            help="Do this share of the photos; then 'faceage merge'.",
+            rich_help_panel=panels.MACHINES,
         ),
     ] = None,
-    engine: Annotated[Literal["local", "ray"], typer.Option(help="Where the work is done.")] = "local",
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            metavar="local|ray",
+            help="On this machine, or on a Ray cluster (extra: ray).",
+            rich_help_panel=panels.MACHINES,
+        ),
+    ] = "local",
     address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster [default: one on this machine].")
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The Ray cluster.  [default: one on this machine]",
+            rich_help_panel=panels.MACHINES,
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Workers on it [default: one per GPU, or per two CPUs].")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Ray workers.  [default: one per GPU, or per two CPUs]",
+            rich_help_panel=panels.MACHINES,
+        ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=panels.SCRIPTS),
+    ] = False,
     report: Report = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find every face in PHOTOS and draw the same person at other ages.
+    """Draw everybody in PHOTOS at other ages.
 
-    Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 with its parts in DIR/latents, DIR/manifest.jsonl, and
-    DIR/report.html, which shows it all. The same command again does only what is left, however this one ended; with
-    other --ages, --strength, --draw, --scale or --paste it draws the people again and looks for nobody.
+    \b
+        faceage batch photos --out aged
+        faceage batch photos --out aged --ages 25,60+ --faces largest
+        faceage batch photos --out aged --ages 60+ --paste
+        find . -name '*.jpg' | faceage batch --files-from - --out aged --json
 
-    faceage batch photos --out aged --ages 60+ --paste
-
-    With --paste, also DIR/pasted/<photo>_<age>: as large as the photo, in its format, and without its metadata.
+    Writes DIR/report.html, which shows it all; DIR/grids/<photo>_<face>.png; DIR/latents.h5, a row per face; and
+    DIR/manifest.jsonl, a row per photo. The same command again does only what is left, however this one ended; with
+    other --ages, --strength, --draw, --scale or --paste it draws again and looks for nobody.
     """
     from faceage.ages import Age
     from faceage.batch.age_photos import age_photos, plan_photos
@@ -165,6 +241,28 @@ def batch(
         # A shard's results are on their way into others'.
         make_report(to, find_model(weights), quiet=quiet or json)
     raise typer.Exit(summary.exit_code)
+
+
+EPILOG = """A photo that is damaged or shows no face is a row with its reason in the manifest, and the rest goes on.
+Formats: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and, with the extra [heif], HEIC; turned upright by EXIF.
+
+A photo is called after its folder and its own name, whatever else one command names. So album after album can go to
+one DIR, and an album may move. Where a name is taken, the second photo gets a short hash of its bytes.
+
+Any HDF5 reader opens latents.h5, at any moment. Its numbers lie in DIR/latents: move both.
+
+--paste writes DIR/pasted/<photo>_<age>, with the photo's size, format, ICC profile, alpha and JPEG quality. Pixels away
+from faces stay as they are. EXIF with place and serial numbers, thumbnails, XMP and comments go. HEIC, AVIF and GIF
+become PNG, CMYK becomes sRGB, and an animation its first frame. Neck and the shape of the head do not age.
+
+Many machines need the same paths of photos, weights and DIR. Shards know nothing of each other: one that dies is
+started again, and 'faceage merge DIR' puts them together. A Ray worker that dies is replaced.
+
+To go on needs nothing but the same command, after Ctrl-C, kill -9, a power cut or a full disk: at most half a minute
+of work is done again. A photo or an option that has changed is done again, and that is said.
+
+Exit status: 0 all done, 1 some photos failed or showed no face, 2 wrong usage or weights, 130 interrupted.
+"""
 
 
 class _Progress:
