@@ -165,7 +165,7 @@ def test_bash_completes_commands_options_ages_and_models(shell):
 def test_zsh_completes_commands(shell):
     function, answer = shell("zsh", ZSH).splitlines()
     assert function == "_faceage_completion"
-    assert '"batch":"Draw everybody in PHOTOS at other ages."' in answer
+    assert '"batch":"Draw the people in your photos at other ages."' in answer
 
 
 def test_completion_installs_itself(shell, tmp_path):

@@ -187,7 +187,7 @@ def batch(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw everybody in PHOTOS at other ages.
+    """Draw the people in your photos at other ages.
 
     \b
         faceage batch photos --out aged
@@ -243,23 +243,25 @@ def batch(
     raise typer.Exit(summary.exit_code)
 
 
-EPILOG = """A photo that is damaged or shows no face is a row with its reason in the manifest, and the rest goes on.
-Formats: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and, with the extra [heif], HEIC; turned upright by EXIF.
+EPILOG = """Photos are JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and, with the extra [heif], HEIC; EXIF turns them upright.
+One that is damaged or shows no face does not stop the rest: the manifest gives the reason.
 
-A photo is called after its folder and its own name, whatever else one command names. So album after album can go to
-one DIR, and an album may move. Where a name is taken, the second photo gets a short hash of its bytes.
+Results are named after a photo's folder and file, whatever else the command names. So many albums can share one DIR,
+and an album may move. If a name is taken, the second photo gets a short hash of its bytes in its own.
 
 Any HDF5 reader opens latents.h5, at any moment. Its numbers lie in DIR/latents: move both.
 
---paste writes DIR/pasted/<photo>_<age>, with the photo's size, format, ICC profile, alpha and JPEG quality. Pixels away
-from faces stay as they are. EXIF with place and serial numbers, thumbnails, XMP and comments go. HEIC, AVIF and GIF
-become PNG, CMYK becomes sRGB, and an animation its first frame. Neck and the shape of the head do not age.
+--paste writes DIR/pasted/<photo>_<age>, with the photo's size, format, ICC profile, alpha and JPEG quality, 8 bits a
+channel. A face changes within its aligned square, hair included, and keeps its own finer detail; other pixels stay as
+they are. EXIF with place and serial numbers, thumbnails, XMP and comments go. HEIC, AVIF and GIF become PNG, CMYK
+becomes sRGB, and an animation its first frame. Neck and the shape of the head do not age.
 
-Many machines need the same paths of photos, weights and DIR. Shards know nothing of each other: one that dies is
-started again, and 'faceage merge DIR' puts them together. A Ray worker that dies is replaced.
+Many machines must see photos, weights and DIR under the same paths. Shards know nothing of each other: start a shard
+that died again, and put all together with 'faceage merge DIR'. A Ray worker that dies is replaced. A million faces take
+17 GB of latents and 210 GB of grids; fewer --ages take less, and 'faceage render' draws any of them again.
 
-To go on needs nothing but the same command, after Ctrl-C, kill -9, a power cut or a full disk: at most half a minute
-of work is done again. A photo or an option that has changed is done again, and that is said.
+After Ctrl-C, kill -9, a power cut or a full disk, the same command goes on, and at most half a minute of work is done
+again. Photos that changed are done again, and so are all where an option changed; you are told.
 
 Exit status: 0 all done, 1 some photos failed or showed no face, 2 wrong usage or weights, 130 interrupted.
 """

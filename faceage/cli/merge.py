@@ -17,7 +17,7 @@ def merge(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put the results of shards together, as of one run.
+    """Put the results of shards together.
 
     \b
         faceage batch photos --out aged --shard 1/2

@@ -32,7 +32,7 @@ Strength = Annotated[
         metavar="X",
         min=0,
         max=2,
-        help="1 is typical of the age, above 1 exaggerates.",
+        help="Strength of ageing: 1 is typical, above 1 exaggerates.",
         rich_help_panel=LOOKS,
     ),
 ]
@@ -41,7 +41,7 @@ Draw = Annotated[
     typer.Option(
         "--draw",
         metavar="photo|generator",
-        help="The photo's own face, or the generator's 64-pixel one.",
+        help="Age the photo's own face, or draw the generator's (64 px).",
         rich_help_panel=LOOKS,
     ),
 ]

@@ -9,7 +9,12 @@ from faceage.cli.console import bars, err, out, table
 from faceage.cli.options import Json, Quiet, Weights
 from faceage.errors import WeightsError
 
-app = typer.Typer(help="List, verify and fetch models.", no_args_is_help=True)
+app = typer.Typer(
+    help="""List, verify and fetch models.
+
+    A model is a folder of plain HDF5 numbers and a model.json with their hashes: no pickle, no code.""",
+    no_args_is_help=True,
+)
 
 
 @app.command("list")
