@@ -41,7 +41,7 @@ def prepare(
         faceage data prepare faces/ --out faces.h5
 
     Faces are split 90/5/5 into training, validation and test, which share no person and no photo. Ages out of range are
-    dropped, never moved into a class. An interrupted command goes on with the same command.
+    dropped, never moved into a class. After an interruption, the same command goes on.
     """
     if not source.is_dir():
         raise UsageError(f"no such folder: {source}", "name the folder that holds the labelled photos")
@@ -76,7 +76,7 @@ def info(
     \b
         faceage data info faces.h5 --sheet faces.png
 
-    And the rows that were dropped, by reason. A class with few faces ages badly: look before you train.
+    It also counts the rows that were dropped, by reason. A class with few faces ages badly: look before you train.
     """
     from faceage.data.info import PAPER_FACES, contact_sheet, read_info
     from faceage.pictures.save import save_png

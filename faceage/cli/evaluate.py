@@ -60,7 +60,7 @@ def photographs(
     \b
         faceage evaluate photographs --data faces.h5 --judge arcface.onnx --out photographs
 
-    In each way to draw them, by networks that had no part in the training.
+    Every way to draw them is judged, by networks that had no part in the training.
     """
     _check(report)
     start_backend()
@@ -98,8 +98,8 @@ def identity(
     \b
         faceage evaluate identity --data faces.h5 --judge arcface.onnx --out identity
 
-    Of reconstructions from three kinds of latents: the encoder's, optimised by pixels, and optimised by identity (the
-    paper's table 1).
+    Judged are reconstructions from three kinds of latents: the encoder's, those optimised by pixels, and those
+    optimised by identity (the paper's table 1).
     """
     _check(report)
     start_backend()

@@ -24,9 +24,9 @@ def merge(
         faceage batch photos --out aged --shard 2/2
         faceage merge aged
 
-    Shards may run anywhere that sees the same paths, at the same time or one after the other; one that dies is started
-    again. A merge may be stopped and done again. Afterwards 'faceage batch photos --out aged' does what no shard has
-    done.
+    Shards may run on any machine that sees the same paths, at the same time or one after the other. Start one that died
+    again. A merge, too, may be stopped and started again. Afterwards 'faceage batch photos --out aged' does what no
+    shard has done.
     """
     from faceage.batch.merge import merge as put_together
     from faceage.errors import EXIT_OK, EXIT_SOME_FAILED

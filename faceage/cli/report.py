@@ -27,10 +27,10 @@ def report(
     \b
         faceage report aged
 
-    A slider from young to old for every face, the identity distance before and after, filters by status, age and
-    distance, every failure with its reason, settings, versions and times. Any browser opens it, without network. Where
-    the pictures are too many for one file, they lie in DIR/report: move both. It may be written while the batch is at
-    work, and then shows what is finished. Its figures are those of all faces, also where fewer are shown.
+    It has a slider from young to old for every face, the identity distance before and after, filters by status, age and
+    distance, every failure with its reason, settings, versions and times. Any browser opens it, without network. If the
+    pictures are too many for one file, they lie in DIR/report: move both. Written while the batch is at work, it shows
+    what is finished. Its figures count all faces, even if fewer are shown.
     """
     make_report(results, find_used(weights), quiet, limit)
 

@@ -68,7 +68,7 @@ _ALL = """Train all stages that have not ended, in their order.
     faceage batch photos --out aged --weights runs/first/model
 
 Finds and aligns the faces, then trains recogniser, age estimator, GAN, encoder, identity and photo (extra [photo]), and
-tries the model on faces it has not seen. Stop it when you like: the same command goes on where it was. RUN/log.txt says
+tries the model on faces it has not seen. Stop it whenever you like: the same command goes on. RUN/log.txt says
 what happened, RUN/<stage>/samples-*.png show the same people after every epoch, RUN/<stage>/stats.jsonl holds the
 figures, and RUN/model is the model so far; 'tensorboard --logdir RUN' shows it all (extra [tensorboard]).
 

@@ -24,7 +24,7 @@ def list_models(weights: Weights = None, json: Json = False) -> None:
     \b
         faceage weights list
 
-    The first is the default. Models are looked for in --weights, else $FACEAGE_WEIGHTS, else among those that come
+    The first is the default. Models are looked for in --weights, else in $FACEAGE_WEIGHTS, else among those that come
     along and in your cache, where 'faceage weights pull' puts them.
     """
     from faceage.model import models_in, search_path
@@ -113,7 +113,7 @@ def pull(
     \b
         faceage weights pull https://HOST/models/utkface-64 --sha256 HEX
 
-    An interrupted download goes on with the same command. The model appears once all of it is there and right:
+    After an interruption, the same command goes on. The model appears once all of it is there and right:
     model.json by its SHA-256, which 'faceage weights verify' prints where the model is, and each network by model.json.
     To publish a model, copy its folder onto any web server.
     """
