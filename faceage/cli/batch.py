@@ -36,7 +36,10 @@ def batch(
     photos: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="PHOTOS", help="Folders of photos, or photos.", show_default=False, rich_help_panel=panels.AGE
+            metavar="PHOTOS",
+            help="Folders of photos, to any depth, or photos.",
+            show_default=False,
+            rich_help_panel=panels.AGE,
         ),
     ] = None,
     to: Annotated[
