@@ -11,6 +11,7 @@ import pytest
 from commands import commands, in_this_process
 
 from faceage.cli.mistakes import GONE
+from faceage.cli.panels import PanelCommand
 from faceage.photos.decode import LIMITS
 
 GROUPS = sorted({name.split()[0] for name in commands() if " " in name})
@@ -67,6 +68,12 @@ def test_the_options_of_batch_are_in_panels():
     ]
     first = lines[lines.index("What to age:") : lines.index("Which photos:")]
     assert 4 < sum(bool(re.match(r"  \S", line)) for line in first) <= 12
+
+
+def test_a_command_with_many_options_has_panels():
+    many = {name for name, command in commands().items() if len(command.params) > 14}
+    assert many >= {"batch", "render"}
+    assert all(isinstance(commands()[name], PanelCommand) for name in many)
 
 
 def test_the_limits_in_the_help_are_those_of_reading():
