@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_reference import commands
-from commands import faceage
+from commands import commands, faceage
 from conftest import REPOSITORY
 from PIL import Image
 
