@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceage.ages import AGE_CLASSES
-from faceage.errors import UsageError, WeightsError
+from faceage.errors import UsageError, WeightsError, did_you_mean
 from faceage.faces.align import TEMPLATE
 from faceage.files import write_text, written_whole
 from faceage.networks.build import build_network
@@ -112,17 +112,14 @@ def cache_folder() -> Path:
 def search_path(option: Path | None = None) -> list[tuple[Path, str]]:
     """Where a model is looked for, and what to call that: `option`, else $FACEAGE_WEIGHTS, else the defaults.
 
-    An option or variable that is no path but the name of a model in the user's cache stands for that. The defaults are
-    the repository's `weights/` and then the cache.
+    These are the repository's `weights/` and the user's cache. What is no path may be a name of `models_by_name`.
     """
     said = "--weights"
     if option is None and os.environ.get(VARIABLE):
         option, said = Path(os.environ[VARIABLE]), VARIABLE
     if option is None:
         return [(_REPOSITORY, "the default"), (cache_folder(), "the user's cache")]
-    if len(option.parts) == 1 and not option.exists() and (cache_folder() / option / CARD).is_file():
-        option = cache_folder() / option
-    return [(option, said)]
+    return [(option if option.exists() else models_by_name().get(str(option), option), said)]
 
 
 def models_in(place: Path) -> list[Path]:
@@ -130,6 +127,11 @@ def models_in(place: Path) -> list[Path]:
     if (place / CARD).is_file():
         return [place]
     return sorted(path.parent for path in place.glob(f"[!.]*/{CARD}")) if place.is_dir() else []
+
+
+def models_by_name() -> dict[str, Path]:
+    """The folders of the models that --weights may name; one in the user's cache goes first."""
+    return {model.name: model for place in (_REPOSITORY, cache_folder()) for model in models_in(place)}
 
 
 def find_model(option: Path | None = None) -> Path:
@@ -146,6 +148,7 @@ def find_model(option: Path | None = None) -> Path:
     hint = f"name a folder that holds a {CARD} with --weights DIR or {VARIABLE}, or fetch one: faceage weights pull"
     if models:
         raise WeightsError(f"{place} ({said}) holds several models: {', '.join(m.name for m in models)}", hint)
+    hint = did_you_mean(place.name, models_by_name()) + hint
     what = f"holds no {CARD}" if place.is_dir() else "is no folder" if place.exists() else "does not exist"
     raise WeightsError(f"no model found: {place} ({said}) {what}", hint)
 

@@ -11,7 +11,7 @@ from faceage.networks.predict import predict
 
 SHARE = 0.9
 """Of the way from between the genders to the mean of one. Of 120 children of a validation split, drawn at five ages, a
-published estimator sees 94% as labelled, 67% without it; a judge of identity accepts as many. At the whole way fewer."""
+published estimator sees 94% as labelled, 67% without it, and a judge of identity accepts as many; at 1 fewer."""
 
 
 def gender_network(encoder: keras.Model, faces: FaceSet) -> keras.Model | None:
