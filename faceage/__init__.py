@@ -10,7 +10,7 @@ for it.
 
 Rooms, each of which imports only from itself and from those after it:
 cli report batch training evaluation people fetch model networks data store pictures faces photos backend ahead files
-ages images sizes errors
+ages genders images sizes errors
 """
 
 import os

@@ -218,6 +218,7 @@ DRAWN_OTHERWISE = [
     {"draw": "generator"},
     {"scale": 3},
     {"mark": True},
+    {"gender": "female"},
 ]
 
 
