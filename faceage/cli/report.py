@@ -32,10 +32,11 @@ def report(
     \b
         faceage report aged
 
-    It has a slider from young to old for every face, the identity distance before and after, filters by status, age and
-    distance, every failure with its reason, settings, versions and times. Any browser opens it, without network. If the
-    pictures are too many for one file, they lie in DIR/report: move both. Written while the batch is at work, it shows
-    what is finished. Its figures count all faces, even if fewer are shown.
+    It has a slider from young to old for every face, a larger view with the aged face over the photo, the identity
+    distance before and after, filters by status, age and distance, every failure with its reason, settings, versions
+    and times. Any browser opens it, without network. If the pictures are too many for one file (some 600 faces), they
+    lie in DIR/report: move both. It shows what the batch drew, and draws only what is missing. Written while the batch
+    is at work, it shows what is finished. Its figures count all faces, even if fewer are shown.
     """
     make_report(results, find_used(weights), quiet, limit)
 
