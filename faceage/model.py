@@ -38,7 +38,9 @@ RE_AGER = "re_ager"
 MIN_ACCURACY = 0.8
 """Recognisers below this balanced same/different accuracy, on people they were not trained on, are refused."""
 
-_REPOSITORY = Path(__file__).resolve().parent.parent / "weights"
+_PACKAGE = Path(__file__).resolve().parent
+_SHIPPED = _PACKAGE / "weights" if (_PACKAGE / "weights").is_dir() else _PACKAGE.parent / "weights"
+"""The weights lie in the package where it was installed, and beside it in a clone."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,13 @@ def search_path(option: Path | None = None) -> list[tuple[Path, str]]:
     """Where a model is looked for, and what to call that: `option`, else $FACEAGE_WEIGHTS, else the defaults.
 
     An option or variable that is no path but the name of a model in the user's cache stands for that. The defaults are
-    the repository's `weights/` and then the cache.
+    the models that come with faceage and then the cache.
     """
     said = "--weights"
     if option is None and os.environ.get(VARIABLE):
         option, said = Path(os.environ[VARIABLE]), VARIABLE
     if option is None:
-        return [(_REPOSITORY, "the default"), (cache_folder(), "the user's cache")]
+        return [(_SHIPPED, "the default"), (cache_folder(), "the user's cache")]
     if len(option.parts) == 1 and not option.exists() and (cache_folder() / option / CARD).is_file():
         option = cache_folder() / option
     return [(option, said)]

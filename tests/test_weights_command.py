@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -485,7 +486,7 @@ def test_a_pulled_model_is_found_by_name_and_by_default_after_the_repository(mod
     assert find_model() == pulled
     monkeypatch.delenv("FACEAGE_WEIGHTS")
     assert find_model() == REPOSITORY / "weights" / "utkface-64"
-    monkeypatch.setattr(weights, "_REPOSITORY", tmp_path / "nothing")
+    monkeypatch.setattr(weights, "_SHIPPED", tmp_path / "nothing")
     assert find_model() == pulled
     shutil.copytree(model, cache / "second")
     with pytest.raises(WeightsError, match=r"\(the user's cache\) holds several models: noise-64, second"):
@@ -516,6 +517,8 @@ def test_list_says_what_the_cards_say(model, cache):
     assert shipped["name"] == "utkface-64"
     assert shipped["bytes"] == sum(path.stat().st_size for path in Path(shipped["folder"]).glob("*.h5"))
     assert "non-commercial" in shipped["licence"]
+    assert len(shipped["fingerprint"]) == 64
+    assert noise["fingerprint"] not in ("", shipped["fingerprint"])
     assert shipped["scores"]["taken for the person, rebuilt"] >= 0.92
     assert set(shipped["trained"]) == {"recognizer", "age", "identity", "photo"}
     assert (noise["from"], noise["bytes"], noise["scores"]) == ("the user's cache", 5 * SIZE, {})
@@ -524,6 +527,19 @@ def test_list_says_what_the_cards_say(model, cache):
     assert status == 0
     assert f"{shipped['scores']['taken for the person, rebuilt']:.1%}" in out
     assert "[bold]only[/bold]" in out
+
+
+def test_the_version_names_the_weights(model, cache, monkeypatch):
+    fingerprint = json.loads(in_this_process("weights", "list", "--json")[1])[0]["fingerprint"]
+    shown = f"faceage {version('faceage')} (weights utkface-64, {fingerprint[:8]})\n"
+    assert in_this_process("--version") == (0, shown, "")
+    shutil.copytree(model, cache / "noise-64")
+    update_card(cache / "noise-64", lambda card: card["networks"].pop("encoder"))
+    monkeypatch.setenv("FACEAGE_WEIGHTS", "noise-64")
+    assert "(weights noise-64, incomplete)" in in_this_process("--version")[1]
+    monkeypatch.setenv("FACEAGE_WEIGHTS", "nowhere")
+    status, out, _ = in_this_process("--version")
+    assert (status, "(no weights: no model found: nowhere" in out) == (0, True)
 
 
 def test_list_of_nothing_is_exit_2(cache, tmp_path):
