@@ -13,14 +13,14 @@ ROOMS = (
         "training",
         "evaluation",
         "people",
-        "fetch",
+        "pull",
         "model",
         "networks",
         "data",
         "store",
         "pictures",
     ),
-    *("faces", "photos", "backend", "ahead", "files", "ages", "images", "sizes", "errors"),
+    *("faces", "photos", "backend", "ahead", "download", "files", "ages", "images", "sizes", "errors"),
 )
 PACKAGE = Path(faceage.__file__).parent
 

@@ -104,9 +104,9 @@ def pull(
     Continues an interrupted download. The model appears in the cache once all of it is there and right: model.json by
     its SHA-256, which 'faceage weights verify' prints, and each network by what model.json says.
     """
-    from faceage.fetch import Source
-    from faceage.fetch import pull as fetch
     from faceage.model import cache_folder, read_card
+    from faceage.pull import Source
+    from faceage.pull import pull as fetch
 
     with bars(quiet or json) as shown:
         folder = fetch(
