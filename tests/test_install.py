@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zipfile
 from email import message_from_string
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -49,7 +48,8 @@ def run(installed: Path, folder: Path, *arguments: object) -> subprocess.Complet
 def test_the_wheel_holds_the_package_and_the_weights_with_their_card(wheel):
     with zipfile.ZipFile(wheel) as content:
         names = {name for name in content.namelist() if ".dist-info/" not in name}
-        metadata = message_from_string(content.read(f"faceage-{version('faceage')}.dist-info/METADATA").decode())
+        (name,) = (name for name in content.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = message_from_string(content.read(name).decode())
         card = json.loads(content.read("faceage/weights/utkface-64/model.json"))
     modules = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "faceage").rglob("*.py")}
     shipped = {f"faceage/weights/utkface-64/{path.name}" for path in WEIGHTS.iterdir() if path.is_file()}
@@ -62,6 +62,12 @@ def test_the_wheel_holds_the_package_and_the_weights_with_their_card(wheel):
     required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     assert [line for line in required if line.startswith("tensorflow")]
     assert not [line for line in required if re.search("cuda|torch", line)]
+
+
+def test_the_changelog_begins_with_this_version(wheel):
+    newest, *older = re.findall(r"^## \[(\S+)\] - \d{4}-\d\d-\d\d$", (REPOSITORY / "CHANGELOG.md").read_text(), re.M)
+    assert wheel.name.startswith(f"faceage-{newest}-")
+    assert newest not in older
 
 
 def test_installed_it_ages_a_photo_from_another_folder(installed, tmp_path):
