@@ -7,6 +7,10 @@
 
 Everything here is imported on first use: `import faceage` takes no time, and Keras is imported only where there is work
 for it.
+
+Rooms, each of which imports only from itself and from those after it:
+cli report batch training evaluation people pull model networks data store pictures faces photos backend ahead download
+files ages images sizes errors
 """
 
 import os

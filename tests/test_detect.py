@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from faceage.faces.align import TEMPLATE
-from faceage.faces.detect import CANVAS_SIDES, DEFAULT_CANVAS, Detection, Detector, Letterbox, _from_row
+from faceage.faces.canvas import CANVAS_SIDES, DEFAULT_CANVAS, Letterbox
+from faceage.faces.detect import Detection, Detector, _from_row
 
 BLANK = np.full((512, 512, 3), 128, np.uint8)
 WIDTH = 85

@@ -8,12 +8,14 @@ import itertools
 import pytest
 
 from faceage.backend import fastest_dtype
+from faceage.cli import train
 from faceage.errors import UsageError
 from faceage.training.everything import all_options
 from faceage.training.gan import GANOptions
 from faceage.training.identity import IdentityOptions
+from faceage.training.jobs import JOBS
 from faceage.training.overrides import overridden
-from faceage.training.presets import JOBS, PRESETS, preset_options
+from faceage.training.presets import PRESETS, preset_options
 from faceage.training.recognizer import RecognizerOptions
 from faceage.training.stage import StageOptions
 
@@ -131,7 +133,12 @@ def test_an_unknown_preset_is_told():
 def test_a_preset_says_what_it_costs_and_has_every_stage(preset):
     lines = [line.strip().partition(":")[0] for line in PRESETS[preset].__doc__.splitlines()]
     assert [line for line in lines if line in ("Command", "Time", "Score")] == ["Command", "Time", "Score"]
-    assert {type(preset_options(preset, name)) for name in JOBS} == {job.OPTIONS for job in JOBS.values()}
+    options = {name: type(value) for name, value in vars(PRESETS[preset]).items() if not name.startswith("_")}
+    assert options == {name: job.OPTIONS for name, job in JOBS.items()}
+
+
+def test_the_command_line_has_the_stages():
+    assert [command.name for command in train.app.registered_commands] == ["all", *JOBS]
 
 
 def test_the_papers_preset_is_the_papers_gan():

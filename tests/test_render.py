@@ -3,6 +3,7 @@
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import h5py
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from commands import faceage, in_this_process
 from PIL import Image
 
+from faceage.batch.draw import FILES, SHEETS, Layout
 from faceage.batch.options import DrawOptions
+from faceage.cli.render import render
 from faceage.errors import UsageError
 from faceage.store.latents import LatentIndex
 
@@ -74,6 +77,14 @@ def test_faces_one_by_one_at_any_age(aged, tmp_path):
     assert {face.shape for face in shown.values()} == {(160, 160, 3)}
     # The last cell of the batch's grid, by another strength and scale only.
     assert (shown["25"] != shown["60+"]).any()
+
+
+def test_every_kind_but_sheets_shows_one_person():
+    kinds = get_args(get_type_hints(render)["kind"])
+    assert set(kinds) == set(FILES)
+    assert [Layout(kind).kind for kind in kinds if kind != SHEETS]
+    with pytest.raises(ValueError, match="not in sheets"):
+        Layout(SHEETS)
 
 
 def test_a_sheet_holds_everybodys_grid(aged, tmp_path):

@@ -25,8 +25,8 @@ from faceage.networks.predict import draw, predict
 from faceage.people.optimise import LatentOptimiser
 from faceage.people.options import OptimiserOptions
 from faceage.training.everything import all_options, make_plan, train_all
-from faceage.training.presets import JOBS
-from faceage.training.run import PRODUCERS, Run, stage_position
+from faceage.training.jobs import JOBS, makers
+from faceage.training.run import Run, stage_position
 
 NARROW = {
     "generator": {"width": 8},
@@ -95,7 +95,7 @@ def test_all_stages_make_one_model(trained):
     for name, entry in networks.items():
         assert entry["data"] == "noise"
         assert entry["faces"] == 24
-        assert entry["stage"] == PRODUCERS[name][-1]
+        assert entry["stage"] == makers(name)[-1]
     stages = {stage: read_card(trained.folder / stage / "model")["networks"] for stage in JOBS}
     # Each stage says which networks it was made with.
     gan, encoder, identity = (stages[stage] for stage in ("gan", "encoder", "identity"))

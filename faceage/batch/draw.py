@@ -24,8 +24,10 @@ from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 from faceage.store.manifest import FAILED, OK
 
-KINDS = {GRIDS: ("png", "webp"), "faces": ("png", "webp"), "sheets": ("png", "webp"), "animations": ("gif", "webp")}
-"""What can be drawn, the default first, and the types of file that it can be written as."""
+SHEETS = "sheets"
+_STILL = "png", "webp"
+FILES = {GRIDS: _STILL, SHEETS: _STILL, "faces": _STILL, "animations": ("gif", "webp")}
+"""What can be drawn, and the types of file that it can be written as, the default first."""
 
 MILLISECONDS = 80
 """Of a frame of an animation."""
@@ -36,13 +38,21 @@ _WRITERS = 2
 
 @dataclass(frozen=True)
 class Layout:
-    """How people are shown: one of `KINDS`, in files of one of its types."""
+    """How each person is shown by itself, in a file of one of the kind's types."""
 
     kind: str = GRIDS
     file: str = "png"
 
+    def __post_init__(self) -> None:
+        if self.kind not in _SAVE:
+            raise ValueError(f"a person is drawn in one of {', '.join(_SAVE)}, not in {self.kind}")
 
-GRID = Layout()
+
+@dataclass(frozen=True)
+class Sheets:
+    """Several people in a picture, which `draw_sheets` draws."""
+
+    file: str = "png"
 
 
 class Drawer:
@@ -53,15 +63,18 @@ class Drawer:
         model: Model,
         out: Path,
         options: DrawOptions,
-        layout: Layout = GRID,
+        layout: Layout | None = None,
         keep: bool = False,
         limits: Limits = LIMITS,
     ) -> None:
-        """`keep` leaves pictures that are there already as they are; `limits` are of photos to paste into."""
+        """`keep` leaves pictures that are there already as they are; `limits` are of photos to paste into.
+
+        `layout` None is grids.
+        """
         self._keep = keep
         self._out = out
         self._options = options
-        self._layout = layout
+        self._layout = layout or Layout()
         self._paint = PeoplePainter(model, options.draw)
         self._paster = Paster(limits)
 
@@ -117,7 +130,7 @@ def draw_sheets(rows: Iterable[FaceRow], model: Model, out: Path, options: DrawO
     for number in count(1):
         if not (sheet := list(islice(rows, _ON_A_SHEET))):
             return
-        path = out / "sheets" / f"{number:04}.{file}"
+        path = out / SHEETS / f"{number:04}.{file}"
         path.parent.mkdir(parents=True, exist_ok=True)
         _save(_grid(paint(sheet, options.ages, options.strength), options), path)
         yield len(sheet)

@@ -12,7 +12,8 @@ from faceage.ahead import ahead
 from faceage.batch.options import FindOptions
 from faceage.batch.photo import Photo, timed
 from faceage.faces.align import align, face_transform, resized, side_in_photo
-from faceage.faces.detect import Detection, Detector, Letterbox, failure
+from faceage.faces.canvas import Letterbox
+from faceage.faces.detect import Detection, Detector, failure
 from faceage.images import encode_portrait
 from faceage.model import Model
 from faceage.people.optimise import LatentOptimiser, Latents

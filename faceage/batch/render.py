@@ -8,7 +8,7 @@ from itertools import chain, groupby
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from faceage.batch.draw import Drawer, Layout, draw_sheets
+from faceage.batch.draw import Drawer, Layout, Sheets, draw_sheets
 from faceage.batch.names import MARK, digest_of, lies_below
 from faceage.batch.options import DrawOptions
 from faceage.batch.photo import Photo
@@ -28,7 +28,7 @@ def render(
     model: Model,
     out: Path,
     options: DrawOptions,
-    layout: Layout,
+    layout: Layout | Sheets,
     files: Sequence[FoundPhoto] = (),
     progress: Callable[[int], Any] = lambda faces: None,
     limits: Limits = LIMITS,
@@ -43,7 +43,7 @@ def render(
     weights, _ = read_settings(latents)
     if weights != model.fingerprint:
         raise UsageError(f"{latents} was made with other weights than {model.folder}", "name those with --weights DIR")
-    if layout.kind == "sheets":
+    if isinstance(layout, Sheets):
         for faces in draw_sheets(_rows(latents), model, out, options, layout.file):
             progress(faces)
         return dict.fromkeys(count_rows(latents), "")

@@ -80,14 +80,15 @@ def render(
     files = album_photos(places)
 
     start_backend()
-    from faceage.batch.draw import KINDS, Layout
+    from faceage.batch.draw import FILES, SHEETS, Layout, Sheets
     from faceage.batch.options import DrawOptions
     from faceage.batch.render import render as draw_again
     from faceage.store.latents import count_rows
 
-    layout = Layout(kind, file or KINDS[kind][0])
-    if layout.file not in KINDS[kind]:
-        raise UsageError(f"--file {layout.file} cannot hold {kind}", f"take {' or '.join(KINDS[kind])}")
+    ending = file or FILES[kind][0]
+    if ending not in FILES[kind]:
+        raise UsageError(f"--file {ending} cannot hold {kind}", f"take {' or '.join(FILES[kind])}")
+    layout: Layout | Sheets = Sheets(ending) if kind == SHEETS else Layout(kind, ending)
     ages = _YOUNG_TO_OLD if ages is None and kind == "animations" else ages
     options = draw_options(
         DrawOptions.of_latents(latents), ages, strength=strength, draw=draw, scale=scale, paste=paste

@@ -92,7 +92,7 @@ def _command(names: Sequence[str]) -> Callable[..., None]:
         _check(data, people, start)
         start_backend()
         from faceage.training import everything
-        from faceage.training.presets import JOBS
+        from faceage.training.jobs import JOBS
         from faceage.training.run import Run, train_stage
 
         given = [f"{name}.epochs={epochs}" for name in names if epochs is not None]

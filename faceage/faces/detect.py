@@ -11,22 +11,8 @@ import numpy as np
 from PIL import Image
 
 from faceage.faces.align import align, face_transform, side_in_photo
+from faceage.faces.canvas import GLANCE_PIXELS, SMALLEST_FACE_ON_CANVAS, Letterbox, resize
 from faceage.photos.decode import Reduction
-
-SMALLEST_FACE_ON_CANVAS = 20
-"""Pixels. mtcnn 1.0 loses faces at other values (it counts pyramid levels from the whole image): scale the canvas."""
-
-CANVAS_SIDES = (128, 256, 384, 640, 1024, 1600, 2560, 4096)
-"""A photo goes onto the smallest of these that holds it, so that many photos share a batch and a compiled shape."""
-
-DEFAULT_CANVAS = 640
-"""Longest side a photo is searched at when no smallest face is asked for: it finds faces of 1/32 of that side."""
-
-_GLANCE_PIXELS = 420_000
-"""Of a photo that is larger than its canvas, when one level of MTCNN's first stage looks whether there are small faces.
-
-As many in a panorama as in a square. The glance takes 0.4 times as long as the search on the canvas.
-"""
 
 _CLOSER = 1.4
 """Scale of the closer search that follows where there are some, to the glance's: it finds faces of 1/1.7 their size."""
@@ -44,7 +30,6 @@ _ONE_LEVEL = (24, 24, 3)
 """Shape of an image of which MTCNN makes one level, the one for the smallest faces."""
 
 _CANVAS_PIXELS_PER_BATCH = 64 * 256 * 256
-
 
 _LANDMARK_SIDE = 48
 """Pixels of a face that MTCNN's last stage, which places the landmarks, looks at."""
@@ -68,50 +53,6 @@ class Detection:
 
 Again = Callable[[int, Reduction], tuple[np.ndarray, int] | None]
 """Decodes the photo of a number once more: its pixels, so many times smaller, or None where that fails."""
-
-
-@dataclass(frozen=True)
-class Letterbox:
-    """A photo's place on a square canvas: scaled by `scale`, in the upper left corner of `side`×`side` pixels."""
-
-    side: int
-    scale: float
-
-    @classmethod
-    def for_photo(cls, width: int, height: int, min_face: int | None = None) -> "Letterbox":
-        """Canvas for a photo of `width`×`height`, on which a face of `min_face` photo pixels is still found."""
-        longest = max(width, height)
-        if min_face is None:
-            scale = min(1.0, DEFAULT_CANVAS / longest)
-        else:
-            scale = min(SMALLEST_FACE_ON_CANVAS / min_face, CANVAS_SIDES[-1] / longest)
-            # Enlarging shows MTCNN nothing new but makes faces under 20 pixels reachable; shrinking far below the
-            # size that a large `min_face` allows would cost the landmarks their precision.
-            scale = min(max(scale, min(1.0, DEFAULT_CANVAS / 2 / longest)), 2.0)
-        # As `draw` rounds it: rounding up would put 640.0000001 on the canvas for 1024.
-        needed = round(longest * scale)
-        side = next((side for side in CANVAS_SIDES if side >= needed), CANVAS_SIDES[-1])
-        return cls(side, scale)
-
-    @staticmethod
-    def reduction(min_face: int | None = None) -> Reduction:
-        """How much smaller a photo may be decoded and still fills its canvas, and nearly has the glance's pixels."""
-        if min_face is None:
-            return Reduction(DEFAULT_CANVAS, area=int(0.8 * _GLANCE_PIXELS))
-        return Reduction(DEFAULT_CANVAS // 2, max(1, min_face // SMALLEST_FACE_ON_CANVAS))
-
-    def draw(self, photo: np.ndarray, factor: int = 1) -> np.ndarray:
-        """(h, w, 3) uint8 photo, decoded `factor` times smaller → (side, side, 3) uint8 canvas, black beside it."""
-        height, width = photo.shape[:2]
-        scale = self.scale * factor
-        size = (max(1, min(self.side, round(width * scale))), max(1, min(self.side, round(height * scale))))
-        canvas = np.zeros((self.side, self.side, 3), np.uint8)
-        if size == (width, height):
-            canvas[:height, :width] = photo
-        else:
-            resized = Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR)
-            canvas[: size[1], : size[0]] = np.asarray(resized)
-        return canvas
 
 
 class Detector:
@@ -189,13 +130,13 @@ class Detector:
         """Faces that are too small for the canvas of a photo, beside the `faces` that were found on it."""
         height, width = photo.shape[0] * factor, photo.shape[1] * factor
         on_canvas = Letterbox.for_photo(width, height).scale
-        glance = min(1.0, math.sqrt(_GLANCE_PIXELS / (width * height)))
+        glance = min(1.0, math.sqrt(GLANCE_PIXELS / (width * height)))
         if glance <= on_canvas:
             return []
         sure = [face for face in faces if face.confidence > _SURE]
         if all(max(face.box[2:]) * on_canvas >= _SMALL_ON_CANVAS for face in sure):
             # Scaling it exactly takes as long as the rest.
-            times = math.isqrt(photo.shape[0] * photo.shape[1] // _GLANCE_PIXELS)
+            times = math.isqrt(photo.shape[0] * photo.shape[1] // GLANCE_PIXELS)
             picture = np.asarray(Image.fromarray(photo).reduce(times)) if times > 1 else photo
             smallest = SMALLEST_FACE_ON_CANVAS * len(picture) / (height * glance)
             rows = self._rows([picture], [_ONE_LEVEL], min_face_size=smallest, threshold_pnet=_SURE_AT_A_GLANCE)
@@ -205,7 +146,8 @@ class Detector:
         if again and scale * factor > 1:
             photo, factor = again(Reduction(math.ceil(scale * max(width, height)))) or (photo, factor)
         small = []
-        for row in self._rows([_scaled(photo, scale * factor)]):
+        size = (max(12, round(photo.shape[1] * scale * factor)), max(12, round(photo.shape[0] * scale * factor)))
+        for row in self._rows([resize(photo, size)]):
             face = _from_row(row, scale, (height, width))
             # A larger one would have been found on the canvas.
             if face and face.confidence > _SURE and max(face.box[2:]) * on_canvas < 2 * SMALLEST_FACE_ON_CANVAS:
@@ -277,13 +219,6 @@ class Detector:
 
 def _of_one(again: Again, number: int, _: int, reduction: Reduction) -> tuple[np.ndarray, int] | None:
     return again(number, reduction)
-
-
-def _scaled(photo: np.ndarray, scale: float) -> np.ndarray:
-    size = (max(12, round(photo.shape[1] * scale)), max(12, round(photo.shape[0] * scale)))
-    if size == (photo.shape[1], photo.shape[0]):
-        return photo
-    return np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR))
 
 
 def _overlap(one: Detection, other: Detection) -> bool:

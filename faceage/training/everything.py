@@ -15,9 +15,10 @@ from faceage.people.samples import aged_grid, sample_grid
 from faceage.pictures.save import save_png
 from faceage.training.checkpoint import Position
 from faceage.training.job import Job, Splits
+from faceage.training.jobs import JOBS
 from faceage.training.overrides import overridden
 from faceage.training.photo import PhotoJob
-from faceage.training.presets import JOBS, preset_options
+from faceage.training.presets import preset_options
 from faceage.training.run import Run, is_done, stage_position, stage_state, train_stage
 from faceage.training.stage import StageOptions
 

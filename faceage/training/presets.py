@@ -3,19 +3,13 @@
 from collections.abc import Mapping
 
 from faceage.errors import UsageError
-from faceage.training.age import AgeJob, AgeOptions
-from faceage.training.encoder import EncoderJob, EncoderOptions
-from faceage.training.gan import GANJob, GANOptions
-from faceage.training.identity import IdentityJob, IdentityOptions
-from faceage.training.job import Job
-from faceage.training.photo import PhotoJob, PhotoOptions
-from faceage.training.recognizer import RecognizerJob, RecognizerOptions
+from faceage.training.age import AgeOptions
+from faceage.training.encoder import EncoderOptions
+from faceage.training.gan import GANOptions
+from faceage.training.identity import IdentityOptions
+from faceage.training.photo import PhotoOptions
+from faceage.training.recognizer import RecognizerOptions
 from faceage.training.stage import StageOptions
-
-JOBS: Mapping[str, type[Job]] = {
-    job.NAME: job for job in (RecognizerJob, AgeJob, GANJob, EncoderJob, IdentityJob, PhotoJob)
-}
-"""The stages by name, in training order."""
 
 
 class Best:
@@ -26,12 +20,8 @@ class Best:
     Score: about that of the shipped weights (weights/utkface-64/README.md), whose stages were trained one by one.
     """
 
-    recognizer = RecognizerOptions()
-    age = AgeOptions()
-    gan = GANOptions()
-    encoder = EncoderOptions()
-    identity = IdentityOptions()
-    photo = PhotoOptions()
+    recognizer, age, gan = RecognizerOptions(), AgeOptions(), GANOptions()
+    encoder, identity, photo = EncoderOptions(), IdentityOptions(), PhotoOptions()
 
 
 class Paper:

@@ -30,21 +30,11 @@ from faceage.pictures.grid import draw_grid
 from faceage.pictures.save import save_png
 from faceage.training.checkpoint import Position, load_checkpoint, read_position
 from faceage.training.job import Inputs, Job, Progress, Splits
+from faceage.training.jobs import makers
 from faceage.training.stage import AUTO, Stage, StageOptions
 from faceage.training.watch import BEST, LAST, Watch, stop_requests
 
 DONE = "done.json"
-STAGES = ("recognizer", "age", "gan", "encoder", "identity", "photo")
-"""Their names in training order."""
-PRODUCERS = {
-    "recognizer": ("recognizer",),
-    "age_estimator": ("age",),
-    "generator": ("gan", "identity"),
-    "discriminator": ("gan",),
-    "encoder": ("encoder", "identity"),
-    "re_ager": ("photo",),
-}
-"""The stages that make each network; a stage takes a network from the last of them before itself."""
 
 
 class Run:
@@ -83,8 +73,7 @@ class Run:
 
     def source(self, name: str, job: type[Job]) -> Path | None:
         """The model folder that `job` takes network `name` from: that of an earlier stage, or else `start`."""
-        before = STAGES[: STAGES.index(job.NAME)] if job.NAME in STAGES else STAGES
-        for stage in reversed([stage for stage in PRODUCERS[name] if stage in before]):
+        for stage in reversed(makers(name, before=job.NAME)):
             if name in _networks(folder := self.folder / stage / "model"):
                 return folder
         start = self.start or self._begun_with(job.NAME)
@@ -105,7 +94,7 @@ class Run:
             elif name in job.NEEDS:
                 raise UsageError(
                     f"{job.NAME} needs the {name} of an earlier stage, which {self.folder} does not have",
-                    f"train it first: faceage train {PRODUCERS[name][0]}; or name a model that has it with --start",
+                    f"train it first: faceage train {makers(name)[0]}; or name a model that has it with --start",
                 )
         return found
 

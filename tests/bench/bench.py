@@ -60,14 +60,14 @@ def main() -> None:
 
 def time_render(model, aged: Path, out: Path) -> float:
     """Seconds for drawing the faces of a batch again, as it drew them."""
-    from faceage.batch.draw import GRID
+    from faceage.batch.draw import Layout
     from faceage.batch.options import DrawOptions
     from faceage.batch.render import render
 
     options = DrawOptions.of_latents(aged / "latents.h5")
-    render(aged / "latents.h5", model, out / "warm", options, GRID)
+    render(aged / "latents.h5", model, out / "warm", options, Layout())
     started = time.perf_counter()
-    render(aged / "latents.h5", model, out / "timed", options, GRID)
+    render(aged / "latents.h5", model, out / "timed", options, Layout())
     return time.perf_counter() - started
 
 
