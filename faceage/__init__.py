@@ -10,7 +10,7 @@ for it.
 
 Rooms, each of which imports only from itself and from those after it:
 cli report batch training evaluation people pull model networks data store pictures faces photos backend ahead download
-files ages images sizes errors
+files ages genders images sizes errors
 """
 
 import os

@@ -1,5 +1,8 @@
 """One exception tree, and the exit status each part of it ends a command with."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class FaceageError(Exception):
     """Anything a user can cause or mend. `str(error)` is one sentence; `hint` says what to try."""
@@ -45,6 +48,12 @@ class PhotoError(FaceageError):
     """One photo cannot be used. The batch records `str(error)` as its reason and goes on."""
 
     exit_code = 1
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """The beginning of a hint: "did you mean 60+? ", or nothing where none of `words` is near."""
+    near = get_close_matches(word, list(words), n=2)
+    return f"did you mean {' or '.join(near)}? " if near else ""
 
 
 EXIT_OK = 0

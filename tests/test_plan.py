@@ -217,6 +217,7 @@ DRAWN_OTHERWISE = [
     {"strength": 1.0},
     {"draw": "generator"},
     {"scale": 3},
+    {"gender": "female"},
 ]
 
 

@@ -13,6 +13,7 @@ from faceage.batch.plan import NOTHING_AGAIN, Again, Plan, Task, check_out, choo
 from faceage.errors import UsageError
 from faceage.model import (
     MIN_ACCURACY,
+    check_entry,
     check_files,
     check_recognizer,
     drawing_fingerprint,
@@ -85,10 +86,12 @@ def plan_photos(
 
 
 def make_task(out: Path, weights: Path, find: FindOptions, draw: DrawOptions, limits: Limits = LIMITS) -> Task:
-    """The task of a batch with the model in the folder `weights`."""
+    """The task of a batch with the model in the folder `weights`. Raises WeightsError where it knows no genders."""
     card = read_card(weights)
+    if draw.gender:
+        check_entry(card, "gender", weights)
     # The re-ager decides no latents: with another one, the same people are drawn again.
-    drawn = drawing_fingerprint(card) if draw.draw == "photo" else fingerprint(card)
+    drawn = drawing_fingerprint(card) if draw.draw == "photo" or draw.gender else fingerprint(card)
     return Task(out, weights, find, draw, find.digest(fingerprint(card)), draw.digest(drawn), limits)
 
 

@@ -75,7 +75,7 @@ class Drawer:
         self._out = out
         self._options = options
         self._layout = layout or Layout()
-        self._paint = PeoplePainter(model, options.draw)
+        self._paint = PeoplePainter(model, options.draw, options.gender)
         self._paster = Paster(limits)
 
     def draw(self, photos: Iterable[Photo]) -> Generator[Photo, None, None]:
@@ -126,7 +126,7 @@ class Drawer:
 
 def draw_sheets(rows: Iterable[FaceRow], model: Model, out: Path, options: DrawOptions, file: str) -> Iterator[int]:
     """Pictures of 16 people each, a row as of a person's grid, into `out`/sheets; yields how many people there are."""
-    paint, rows = PeoplePainter(model, options.draw), iter(rows)
+    paint, rows = PeoplePainter(model, options.draw, options.gender), iter(rows)
     for number in count(1):
         if not (sheet := list(islice(rows, _ON_A_SHEET))):
             return

@@ -13,7 +13,7 @@ from faceage.errors import UsageError
 if TYPE_CHECKING:
     from faceage.data.info import DataInfo
 
-app = typer.Typer(help="Fetch and prepare training data.", no_args_is_help=True)
+app = typer.Typer(help="Fetch and prepare training data, and look at it.", no_args_is_help=True)
 
 
 @app.command()
@@ -21,25 +21,27 @@ def prepare(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Folder of IMDB-WIKI as published, with labels.csv (path, age[, identity][, gender]), or of UTKFace "
-            "images ([age]_[gender]_[race]_[date&time].jpg)."
+            help="Folder of IMDB-WIKI as published, of UTKFace images ([age]_[gender]_[race]_[date&time].jpg), or with "
+            "a labels.csv (path, age[, identity][, gender])."
         ),
     ],
     to: Annotated[Path, typer.Option("--out", metavar="FILE.h5", help="The file to write.")],
-    min_age: Annotated[int, typer.Option(min=0, max=100, help="Drop younger faces.")] = 0,
-    max_age: Annotated[int, typer.Option(min=0, max=100, help="Drop older faces.")] = 100,
-    min_face_score: Annotated[float, typer.Option(help="Drop faces of a lower score (IMDB-WIKI).")] = 1.0,
+    min_age: Annotated[int, typer.Option(min=0, max=100, metavar="YEARS", help="Drop younger faces.")] = 0,
+    max_age: Annotated[int, typer.Option(min=0, max=100, metavar="YEARS", help="Drop older faces.")] = 100,
+    min_face_score: Annotated[float, typer.Option(metavar="X", help="Drop faces of a lower score (IMDB-WIKI).")] = 1.0,
     second_faces: Annotated[
         bool, typer.Option("--second-faces", help="Keep photos with a second face (IMDB-WIKI).")
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Detect, align and store every labelled face with its age, in splits of 90/5/5 that share no person and no photo.
+    """Detect, align and store every labelled face with its age.
 
-    faceage data prepare faces/ --out faces.h5
+    \b
+        faceage data prepare faces/ --out faces.h5
 
-    The same command continues an interrupted one.
+    Faces are split 90/5/5 into training, validation and test, which share no person and no photo. Ages out of range are
+    dropped, never moved into a class. After an interruption, the same command goes on.
     """
     if not source.is_dir():
         from faceage.data.fetch import how_to_get
@@ -71,11 +73,14 @@ def fetch(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch a published data set, compare it with its hash and unpack it; an interrupted download goes on.
+    """Fetch a published data set, compare it with its hash and unpack it.
 
-    faceage data fetch imdb_wiki
+    \b
+        faceage data fetch imdb_wiki
+        faceage data fetch utkface --from Downloads
 
-    UTKFace is published for browsers only: fetch its archive with one, and name the folder with --from.
+    Size and licence are said before anything is fetched. An interrupted download goes on with the same command. UTKFace
+    is published for browsers only: fetch its archive with one, and name the folder with --from.
     """
     from faceage.data.fetch import PUBLISHED
     from faceage.data.fetch import fetch as fetch_data
@@ -101,13 +106,16 @@ def info(
         Path | None, typer.Option(metavar="SHEET.png", help="Draw some faces of every age class there.")
     ] = None,
     dropped: Annotated[
-        bool, typer.Option("--dropped", help="Print source and reason of every dropped row, with a tab between.")
+        bool, typer.Option("--dropped", help="Print every row that was dropped and why, tab-separated.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Count the faces of a prepared data set by age class and split, and the rows that were dropped by reason.
+    """Count the faces of a data set by age and split.
 
-    faceage data info faces.h5 --sheet faces.png
+    \b
+        faceage data info faces.h5 --sheet faces.png
+
+    It also counts the rows that were dropped, by reason. A class with few faces ages badly: look before you train.
     """
     from faceage.data.info import PAPER_FACES, contact_sheet, read_info
     from faceage.pictures.save import save_png

@@ -22,12 +22,15 @@ def report(
     weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write DIR/report.html: a slider from young to old for every face, filters, every failure, settings and times.
+    """Write a batch on one page, DIR/report.html.
 
-    faceage report aged
+    \b
+        faceage report aged
 
-    Any browser opens it, without network. Where the pictures are too many for it, they lie in DIR/report: move both.
-    It may be written while the batch is still at work, and is then about what is finished.
+    It has a slider from young to old for every face, the identity distance before and after, filters by status, age and
+    distance, every failure with its reason, settings, versions and times. Any browser opens it, without network. If the
+    pictures are too many for one file, they lie in DIR/report: move both. Written while the batch is at work, it shows
+    what is finished. Its figures count all faces, even if fewer are shown.
     """
     make_report(results, find_used(weights), quiet, limit)
 
@@ -61,7 +64,8 @@ def make_report(results: Path, model: Path | None, quiet: bool, limit: int = MOS
         from faceage.people.draw import PeoplePainter
 
         name = card.get("name", model.name)
-        draw = PeoplePainter(load_model(model), DrawOptions.of_latents(latents).draw)
+        options = DrawOptions.of_latents(latents)
+        draw = PeoplePainter(load_model(model), options.draw, options.gender)
     with bars(quiet) as shown:
         page = write_report(results, limit, name, draw, progress=lambda done, total: shown("report", done, total))
     if not quiet:

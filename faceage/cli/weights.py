@@ -9,14 +9,23 @@ from faceage.cli.console import bars, err, out, table
 from faceage.cli.options import Json, Quiet, Weights
 from faceage.errors import WeightsError
 
-app = typer.Typer(help="List, verify and fetch models.", no_args_is_help=True)
+app = typer.Typer(
+    help="""List, verify and fetch models.
+
+    A model is a folder of plain HDF5 numbers and a model.json with their hashes: no pickle, no code.""",
+    no_args_is_help=True,
+)
 
 
 @app.command("list")
 def list_models(weights: Weights = None, json: Json = False) -> None:
-    """Every model in the search path, with a summary of its card; the first is the default.
+    """List the models there are: size, training, licence, scores.
 
-    faceage weights list
+    \b
+        faceage weights list
+
+    The first is the default. Models are looked for in --weights, else in $FACEAGE_WEIGHTS, else among those that come
+    along and in your cache, where 'faceage weights pull' puts them.
     """
     from faceage.model import models_in, search_path
 
@@ -45,9 +54,12 @@ def list_models(weights: Weights = None, json: Json = False) -> None:
 
 @app.command("verify")
 def verify_model(weights: Weights = None, json: Json = False, quiet: Quiet = False) -> None:
-    """Compare every file of a model with what its model.json says. Exit status 2 where one differs.
+    """Compare every file of a model with its model.json.
 
-    faceage weights verify --weights runs/first/model
+    \b
+        faceage weights verify --weights runs/first/model
+
+    Prints the SHA-256 of model.json, too: 'faceage weights pull' asks for it. Exit status 2 where a file differs.
     """
     import hashlib
 
@@ -97,12 +109,14 @@ def pull(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch a model into the user's cache, where --weights NAME finds it.
+    """Fetch a model into your cache, where --weights NAME finds it.
 
-    faceage weights pull https://HOST/models/utkface-64 --sha256 HEX
+    \b
+        faceage weights pull https://HOST/models/utkface-64 --sha256 HEX
 
-    Continues an interrupted download. The model appears in the cache once all of it is there and right: model.json by
-    its SHA-256, which 'faceage weights verify' prints, and each network by what model.json says.
+    After an interruption, the same command goes on. The model appears once all of it is there and right:
+    model.json by its SHA-256, which 'faceage weights verify' prints where the model is, and each network by model.json.
+    To publish a model, copy its folder onto any web server.
     """
     from faceage.model import cache_folder, read_card
     from faceage.pull import Source
