@@ -17,8 +17,8 @@ _BEYOND = 1 / 3
 MAX_AGE = 100
 """Ages above this are taken as wrong labels (about half of them are, in IMDB-WIKI) and dropped."""
 
-STRENGTH = 1.6
-"""Default ageing strength: where identity and age meet, measured. 1 is the target age, above 1 exaggerates."""
+STRENGTH = 1.3
+"""Default ageing strength: above it judges see the age in more pictures, and people see stains. 1 is the target age."""
 
 
 def age_class(age: int) -> int:

@@ -96,6 +96,21 @@ def test_a_grey_photo_stays_grey_in_every_picture(model, rows, draw):
     assert np.ptp(people[2].rebuilt.astype(int), axis=-1).max() > 0
 
 
+def test_a_sepia_photo_stays_sepia(model, rows):
+    random = np.random.default_rng(1)
+    luma = random.integers(20, 235, (160, 160, 1)) + np.zeros(3)
+    sepia = np.clip(np.rint(luma + [18, 2, -24] * (1 - luma / 255) + random.normal(0, 1, luma.shape)), 0, 255)
+    row = replace(rows[0], portrait=encode_portrait(sepia.astype(np.uint8)), aligned=sepia[:64, :64].astype(np.uint8))
+    person = PeoplePainter(model)([row], AGES, 1.4)[0]
+    assert (person.aged[0] != person.aged[2]).any()
+    for pixels in (person.rebuilt, person.unaged, person.aged):
+        red, green, blue = np.moveaxis(pixels.astype(float), -1, 0)
+        shown = (pixels @ np.array([0.299, 0.587, 0.114]))[(green > 30) & (green < 225)]
+        for channel, beyond in ((red, 18), (blue, -24)):
+            over = (channel - green)[(green > 30) & (green < 225)]
+            np.testing.assert_allclose(over, (beyond - 2) * (1 - shown / 255), atol=3)
+
+
 def test_people_whose_gender_is_said_are_drawn_as_such_at_other_ages(model, rows):
     children = [replace(row, age=np.eye(6, dtype=np.float32)[0], latent=row.latent / 2) for row in rows[:8]]
     seen, as_said = {}, {}

@@ -12,7 +12,7 @@ from faceage.genders import one_hot_genders
 from faceage.images import decode_portrait
 from faceage.model import Model, check_entry
 from faceage.networks.predict import draw, predict
-from faceage.people.drawn import Drawn, is_grey
+from faceage.people.drawn import Drawn, tones_of
 from faceage.people.optimise import Latents
 from faceage.people.re_age import ReAger, mean_change
 from faceage.sizes import LATENT_SIZE, PORTRAIT_SIZE
@@ -40,7 +40,7 @@ class PeoplePainter:
         self._re_ager = ReAger(model.re_ager) if model.re_ager is not None and draw == "photo" else None
 
     def __call__(self, rows: Sequence[FaceRow], ages: Sequence[Age], strength: float) -> list[Drawn]:
-        """The people of `rows` at each of `ages`, by `strength` (`ages.towards`); those of grey photos in greys."""
+        """The people of `rows` at each of `ages`, by `strength` (`ages.towards`); of grey or sepia photos, in those."""
         if not rows:
             return []
         weights = [age.weights for age in ages]
@@ -58,8 +58,9 @@ class PeoplePainter:
             pictures = self._re_ager(np.stack([photos[i] for i in chosen]), changes, weights, masks)
             for i, aged in zip(chosen, pictures, strict=True):
                 drawn[i] = replace(drawn[i], unaged=photos[i], aged=aged)
-        # The networks know coloured faces alone, and would give a grey photo some of their colours.
-        return [person.in_greys() if is_grey(row.aligned) else person for row, person in zip(rows, drawn, strict=True)]
+        # The networks know coloured faces alone, and would give a grey or sepia photo some of their colours.
+        toned = zip(drawn, (tones_of(row.aligned) for row in rows), strict=True)
+        return [person.in_tones(tones) if tones else person for person, tones in toned]
 
 
 def _mask(row: FaceRow) -> np.ndarray:
