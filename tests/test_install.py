@@ -82,6 +82,7 @@ def test_installed_it_ages_a_photo_from_another_folder(installed, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["faces"] == 1
+    assert "Exception ignored" not in done.stderr
     assert list((tmp_path / "aged" / "grids").rglob("*.png"))
 
 
