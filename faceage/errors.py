@@ -22,6 +22,10 @@ class WeightsError(FaceageError):
     """A model that is missing, incomplete, damaged or made for something else."""
 
 
+class DownloadError(FaceageError):
+    """A server does not send a file, or sends another one than was asked for."""
+
+
 class DataError(FaceageError):
     """A data set that cannot be read or holds nothing to train or measure on."""
 

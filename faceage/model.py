@@ -38,7 +38,9 @@ OPTIONAL = ("re_ager", "gender")
 MIN_ACCURACY = 0.8
 """Recognisers below this balanced same/different accuracy, on people they were not trained on, are refused."""
 
-_REPOSITORY = Path(__file__).resolve().parent.parent / "weights"
+_PACKAGE = Path(__file__).resolve().parent
+_SHIPPED = _PACKAGE / "weights" if (_PACKAGE / "weights").is_dir() else _PACKAGE.parent / "weights"
+"""The weights lie in the package where it was installed, and beside it in a clone."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,13 @@ def cache_folder() -> Path:
 def search_path(option: Path | None = None) -> list[tuple[Path, str]]:
     """Where a model is looked for, and what to call that: `option`, else $FACEAGE_WEIGHTS, else the defaults.
 
-    These are the repository's `weights/` and the user's cache. What is no path may be a name of `models_by_name`.
+    These are the models that come along and the user's cache. What is no path may be a name of `models_by_name`.
     """
     said = "--weights"
     if option is None and os.environ.get(VARIABLE):
         option, said = Path(os.environ[VARIABLE]), VARIABLE
     if option is None:
-        return [(_REPOSITORY, "the default"), (cache_folder(), "the user's cache")]
+        return [(_SHIPPED, "the default"), (cache_folder(), "the user's cache")]
     return [(option if option.exists() else models_by_name().get(str(option), option), said)]
 
 
@@ -131,7 +133,7 @@ def models_in(place: Path) -> list[Path]:
 
 def models_by_name() -> dict[str, Path]:
     """The folders of the models that --weights may name; one in the user's cache goes first."""
-    return {model.name: model for place in (_REPOSITORY, cache_folder()) for model in models_in(place)}
+    return {model.name: model for place in (_SHIPPED, cache_folder()) for model in models_in(place)}
 
 
 def find_model(option: Path | None = None) -> Path:

@@ -46,14 +46,17 @@ app.add_typer(weights.app, name="weights")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"faceage {version('faceage')}")
+        typer.echo(f"faceage {version('faceage')} ({weights.in_short()})")
         raise typer.Exit
 
 
 @app.callback()
 def _global(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and the weights, and exit."
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:

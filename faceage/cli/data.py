@@ -1,19 +1,19 @@
-"""`faceage data`: prepare labelled photos for training, and count what is in a prepared file."""
+"""`faceage data`: fetch published photos, prepare labelled ones for training, and count what is in a prepared file."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from faceage.cli.console import bar, check_file, err, out, start_backend, table
+from faceage.cli.console import bar, bars, check_file, err, out, start_backend, table
 from faceage.cli.options import Json, Quiet
 from faceage.errors import UsageError
 
 if TYPE_CHECKING:
     from faceage.data.info import DataInfo
 
-app = typer.Typer(help="Prepare training data, and look at it.", no_args_is_help=True)
+app = typer.Typer(help="Fetch and prepare training data, and look at it.", no_args_is_help=True)
 
 
 @app.command()
@@ -44,7 +44,10 @@ def prepare(
     dropped, never moved into a class. After an interruption, the same command goes on.
     """
     if not source.is_dir():
-        raise UsageError(f"no such folder: {source}", "name the folder that holds the labelled photos")
+        from faceage.data.fetch import how_to_get
+
+        hint = how_to_get(source) or "name the folder that holds the labelled photos"
+        raise UsageError(f"no such folder: {source}", hint)
     check_file("--out", to)
     start_backend()
     from faceage.data.prepare import prepare
@@ -58,6 +61,42 @@ def prepare(
         out.print_json(data=asdict(info))
     elif not quiet:
         _print(to, info)
+
+
+@app.command()
+def fetch(
+    name: Annotated[Literal["imdb_wiki", "utkface"], typer.Argument(help="Which one.", show_default=False)],
+    to: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for it [default: its name].")] = None,
+    place: Annotated[
+        str, typer.Option("--from", metavar="PLACE", help="Folder or address that holds the same archives.")
+    ] = "",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch a published data set, compare it with its hash and unpack it.
+
+    \b
+        faceage data fetch imdb_wiki
+        faceage data fetch utkface --from Downloads
+
+    Size and licence are said before anything is fetched. An interrupted download goes on with the same command. UTKFace
+    is published for browsers only: fetch its archive with one, and name the folder with --from.
+    """
+    from faceage.data.fetch import PUBLISHED
+    from faceage.data.fetch import fetch as fetch_data
+
+    published = PUBLISHED[name]
+    folder = to or Path(name)
+    if not quiet:
+        err.print(f"{published.title}: {published.size / 1e9:.1f} GB, see {published.page}")
+        err.print(f"licence: {published.licence}")
+    with bars(quiet or json) as shown:
+        fetch_data(name, folder, place, lambda what, done, total: shown(f"{what}, MB", done // 10**6, total // 10**6))
+    if json:
+        out.print_json(data={"name": name, "folder": str(folder), "licence": published.licence})
+    elif not quiet:
+        err.print(f"train on it: faceage train all --data {folder} --run DIR")
+        out.print(str(folder))
 
 
 @app.command()

@@ -136,10 +136,12 @@ for _name, _help in _STAGES.items():
 
 
 def _check(data: Path, people: Path | None, start: Path | None) -> None:
+    from faceage.data.fetch import how_to_get
     from faceage.model import read_card
 
     if not data.exists():
-        raise DataError(f"--data {data} does not exist", "name a folder of labelled photos or a prepared .h5 file")
+        hint = how_to_get(data) or "name a folder of labelled photos or a prepared .h5 file"
+        raise DataError(f"--data {data} does not exist", hint)
     if people is not None and not people.is_dir():
         raise UsageError(f"--people {people} is no folder", "name a folder with one subfolder of photos per person")
     if start is not None:

@@ -47,6 +47,7 @@ def list_models(weights: Weights = None, json: Json = False) -> None:
                 *((f"trained, {stage}", said) for stage, said in row["trained"].items()),
                 *((score, f"{value:.1%}") for score, value in row["scores"].items()),
                 ("licence", row["licence"] or "none given"),
+                ("fingerprint", row["fingerprint"][:8] or "none: a network is missing"),
             ]
         table(lines, title=row["name"])
 
@@ -117,9 +118,9 @@ def pull(
     model.json by its SHA-256, which 'faceage weights verify' prints where the model is, and each network by model.json.
     To publish a model, copy its folder onto any web server.
     """
-    from faceage.fetch import Source
-    from faceage.fetch import pull as fetch
-    from faceage.model import cache_folder, fingerprint, read_card
+    from faceage.model import cache_folder, read_card
+    from faceage.pull import Source
+    from faceage.pull import pull as fetch
 
     with bars(quiet or json) as shown:
         folder = fetch(
@@ -129,11 +130,22 @@ def pull(
         )
     card = read_card(folder)
     if json:
-        out.print_json(data={"folder": str(folder), "name": folder.name, "fingerprint": fingerprint(card)})
+        out.print_json(data={"folder": str(folder), "name": folder.name, "fingerprint": _fingerprint(folder, card)})
     elif not quiet:
         err.print(f"licence: {card.get('licence', 'none given')}")
         err.print(f"use it with --weights {folder.name}")
         out.print(str(folder))
+
+
+def in_short() -> str:
+    """The default model, in a few words: its name and the first digits of its fingerprint, or what is wrong."""
+    from faceage.model import find_model
+
+    try:
+        row = _row(find_model(), "")
+    except WeightsError as error:
+        return f"no weights: {error}"
+    return f"weights {row['name']}, {row.get('problem') or row['fingerprint'][:8] or 'incomplete'}"
 
 
 _SCORES = {
@@ -166,8 +178,21 @@ def _row(folder: Path, said: str) -> dict[str, Any]:
         "bytes": sum(entry.get("bytes", 0) for entry in entries.values()),
         "trained": trained,
         "licence": str(card.get("licence", "")),
+        "fingerprint": _fingerprint(folder, card),
         "scores": _found(card["scores"]),
     }
+
+
+def _fingerprint(folder: Path, card: dict[str, Any]) -> str:
+    """One SHA-256 for what a model draws, or "" where it lacks a network."""
+    from faceage.model import check_entry, drawing_fingerprint, inference_networks
+
+    try:
+        for name in inference_networks(card):
+            check_entry(card, name, folder)
+    except WeightsError:
+        return ""
+    return drawing_fingerprint(card)
 
 
 def _found(scores: dict[str, Any]) -> dict[str, float]:
