@@ -26,6 +26,7 @@ COSTLIEST = (
     "test_cli_batch.py",
     "test_distribution.py",
     "test_resume.py",
+    "test_video.py",
     "test_optimise.py",
     "test_hostile.py",
     "test_networks.py",
