@@ -32,11 +32,7 @@ class PeoplePainter:
         knows no genders.
         """
         self._model = model
-        self._direction = np.zeros(LATENT_SIZE, np.float32)
-        if gender is not None:
-            check_entry(model.card, "gender", model.folder)
-            assert model.gender is not None
-            self._direction = keras.ops.convert_to_numpy(model.gender(one_hot_genders([gender])))[0]
+        self._direction = gender_direction(model, gender)
         self._re_ager = ReAger(model.re_ager) if model.re_ager is not None and draw == "photo" else None
 
     def __call__(self, rows: Sequence[FaceRow], ages: Sequence[Age], strength: float) -> list[Drawn]:
@@ -61,6 +57,18 @@ class PeoplePainter:
         # The networks know coloured faces alone, and would give a grey or sepia photo some of their colours.
         toned = zip(drawn, (tones_of(row.aligned) for row in rows), strict=True)
         return [person.in_tones(tones) if tones else person for person, tones in toned]
+
+
+def gender_direction(model: Model, gender: str | None) -> np.ndarray:
+    """(100,) float32: what is added to the latents of people of this gender; zeros for None.
+
+    Raises WeightsError where the model knows no genders.
+    """
+    if gender is None:
+        return np.zeros(LATENT_SIZE, np.float32)
+    check_entry(model.card, "gender", model.folder)
+    assert model.gender is not None
+    return keras.ops.convert_to_numpy(model.gender(one_hot_genders([gender])))[0]
 
 
 def _mask(row: FaceRow) -> np.ndarray:
