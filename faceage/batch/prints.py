@@ -18,6 +18,9 @@ from faceage.store.latents import FaceRow, read_rows, read_settings
 PRINTS = "prints"
 """The folder of sheets in --out."""
 
+_YOUNGEST = 4
+"""Years; of younger children, the adults were seen to be children with lines and stains."""
+
 _MARGIN = 15.0
 _PHOTO = 45.0
 _LETTERS = "ABCDE"
@@ -30,9 +33,9 @@ _SPREAD = (
 )
 _MEASURED = (
     "The number below a picture is its identity distance to the photo: 0 is the same picture, and below "
-    "{threshold:.2f} the recogniser takes two faces for one person. Measured: that another recogniser, which had no "
-    "part in drawing, still takes the pictures for the child. Not validated: that the grown-up looks like them, as no "
-    "data here shows one person as a child and as an adult."
+    "{threshold:.2f} the recogniser takes two faces for one person. Measured on 60 children: another recogniser, which "
+    "had no part in drawing, takes 87% to 90% of the pictures at 25 and 35 for the child of the photo. Not validated: "
+    "that the grown-up looks like them, as no data here shows one person as a child and as an adult."
 )
 
 
@@ -66,6 +69,8 @@ def make_prints(
             raise UsageError(f"the source {row.source!r} is no path below a folder")
         if printable(row.source) != row.source:
             warnings.append(f"no font here has all letters of {row.source}: the others are printed as ?")
+        if years_of(row.age[None])[0] < _YOUNGEST:
+            warnings.append(f"{row.source}: adults drawn of a child below {_YOUNGEST} look wrong; take a later photo")
         adults = spread(row, options.ages, options.spread, options.strength)
         page = _page(row, adults, options, bool(found.get("age")), of, threshold)
         path = picture_path(out / PRINTS, row.source, str(row.face), f".{options.file}")

@@ -64,8 +64,9 @@ def print_sheets(
     --same-person, faces that the recogniser takes for somebody else are named and left out.
 
     No photo says which adult a child becomes. So several are drawn: they differ in features and build, by as much as
-    the recogniser lets pass for the child of the photo. They are guesses. Measured: whether a recogniser that had no
-    part in drawing takes them for the child. Not validated: whether the grown-up looks like them, as no data here shows
+    the recogniser lets pass for the child of the photo. They are guesses, and of children below 4 poor ones. Measured
+    on 60 children: a recogniser that had no part in drawing takes 87% to 90% of the adults for the child, and 93% to
+    94% are seen as the gender that was said. Not validated: whether the grown-up looks like them, as no data here shows
     one person as a child and as an adult.
     """
     from faceage.ages import parse_ages
