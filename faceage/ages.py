@@ -112,3 +112,13 @@ def parse_ages(text: str) -> tuple[Age, ...]:
 def young_to_old(ages: Sequence[Age]) -> list[Age]:
     """`ages` in order, each once."""
     return sorted(dict.fromkeys(ages), key=lambda age: float(age.weights @ np.arange(len(AGE_CLASSES))))
+
+
+def years_of(weights: np.ndarray) -> np.ndarray:
+    """Years (n,), 0 to `MAX_AGE`, for age weights (n, 6): of `age_weights`, or an estimator's probabilities."""
+    last = len(_MIDDLES) - 1
+    place = np.asarray(weights, np.float64) @ np.arange(len(_MIDDLES))
+    years = np.interp(place, np.arange(len(_MIDDLES)), _MIDDLES)
+    years += np.minimum(place, 0) / _BEYOND * (_MIDDLES[1] - _MIDDLES[0])
+    years += np.maximum(place - last, 0) / _BEYOND * (_MIDDLES[-1] - _MIDDLES[-2])
+    return np.clip(years, 0, MAX_AGE)

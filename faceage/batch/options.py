@@ -12,7 +12,8 @@ from typing import Any
 from faceage.ages import AGE_CLASSES, EVERY_CLASS, STRENGTH, Age
 from faceage.errors import UsageError
 from faceage.genders import GENDERS
-from faceage.people.options import OBJECTIVES, OptimiserOptions
+from faceage.people.options import ADULT_STRENGTH, MOST_ADULTS, OBJECTIVES, OptimiserOptions
+from faceage.pictures.paper import PAPERS
 from faceage.sizes import FACE_SIZE, PORTRAIT_SIZE
 from faceage.store.latents import read_drawing, read_settings
 
@@ -135,6 +136,36 @@ class DrawOptions:
     def digest(self, weights: str) -> str:
         """Hash of these options with the networks of fingerprint `weights`."""
         return _digest({**self.to_json(), "weights": weights, "portrait_size": PORTRAIT_SIZE})
+
+
+PRINTED_AGES = tuple(map(Age.of, (12, 18, 25, 35)))
+
+
+@dataclass(frozen=True)
+class PrintOptions:
+    """How sheets are printed. Raises UsageError for values that are none."""
+
+    ages: tuple[Age, ...] = PRINTED_AGES
+    strength: float = ADULT_STRENGTH
+    spread: int = 3
+    """How many people one child may become."""
+    paper: str = "a4"
+    file: str = "pdf"
+    gender: str | None = None
+    """Everybody's, one of `GENDERS`; None leaves it to the photo."""
+    same_person: bool = False
+    """Whether all photos show one person."""
+
+    def __post_init__(self) -> None:
+        for what, value, allowed in (("paper", self.paper, PAPERS), ("file", self.file, ("pdf", "png"))):
+            if value not in allowed:
+                raise UsageError(f"{what} {value!r} is none of {', '.join(allowed)}")
+        if self.gender not in (None, *GENDERS):
+            raise UsageError(f"gender {self.gender!r} is none of {', '.join(GENDERS)}")
+        if not 1 <= self.spread <= MOST_ADULTS:
+            raise UsageError(f"a spread of {self.spread} people is not 1 to {MOST_ADULTS}")
+        if not 1 <= len(self.ages) <= 6:
+            raise UsageError(f"a sheet has room for 1 to 6 ages, not {len(self.ages)}", "name them with --ages")
 
 
 def _digest(values: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from faceage.cli import batch, data, evaluate, merge, render, report, sample, train, verify, video, weights
+from faceage.cli import batch, data, evaluate, merge, prints, render, report, sample, train, verify, video, weights
 from faceage.cli.console import QUIET_TENSORFLOW
 from faceage.cli.mistakes import explained
 from faceage.cli.panels import PanelCommand
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 app.command("batch", cls=PanelCommand, epilog=batch.EPILOG)(batch.batch)
 app.command("merge")(merge.merge)
+app.command("print", cls=PanelCommand)(prints.print_sheets)
 app.command("render", cls=PanelCommand)(render.render)
 app.command("report")(report.report)
 app.command("sample")(sample.sample)

@@ -60,7 +60,10 @@ class PeoplePainter:
 
 
 def gender_direction(model: Model, gender: str | None) -> np.ndarray:
-    """(100,) what is added to latents at other ages, as of `PeoplePainter`; zeros for None."""
+    """(100,) float32: what is added to the latents of people of this gender; zeros for None.
+
+    Raises WeightsError where the model knows no genders.
+    """
     if gender is None:
         return np.zeros(LATENT_SIZE, np.float32)
     check_entry(model.card, "gender", model.folder)

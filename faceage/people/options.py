@@ -1,4 +1,4 @@
-"""Options of the latent optimiser; without Keras, so that a run is planned before Keras is imported."""
+"""Options of finding and drawing people; without Keras, so that a run is planned before Keras is imported."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,11 @@ OBJECTIVES = ("identity", "paper", "pixel", "none")
 
 STEPS = {"fast": 20, "best": 60}
 """By quality."""
+
+MOST_ADULTS = 5
+"""People that one child may become: the one that was found, and ± two directions."""
+ADULT_STRENGTH = 1.0
+"""Default ageing strength of children: with more, a judge of identity accepts fewer, and skin gets lines."""
 
 
 @dataclass(frozen=True)

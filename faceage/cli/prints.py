@@ -1,0 +1,94 @@
+"""`faceage print`: sheets of paper that say what a child may look like later."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from faceage.cli import panels
+from faceage.cli.console import bar, err, open_model, start_backend
+from faceage.cli.options import Gender, Quiet, Strength, Weights
+from faceage.errors import EXIT_OK, UsageError
+
+
+def print_sheets(
+    latents: Annotated[
+        Path,
+        typer.Argument(
+            metavar="LATENTS.h5", help="Written by 'faceage batch'.", show_default=False, rich_help_panel=panels.AGE
+        ),
+    ],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", help="Where the sheets go.", show_default=False, rich_help_panel=panels.AGE
+        ),
+    ],
+    ages: Annotated[
+        str, typer.Option(metavar="AGES", help="Ages to draw, at most six.", rich_help_panel=panels.AGE)
+    ] = "12,18,25,35",
+    gender: Gender = None,
+    same_person: Annotated[
+        bool,
+        typer.Option(
+            "--same-person", help="All photos show one child: one sheet, from them all.", rich_help_panel=panels.AGE
+        ),
+    ] = False,
+    spread: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, max=5, help="How many adults a child may become.", rich_help_panel=panels.LOOKS
+        ),
+    ] = 3,
+    strength: Strength = 1.0,
+    paper: Annotated[
+        Literal["a4", "letter"],
+        typer.Option(metavar="a4|letter", help="Size of the paper.", rich_help_panel=panels.LOOKS),
+    ] = "a4",
+    file: Annotated[
+        Literal["pdf", "png"],
+        typer.Option(
+            metavar="pdf|png", help="Type of file; a PNG has 300 pixels an inch.", rich_help_panel=panels.LOOKS
+        ),
+    ] = "pdf",
+    weights: Weights = None,
+    quiet: Quiet = False,
+) -> None:
+    """Print what a child may look like later.
+
+    \b
+        faceage batch anna.jpg --out anna --age 6
+        faceage print anna/latents.h5 --out anna --gender female
+
+    Writes DIR/prints/<photo>_<face>.pdf. Say the child's age to the batch: children's is estimated roughly. With
+    --same-person, faces that the recogniser takes for somebody else are named and left out.
+
+    No photo says which adult a child becomes. So several are drawn: they differ in features and build, by as much as
+    the recogniser lets pass for the child of the photo. They are guesses, and of children below 4 poor ones. Measured
+    on 60 children, by 20 steps: a recogniser that had no part in drawing takes 87% to 90% of the adults for the child
+    (at 1% false matches), and 92% to 94% are seen as the gender that was said. Not validated: whether the grown-up
+    looks like them, as no data here shows one person as a child and as an adult.
+    """
+    from faceage.ages import parse_ages
+    from faceage.batch.options import PrintOptions
+    from faceage.batch.plan import open_out, writing_to
+    from faceage.store.latents import count_rows
+
+    if not latents.is_file():
+        raise UsageError(f"there is no file {latents}", "name the latents.h5 in the --out of a batch")
+    assert strength is not None
+    options = PrintOptions(parse_ages(ages), strength, spread, paper, file, gender, same_person)
+    total = 1 if same_person else count_rows(latents).total()
+    open_out(to)
+
+    start_backend()
+    from faceage.batch.prints import PRINTS, make_prints
+
+    model = open_model(weights)
+    with bar(total, " sheets", quiet=quiet) as shown, writing_to(to):
+        warnings = make_prints(latents, model, to, options, shown.update)
+    for warning in warnings:
+        err.print(f"faceage: {warning}")
+    if not quiet:
+        err.print(f"{total} sheets → {to / PRINTS}")
+    raise typer.Exit(EXIT_OK)
