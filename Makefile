@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-torch test-ray fuzz lint reference bench
+.PHONY: help demo test test-all test-torch test-ray fuzz lint bench
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,9 +53,6 @@ lint: $(READY) ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-reference: $(READY) ## write the README's command reference anew
-	$(BIN)/python tests/command_reference.py
 
 bench: $(READY) ## batch beside the published recipe, each stage, a training step, and that memory does not grow
 	$(BIN)/python tests/bench/bench.py

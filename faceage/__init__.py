@@ -9,8 +9,8 @@ Everything here is imported on first use: `import faceage` takes no time, and Ke
 for it.
 
 Rooms, each of which imports only from itself and from those after it:
-cli report batch training evaluation people fetch model networks data store pictures faces photos backend ahead files
-ages images sizes errors
+cli report batch training evaluation people pull model networks data store pictures faces photos backend ahead download
+files ages genders images sizes errors
 """
 
 import os

@@ -1,5 +1,6 @@
 """The six age classes of Age-cGAN (Antipov, Baccouche & Dugelay 2017) and the way to and from them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,8 @@ _BEYOND = 1 / 3
 MAX_AGE = 100
 """Ages above this are taken as wrong labels (about half of them are, in IMDB-WIKI) and dropped."""
 
-STRENGTH = 1.6
-"""Default ageing strength: where identity and age meet, measured. 1 is the target age, above 1 exaggerates."""
+STRENGTH = 1.3
+"""Default ageing strength: above it judges see the age in more pictures, and people see stains. 1 is the target age."""
 
 
 def age_class(age: int) -> int:
@@ -79,7 +80,7 @@ class Age:
             years = float(label)
             age_weights(years)
         except ValueError as error:
-            hint = f"ages are 0 to {MAX_AGE} years, or one of {', '.join(AGE_CLASSES)}"
+            hint = f"{_nearest(label)}ages are 0 to {MAX_AGE} years, or one of {', '.join(AGE_CLASSES)}"
             raise UsageError(f"unknown age {label!r}", hint) from error
         return cls(f"{years:g}")
 
@@ -89,6 +90,15 @@ class Age:
         if self.label in AGE_CLASSES:
             return one_hot([AGE_CLASSES.index(self.label)])[0]
         return age_weights(float(self.label))
+
+
+def _nearest(label: str) -> str:
+    """The beginning of a hint on what is no age: "did you mean 19-29? " for "20-29"."""
+    years = list(map(int, re.findall(r"[0-9]{1,3}", label)))
+    if not years or max(years) > MAX_AGE:
+        return ""
+    near = AGE_CLASSES[age_class(sum(years) // len(years))]
+    return f"did you mean {f'{years[0]} or {near}' if len(years) == 1 else near}? "
 
 
 EVERY_CLASS = tuple(map(Age, AGE_CLASSES))

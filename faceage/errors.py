@@ -1,5 +1,8 @@
 """One exception tree, and the exit status each part of it ends a command with."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class FaceageError(Exception):
     """Anything a user can cause or mend. `str(error)` is one sentence; `hint` says what to try."""
@@ -17,6 +20,10 @@ class UsageError(FaceageError):
 
 class WeightsError(FaceageError):
     """A model that is missing, incomplete, damaged or made for something else."""
+
+
+class DownloadError(FaceageError):
+    """A server does not send a file, or sends another one than was asked for."""
 
 
 class DataError(FaceageError):
@@ -41,6 +48,12 @@ class PhotoError(FaceageError):
     """One photo cannot be used. The batch records `str(error)` as its reason and goes on."""
 
     exit_code = 1
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """The beginning of a hint: "did you mean 60+? ", or nothing where none of `words` is near."""
+    near = get_close_matches(word, list(words), n=2)
+    return f"did you mean {' or '.join(near)}? " if near else ""
 
 
 EXIT_OK = 0

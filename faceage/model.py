@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceage.ages import AGE_CLASSES
-from faceage.errors import UsageError, WeightsError
+from faceage.errors import UsageError, WeightsError, did_you_mean
 from faceage.faces.align import TEMPLATE
 from faceage.files import write_text, written_whole
 from faceage.networks.build import build_network
@@ -32,18 +32,23 @@ CARD = "model.json"
 VARIABLE = "FACEAGE_WEIGHTS"
 NETWORKS = ("generator", "encoder", "recognizer", "age_estimator")
 """What finds people, and draws them at 64 pixels: every complete model has them."""
-RE_AGER = "re_ager"
-"""The optional network that draws photographs. A model in training may also hold its discriminator."""
+OPTIONAL = ("re_ager", "gender")
+"""What draws photographs, and people whose gender is said. A model in training may also hold its discriminator."""
 
 MIN_ACCURACY = 0.8
 """Recognisers below this balanced same/different accuracy, on people they were not trained on, are refused."""
 
-_REPOSITORY = Path(__file__).resolve().parent.parent / "weights"
+_PACKAGE = Path(__file__).resolve().parent
+_SHIPPED = _PACKAGE / "weights" if (_PACKAGE / "weights").is_dir() else _PACKAGE.parent / "weights"
+"""The weights lie in the package where it was installed, and beside it in a clone."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """The networks of a model folder, ready for inference, and its `card` (model.json); not every one has a re-ager."""
+    """The networks of a model folder, ready for inference; `card` is its model.json.
+
+    Those of `OPTIONAL` may be missing.
+    """
 
     folder: Path
     card: dict[str, Any]
@@ -52,6 +57,7 @@ class Model:
     recognizer: "keras.Model"
     age_estimator: "keras.Model"
     re_ager: "keras.Model | None" = None
+    gender: "keras.Model | None" = None
 
     @functools.cached_property
     def person_generator(self) -> "keras.Model":
@@ -83,13 +89,13 @@ def fingerprint(card: dict[str, Any]) -> str:
 
 
 def drawing_fingerprint(card: dict[str, Any]) -> str:
-    """One SHA-256 for the networks that decide pictures: those that decide latents, and the re-ager."""
+    """One SHA-256 for the networks that decide pictures: those that decide latents, and the optional ones."""
     return _fingerprint(card, inference_networks(card))
 
 
 def inference_networks(card: dict[str, Any]) -> tuple[str, ...]:
     """The networks that `load_model` loads of a model with this card."""
-    return (*NETWORKS, RE_AGER) if RE_AGER in card["networks"] else NETWORKS
+    return (*NETWORKS, *(name for name in OPTIONAL if name in card["networks"]))
 
 
 def _fingerprint(card: dict[str, Any], names: Iterable[str]) -> str:
@@ -108,17 +114,14 @@ def cache_folder() -> Path:
 def search_path(option: Path | None = None) -> list[tuple[Path, str]]:
     """Where a model is looked for, and what to call that: `option`, else $FACEAGE_WEIGHTS, else the defaults.
 
-    An option or variable that is no path but the name of a model in the user's cache stands for that. The defaults are
-    the repository's `weights/` and then the cache.
+    These are the models that come along and the user's cache. What is no path may be a name of `models_by_name`.
     """
     said = "--weights"
     if option is None and os.environ.get(VARIABLE):
         option, said = Path(os.environ[VARIABLE]), VARIABLE
     if option is None:
-        return [(_REPOSITORY, "the default"), (cache_folder(), "the user's cache")]
-    if len(option.parts) == 1 and not option.exists() and (cache_folder() / option / CARD).is_file():
-        option = cache_folder() / option
-    return [(option, said)]
+        return [(_SHIPPED, "the default"), (cache_folder(), "the user's cache")]
+    return [(option if option.exists() else models_by_name().get(str(option), option), said)]
 
 
 def models_in(place: Path) -> list[Path]:
@@ -126,6 +129,11 @@ def models_in(place: Path) -> list[Path]:
     if (place / CARD).is_file():
         return [place]
     return sorted(path.parent for path in place.glob(f"[!.]*/{CARD}")) if place.is_dir() else []
+
+
+def models_by_name() -> dict[str, Path]:
+    """The folders of the models that --weights may name; one in the user's cache goes first."""
+    return {model.name: model for place in (_SHIPPED, cache_folder()) for model in models_in(place)}
 
 
 def find_model(option: Path | None = None) -> Path:
@@ -142,6 +150,7 @@ def find_model(option: Path | None = None) -> Path:
     hint = f"name a folder that holds a {CARD} with --weights DIR or {VARIABLE}, or fetch one: faceage weights pull"
     if models:
         raise WeightsError(f"{place} ({said}) holds several models: {', '.join(m.name for m in models)}", hint)
+    hint = did_you_mean(place.name, models_by_name()) + hint
     what = f"holds no {CARD}" if place.is_dir() else "is no folder" if place.exists() else "does not exist"
     raise WeightsError(f"no model found: {place} ({said}) {what}", hint)
 
@@ -226,6 +235,7 @@ _STAGE = {
     "recognizer": "recognizer",
     "age_estimator": "age",
     "re_ager": "photo",
+    "gender": "identity",
 }
 KNOWN_NETWORKS = frozenset(_STAGE)
 """Every network that a model may hold."""

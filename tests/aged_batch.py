@@ -14,6 +14,7 @@ from faceage.images import encode_portrait
 from faceage.people.drawn import Drawn
 from faceage.people.options import OptimiserOptions
 from faceage.pictures.save import save_png
+from faceage.report.rows import Painter
 from faceage.store.latents import LatentIndex, LatentWriter
 from faceage.store.manifest import OK, Manifest, PhotoOutcome
 
@@ -55,6 +56,9 @@ def draw(rows, ages, strength) -> list[Drawn]:
         people.append(Drawn(photo, rebuilt, photo, np.stack(aged)))
     return people
 
+
+PAINTER = Painter(draw, "c0ffee")
+"""What a report draws with."""
 
 COLUMNS = {label: 2 + index for index, label in enumerate(AGE_CLASSES)}
 
@@ -103,7 +107,7 @@ class Batch:
     def write(self) -> Path:
         self.out.mkdir(parents=True, exist_ok=True)
         found = WEIGHTS, FindOptions(optimiser=OptimiserOptions(steps=60)).to_json()
-        index = LatentIndex(self.out / LATENTS, *found, self._draw.to_json())
+        index = LatentIndex(self.out / LATENTS, *found, {**self._draw.to_json(), "drawn": PAINTER.drawn})
         index.begin(lambda source: False)
         latents = LatentWriter(self.out / LATENTS, "0", *found)
         index.count(latents.write(self._rows))

@@ -6,14 +6,15 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from shared import shared_networks
 
-from faceage.cli.app import main
+from faceage.cli.app import app, main
 
 
 def faceage(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -61,6 +62,19 @@ def in_this_process(*arguments: object) -> tuple[int, str, str]:
         for number, handler in handlers.items():
             signal.signal(number, handler)
     return int(end.value.code or 0), out.getvalue(), err.getvalue()
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its words: "batch", "train gan", …"""
+
+    def walk(command: Any, words: list[str]) -> Iterator[tuple[str, Any]]:
+        if hasattr(command, "commands"):
+            for name, child in command.commands.items():
+                yield from walk(child, [*words, name])
+        else:
+            yield " ".join(words), command
+
+    return dict(walk(typer.main.get_command(app), []))
 
 
 def rows_of(out: Path) -> dict[str, dict]:

@@ -48,15 +48,15 @@ def _loaded(folder: Path, card: str, dtype: str) -> model.Model:
     return _load(folder, dtype)
 
 
-_painters: dict[tuple[int, str], PeoplePainter] = {}
+_painters: dict[tuple[int, str, str | None], PeoplePainter] = {}
 _optimisers: dict[tuple[int, OptimiserOptions, tuple[float, ...]], LatentOptimiser] = {}
 """By the id of their model, which they keep."""
 
 
-def painter(model: model.Model, draw: str = "photo") -> PeoplePainter:
-    key = id(model), draw
+def painter(model: model.Model, draw: str = "photo", gender: str | None = None) -> PeoplePainter:
+    key = id(model), draw, gender
     if key not in _painters:
-        _painters[key] = PeoplePainter(model, draw)
+        _painters[key] = PeoplePainter(model, draw, gender)
     return _painters[key]
 
 

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import skimage
-from commands import faceage, faceage_alone, rows_of
+from commands import faceage, faceage_alone, in_this_process, rows_of
 from PIL import Image
 
 from faceage.ages import Age
@@ -21,6 +21,7 @@ from faceage.faces.align import align
 from faceage.faces.detect import Detection, Detector
 from faceage.model import find_model
 from faceage.photos.decode import decode
+from faceage.photos.provenance import EDITED
 
 SMALL_BATCHES = Path(__file__).with_name("small_batches.py")
 
@@ -106,7 +107,8 @@ def test_outputs_are_as_documented(bad_run):
         assert (after < before).all()
         np.testing.assert_allclose(file["age"][:].sum(1), 1, atol=1e-4)
     grid = Image.open(out / "grids" / "photos" / "good.jpg_0.png")
-    assert grid.info == {}
+    assert set(grid.info) == {"xmp", "XML:com.adobe.xmp"}
+    assert grid.info["xmp"] == EDITED
     assert grid.width > 8 * 160
     assert {"decode", "detect", "align", "optimise", "draw", "write"} <= set(rows_of(out)["photos/good.jpg"]["seconds"])
     leftovers = [path.name for path in out.rglob("*") if path.name.startswith(".")]
@@ -137,6 +139,21 @@ def test_landmarks_are_those_of_the_photo_as_large_as_it_is_cut_from(bad_run):
     elsewhere = Detection(box, landmarks + 3, 1.0)
     (refined,) = Detector().refine(photo, [elsewhere])
     np.testing.assert_allclose(landmarks, refined.landmarks, atol=0.13)
+
+
+def test_the_report_shows_what_the_batch_drew_and_draws_nobody_again(bad_run):
+    _, out = bad_run
+    strips = {path.relative_to(out / "report").as_posix(): path for path in out.glob("report/**/*.jpg")}
+    grids = {path.relative_to(out / "grids").as_posix(): path for path in out.glob("grids/**/*.png")}
+    assert {name.removesuffix(".jpg") for name in strips} == {name.removesuffix(".png") for name in grids}
+    cells = np.asarray(Image.open(strips["photos/good.jpg_0.jpg"])).reshape(160, 8, 160, 3)
+    grid = np.asarray(Image.open(grids["photos/good.jpg_0.png"]))[-162:-2]
+    for column in range(8):
+        left = 2 + 162 * column
+        assert np.abs(cells[:, column].astype(int) - grid[:, left : left + 160]).mean() < 4, column
+    before = {name: path.stat().st_mtime_ns for name, path in strips.items()}
+    assert in_this_process("report", out, "-q") == (0, "", "")
+    assert {name: path.stat().st_mtime_ns for name, path in strips.items()} == before
 
 
 def test_it_ends_with_a_report(bad_run):

@@ -1,15 +1,22 @@
 """People drawn from rows of latents: by the generator, and as photographs."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from faceage.ages import parse_ages
+from faceage.data.dataset import FaceSet
+from faceage.errors import WeightsError
+from faceage.genders import GENDERS, one_hot_genders
 from faceage.images import decode_portrait, encode_portrait
 from faceage.model import load_model
+from faceage.networks.predict import predict
 from faceage.networks.re_ager import re_ager
 from faceage.people.draw import PeoplePainter
+from faceage.training.gender import SHARE, gender_network
 
 AGES = parse_ages("0-18,25,80")
 
@@ -87,3 +94,57 @@ def test_a_grey_photo_stays_grey_in_every_picture(model, rows, draw):
             assert np.ptp(pixels.astype(int), axis=-1).max() == 0
         assert (person.aged[0] != person.aged[2]).any()
     assert np.ptp(people[2].rebuilt.astype(int), axis=-1).max() > 0
+
+
+def test_a_sepia_photo_stays_sepia(model, rows):
+    random = np.random.default_rng(1)
+    luma = random.integers(20, 235, (160, 160, 1)) + np.zeros(3)
+    sepia = np.clip(np.rint(luma + [18, 2, -24] * (1 - luma / 255) + random.normal(0, 1, luma.shape)), 0, 255)
+    row = replace(rows[0], portrait=encode_portrait(sepia.astype(np.uint8)), aligned=sepia[:64, :64].astype(np.uint8))
+    person = PeoplePainter(model)([row], AGES, 1.4)[0]
+    assert (person.aged[0] != person.aged[2]).any()
+    for pixels in (person.rebuilt, person.unaged, person.aged):
+        red, green, blue = np.moveaxis(pixels.astype(float), -1, 0)
+        shown = (pixels @ np.array([0.299, 0.587, 0.114]))[(green > 30) & (green < 225)]
+        for channel, beyond in ((red, 18), (blue, -24)):
+            over = (channel - green)[(green > 30) & (green < 225)]
+            np.testing.assert_allclose(over, (beyond - 2) * (1 - shown / 255), atol=3)
+
+
+def test_people_whose_gender_is_said_are_drawn_as_such_at_other_ages(model, rows):
+    children = [replace(row, age=np.eye(6, dtype=np.float32)[0], latent=row.latent / 2) for row in rows[:8]]
+    seen, as_said = {}, {}
+    for said in (None, *GENDERS):
+        people = PeoplePainter(model, "generator", said)(children, parse_ages("30-39,50-59"), 1.4)
+        seen[said] = np.stack([person.rebuilt for person in people])
+        faces = np.concatenate([person.aged for person in people])
+        as_said[said] = np.mean(predict(model.encoder, faces) @ (direction_of(model.gender, "male")), axis=0)
+    np.testing.assert_array_equal(seen["female"], seen["male"])
+    np.testing.assert_array_equal(seen["female"], seen[None])
+    assert as_said["female"] < as_said[None] < as_said["male"]
+
+
+def direction_of(network, said: str) -> np.ndarray:
+    return keras.ops.convert_to_numpy(network(one_hot_genders([said])))[0]
+
+
+def test_a_gender_is_what_lies_between_the_latents_of_women_and_of_men(model):
+    random = np.random.default_rng(0)
+    colours = np.array([[200, 40, 40], [40, 40, 200]], np.uint8)
+    genders = tuple(random.choice(GENDERS, 40))
+    faces = np.stack([np.broadcast_to(colours[GENDERS.index(name)], (64, 64, 3)) for name in genders])
+    classes = np.arange(40) % 6
+    people = FaceSet(faces, classes * 10 + 9, classes, ("",) * 40, genders, ("",) * 40, np.zeros((40, 5, 2)), Path())
+    found = gender_network(model.encoder, people)
+    female, male = predict(model.encoder, np.broadcast_to(colours[:, None, None], (2, 64, 64, 3)))
+    for name, sign in zip(GENDERS, (-1, 1), strict=True):
+        np.testing.assert_allclose(direction_of(found, name), sign * SHARE / 2 * (male - female), atol=1e-4)
+    np.testing.assert_array_equal(direction_of(found, ""), np.zeros(100))
+    only_children = replace(people, classes=np.zeros(40, int))
+    assert gender_network(model.encoder, only_children) is None
+
+
+def test_a_model_that_knows_no_genders_says_so(model):
+    card = {**model.card, "networks": {k: v for k, v in model.card["networks"].items() if k != "gender"}}
+    with pytest.raises(WeightsError, match="has no gender"):
+        PeoplePainter(replace(model, card=card, gender=None), gender="female")

@@ -229,7 +229,7 @@ def test_the_commands_write_what_they_print(tmp_path, write_faces, onnx_file):
     result = faceage_alone("evaluate", "photographs", "--data", data, "--judge", onnx_file, "--limit", 12, "--json")
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
-    assert list(found) == ["photographs", "generator", "plain sum"]
+    assert list(found) == ["photographs", "gender said", "generator", "plain sum"]
     assert found["plain sum"]["accepted"]["all"]["count"] == 12 * 6
     assert faceage_alone("evaluate", "realism", "--data", data, "--json").returncode == 0
 

@@ -27,6 +27,7 @@ from faceage.faces.paste import face_mask, lies_in, paste_face
 from faceage.people.drawn import Drawn
 from faceage.photos.colour import rgb_profile
 from faceage.photos.decode import Limits, decode
+from faceage.photos.provenance import EDITED
 from faceage.photos.write_like import Encoding, decode_original, ending_for, save_like
 from faceage.store.latents import FaceRow, read_rows
 from faceage.store.manifest import PhotoOutcome
@@ -163,7 +164,8 @@ def test_a_photo_keeps_its_format_and_loses_what_tells_of_its_owner(aged, photos
             assert picture.layer == original.layer
             assert picture.info["icc_profile"] == PROFILE
             assert not picture.getexif()
-            assert not {"exif", "xmp", "comment"} & set(picture.info)
+            assert not {"exif", "comment"} & set(picture.info)
+            assert picture.info["xmp"] == EDITED
             # Stored lying, it comes back upright and stays so.
             assert picture.size == original.size[::-1] == astronaut.shape[1::-1]
             pixels = np.asarray(picture)
@@ -534,6 +536,21 @@ def test_what_cannot_be_pasted_is_one_sentence(tmp_path, astronaut, aged, person
         assert paths[0].exists()
     finally:
         paster.close()
+
+
+def test_a_mark_is_beside_the_face(tmp_path, astronaut, aged, person):
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
+    (file,) = album_photos([tmp_path])
+    row = row_of(aged, "plain.png")
+    (path,) = pasted_paths(tmp_path / "out", file.name, parse_ages("0-18"))
+    with closing(Paster()) as paster:
+        paster.paste(Photo(file, PhotoOutcome(file.name, "ok", 1, ""), [row]), [person], [path], marked=True)
+    marked, plain = (np.asarray(Image.open(each)) for each in (path, aged / "pasted" / "photos" / "plain.png_0-18.png"))
+    y, x = np.nonzero((marked != plain).any(2))
+    assert (y.max(), x.max()) == (511, 511)
+    assert min(y.min(), x.min()) > 480
+    left, top, width, height = row.box
+    assert not ((x >= left) & (x < left + width) & (y >= top) & (y < top + height)).any()
 
 
 @pytest.mark.parametrize("space", ["Display P3", "ProPhoto"])

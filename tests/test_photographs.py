@@ -179,7 +179,7 @@ def test_every_way_to_draw_gives_pictures_of_one_size(tmp_path, write_faces):
     latents = find_latents(model, faces.faces, "initial")
     assert list(ways_to_draw(replace(model, re_ager=None))) == ["generator", "plain sum"]
     ways = ways_to_draw(replace(model, re_ager=re_ager()))
-    assert list(ways) == ["photographs", "generator", "plain sum"]
+    assert list(ways) == ["photographs", "gender said", "generator", "plain sum"]
     pictures = {way: draw(faces, latents, 1.0) for way, draw in ways.items()}
     for drawn in pictures.values():
         assert (drawn.shape, drawn.dtype) == ((4, 6, PORTRAIT_SIZE, PORTRAIT_SIZE, 3), np.uint8)

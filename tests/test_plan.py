@@ -217,6 +217,8 @@ DRAWN_OTHERWISE = [
     {"strength": 1.0},
     {"draw": "generator"},
     {"scale": 3},
+    {"mark": True},
+    {"gender": "female"},
 ]
 
 
@@ -264,8 +266,9 @@ def test_digests_tell_every_change_apart():
     drawn = [DrawOptions(), *(DrawOptions(**change) for change in DRAWN_OTHERWISE)]
     digests = {options.digest(weights) for options in (*found, *drawn) for weights in ("one", "two")}
     assert len(digests) == 2 * (len(found) + len(drawn))
-    assert DrawOptions(paste=True).digest("one") == DrawOptions().digest("one")
-    assert DrawOptions(paste=True).to_json() == DrawOptions().to_json()
+    for same in ({"paste": True}, {"strips": True}):
+        assert DrawOptions(**same).digest("one") == DrawOptions().digest("one")
+        assert DrawOptions(**same).to_json() == DrawOptions().to_json()
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ import pytest
 from commands import faceage, in_this_process
 from PIL import Image
 
+from faceage.ages import parse_ages
 from faceage.batch.draw import FILES, SHEETS, Layout
 from faceage.batch.options import DrawOptions
 from faceage.cli.render import render
 from faceage.errors import UsageError
+from faceage.photos.provenance import EDITED, GENERATED
 from faceage.store.latents import LatentIndex
 
 
@@ -77,6 +79,20 @@ def test_faces_one_by_one_at_any_age(aged, tmp_path):
     assert {face.shape for face in shown.values()} == {(160, 160, 3)}
     # The last cell of the batch's grid, by another strength and scale only.
     assert (shown["25"] != shown["60+"]).any()
+    assert Image.open(found["photos/sub/ü b.jpg_0/25.png"]).info["xmp"] == EDITED
+
+
+def test_marked_pictures_differ_in_their_corners_alone(aged, tmp_path):
+    assert faceage("render", aged / "latents.h5", "--out", tmp_path, "--mark", "-q").returncode == 0
+    for name, path in pictures(tmp_path / "grids").items():
+        marked, plain = (np.asarray(Image.open(each)) for each in (path, aged / "grids" / name))
+        changed = (marked != plain).any(2)
+        # Of two ages: the photo and the rebuilt face are as they were.
+        right, bottom = 2 + 322 * np.arange(3, 5) - 2, len(plain) - 2
+        for edge in right:
+            assert changed[bottom - 1, edge - 1]
+            changed[bottom - 30 : bottom, edge - 30 : edge] = False
+        assert not changed.any()
 
 
 def test_every_kind_but_sheets_shows_one_person():
@@ -108,7 +124,9 @@ def test_animations_go_from_young_to_old(aged, tmp_path):
     for file in ("gif", "webp"):
         result = faceage("render", aged / "latents.h5", "--out", tmp_path, *asked, "--file", file)
         assert result.returncode == 0, result.stderr
-        with Image.open(tmp_path / "animations" / "photos" / f"a.png_0.{file}") as animation:
+        path = tmp_path / "animations" / "photos" / f"a.png_0.{file}"
+        assert GENERATED in path.read_bytes()
+        with Image.open(path) as animation:
             assert animation.n_frames == 26
             assert animation.info["loop"] == 0
             assert animation.size == (320, 320)
@@ -176,7 +194,14 @@ def test_options_of_older_latents_are_understood(tmp_path):
     index = LatentIndex(tmp_path / "latents.h5", "weights", old)
     index.begin(lambda source: True)
     options = DrawOptions.of_latents(tmp_path / "latents.h5")
-    assert (options.labels, options.strength, options.scale) == (["60+", "0-18"], 1.2, 1)
+    assert (options.labels, options.strength, options.scale, options.mark) == (["60+", "0-18"], 1.2, 1, False)
+
+
+def test_options_are_as_in_the_batch(tmp_path):
+    drawing = DrawOptions(parse_ages("70,0-18"), 0.5, "generator", 3, mark=True)
+    index = LatentIndex(tmp_path / "latents.h5", "weights", {}, drawing.to_json())
+    index.begin(lambda source: True)
+    assert DrawOptions.of_latents(tmp_path / "latents.h5") == drawing
 
 
 @pytest.mark.parametrize(

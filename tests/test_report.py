@@ -13,18 +13,15 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from aged_batch import HOSTILE, WEIGHTS, Batch, draw, shade
+from aged_batch import HOSTILE, PAINTER, WEIGHTS, Batch, draw, shade
 from commands import in_this_process
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
+from faceage.batch.strips import SIDE, drawn_with, strip_path
 from faceage.errors import UsageError
-from faceage.report.page import (
-    FACES_A_SHEET,
-    SIDE,
-    visible,
-)
-from faceage.report.rows import write_report
+from faceage.report.page import visible
+from faceage.report.rows import Painter, write_report
 from faceage.store.manifest import FAILED, NO_FACE, UNREADABLE
 
 
@@ -57,8 +54,8 @@ class Page(HTMLParser):
         return json.loads(self.scripts["script data"])
 
     @property
-    def sheets(self) -> list[str]:
-        return json.loads(self.scripts["script sheets"])
+    def strips(self) -> list[str]:
+        return json.loads(self.scripts["script strips"])
 
     @property
     def said(self) -> str:
@@ -66,17 +63,15 @@ class Page(HTMLParser):
 
 
 def report(out: Path, most: int = 1000, **options) -> Page:
-    return Page(write_report(out, most, **{"draw": draw, **options}).read_text())
+    return Page(write_report(out, most, **{"painter": PAINTER, **options}).read_text())
 
 
 def shown_cells(page: Page, out: Path, face: int) -> np.ndarray:
     """(columns, SIDE, SIDE, 3) uint8 of a face, as the page has them."""
-    url = page.sheets[face // FACES_A_SHEET]
+    url = page.strips[face]
     file = io.BytesIO(base64.b64decode(url.partition(",")[2])) if url.startswith("data:") else out / unquote(url)
-    with Image.open(file) as sheet:
-        top = SIDE * (face % FACES_A_SHEET)
-        row = np.asarray(sheet.convert("RGB"))[top : top + SIDE]
-    return row.reshape(SIDE, -1, SIDE, 3).swapaxes(0, 1)
+    with Image.open(file) as strip:
+        return np.asarray(strip.convert("RGB")).reshape(SIDE, -1, SIDE, 3).swapaxes(0, 1)
 
 
 def assert_shades(cells: np.ndarray, person: int, columns: list[int]) -> None:
@@ -148,7 +143,7 @@ def test_a_page_says_what_the_run_did(some):
 
 
 def test_nothing_is_asked_of_other_machines_and_nothing_told_of_this_one(some):
-    text = write_report(some, 1000, draw=draw).read_text()
+    text = write_report(some, 1000, painter=PAINTER).read_text()
     assert not re.search(r"(https?:)?//[a-z]", re.sub(r'base64,[^"]*', "", text))
     assert str(some) not in text
     assert str(some.parent) not in text
@@ -175,24 +170,23 @@ def test_histograms_count_every_face(some):
 
 def test_faces_are_drawn_from_young_to_old_and_their_grids_are_not_looked_at(tmp_path, face_row):
     written = Batch(tmp_path / "out", face_row, ages="60+,0-18,40-49")
-    for i in range(FACES_A_SHEET + 3):
+    for i in range(35):
         written.add(f"{i}.jpg")
     out = written.write()
     (out / "grids" / "0.jpg_0.png").unlink()
     (out / "grids" / "1.jpg_0.png").write_bytes(b"no picture")
     page = report(out)
-    assert page.data["drawn"]
+    assert page.data["drawn"] == [1] * 35
     assert page.data["ages"] == ["0-18", "40-49", "60+"]
     assert page.data["grids"][0] == ""
-    assert len(page.sheets) == 2
-    for person in range(FACES_A_SHEET + 3):
+    for person in (0, 1, 31, 32, 34):
         assert_shades(shown_cells(page, tmp_path, person), person, [0, 1, 2, 5, 7])
 
 
 def test_without_the_model_only_the_photos_are_shown(batch):
     batch.add("a.jpg")
-    page = report(batch.write(), draw=None)
-    assert not page.data["drawn"]
+    page = report(batch.write(), painter=None)
+    assert page.data["drawn"] == [0]
     cells = shown_cells(page, batch.out, 0)
     assert_shades(cells[:1], 0, [0])
     assert np.abs(cells[1:, 4:-4, 4:-4].astype(int) - 128).max() <= 6
@@ -200,32 +194,72 @@ def test_without_the_model_only_the_photos_are_shown(batch):
 
 def test_pictures_lie_in_the_page_or_all_of_them_beside_it(some):
     inside = report(some)
-    assert all(url.startswith("data:image/jpeg;base64,") for url in inside.sheets)
-    assert not (some / "report").exists()
-    size = sum(len(url.partition(",")[2]) for url in inside.sheets)
-    beside = report(some, inline_bytes=size - 100)
-    assert all(re.fullmatch(r"report/[0-9a-f]{16}\.jpg", url) for url in beside.sheets)
-    assert {f"report/{path.name}" for path in (some / "report").iterdir()} == set(beside.sheets)
-    assert len(beside.sheets) == 10
+    assert all(url.startswith("data:image/jpeg;base64,") for url in inside.strips)
+    assert "can be moved or sent by itself" in inside.said
+    size = sum(len(url.partition(",")[2]) for url in inside.strips)
+    beside = report(some, inline_bytes=size - 1000)
+    assert beside.strips[0] == "report/people/000.jpg_0.jpg"
+    assert {f"report/{path.relative_to(some / 'report')}" for path in (some / "report").rglob("*.jpg")} == set(
+        beside.strips
+    )
+    assert "move both together" in beside.said
     for face in (0, 16, 149):
         np.testing.assert_array_equal(shown_cells(beside, some, face), shown_cells(inside, some, face))
-    for path in (some / "report").iterdir():
-        assert not Image.open(path).getexif()
-    report(some, inline_bytes=size + 100)
-    assert not (some / "report").exists()
+    for path in (some / "report").rglob("*.jpg"):
+        with Image.open(path) as strip:
+            assert set(strip.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "comment"}
 
 
-def test_pictures_of_an_earlier_page_go(some, tmp_path):
+def test_faces_are_drawn_once(batch, tmp_path):
+    """By the batch or by an earlier report: only strips that are missing, damaged or of other options are drawn."""
+    asked = []
+
+    def drawn_for(rows, ages, strength):
+        asked.extend(row.source for row in rows)
+        return draw(rows, ages, strength)
+
+    for i in range(40):
+        batch.add(f"{i:02}.jpg")
+    out = batch.write()
+    painter = Painter(drawn_for, PAINTER.drawn)
+    whole = report(out, painter=painter)
+    assert asked == [f"{i:02}.jpg" for i in range(40)]
+    asked.clear()
+    assert report(out, painter=painter).strips == whole.strips
+    assert asked == []
+    strip_path(out, "03.jpg", 0).unlink()
+    strip_path(out, "35.jpg", 0).write_bytes(strip_path(out, "35.jpg", 0).read_bytes()[:20])
+    with Image.open(strip_path(out, "36.jpg", 0)) as strip:
+        strip.save(strip_path(out, "36.jpg", 0), comment="of another age")
+    # Who has no model sees what the others look like, and the photo of these.
+    assert [i for i, drawn in enumerate(report(out, painter=None).data["drawn"]) if not drawn] == [3, 35, 36]
+    assert report(out, painter=painter).strips == whole.strips
+    assert asked == ["03.jpg", "35.jpg", "36.jpg"]
+    # What another model draws does for this page, and is not taken for the batch's.
+    strip_path(out, "04.jpg", 0).unlink()
+    assert all(report(out, painter=Painter(draw, "another")).data["drawn"])
+    assert drawn_with(strip_path(out, "04.jpg", 0)) == "another"
+    assert not report(out, painter=None).data["drawn"][4]
+
+
+def test_an_interrupted_report_leaves_nothing_half_written(some, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(some, out)
-    before = set(report(out, inline_bytes=0).sheets)
-    # And what one that was killed left behind.
-    for left in (out / ".77.partial.html", out / "report" / ".77.partial.jpg"):
-        left.write_bytes(b"half")
-    after = set(report(out, most=75, inline_bytes=0).sheets)
-    assert not before & after
-    assert {f"report/{path.name}" for path in (out / "report").iterdir()} == after
+    (out / ".77.partial.html").write_bytes(b"half")
+    report(out)
     assert not list(out.rglob("*.partial*"))
+
+
+def test_whole_photos_are_linked_where_they_are(batch):
+    for name in ("a b.jpg", "sub/c.heic", "some.jpg"):
+        batch.add(name)
+    out = batch.write()
+    for age in AGE_CLASSES:
+        for path in (out / "pasted" / f"a b.jpg_{age}.jpg", out / "pasted" / "sub" / f"c.heic_{age}.png"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    (out / "pasted" / "some.jpg_60+.jpg").touch()
+    assert report(out).data["pasted"] == ["pasted/a%20b.jpg_*.jpg", "pasted/sub/c.heic_*.png", ""]
 
 
 def test_of_very_many_faces_some_are_shown_evenly(some):
@@ -244,7 +278,7 @@ def test_names_are_harmless_and_visible(batch):
         batch.fail(f"failed {name}", UNREADABLE, f"because of {name}")
         plain.add(f"{i}.jpg")
         plain.fail(f"failed {i}", UNREADABLE, "because")
-    text = write_report(batch.write(), 1000, draw=draw).read_text()
+    text = write_report(batch.write(), 1000, painter=PAINTER).read_text()
     page, harmless = Page(text), report(plain.write())
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in harmless.elements]
     assert page.scripts["script"] == harmless.scripts["script"]
@@ -311,7 +345,7 @@ def test_a_distance_that_is_no_number_is_left_out(batch):
 def test_a_run_without_a_face_has_a_page(batch):
     batch.fail("a.jpg", NO_FACE, "no face was found")
     page = report(batch.write())
-    assert page.data["names"] == page.sheets == []
+    assert page.data["names"] == page.strips == []
     assert page.data["failures"]["names"] == ["a.jpg"]
 
 

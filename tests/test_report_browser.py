@@ -9,12 +9,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from aged_batch import HOSTILE, WEIGHTS, Batch, draw, shade
+from aged_batch import HOSTILE, PAINTER, WEIGHTS, Batch, shade
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
+from faceage.batch.strips import SIDE
 from faceage.files import write_text
-from faceage.report.page import FACES_A_SHEET, Contents, Sheets, ShownFace, face_sheet, render_report
+from faceage.report.page import Contents, ShownFace, picture_urls, render_report
 from faceage.report.rows import write_report
 from faceage.store.manifest import FAILED, NO_FACE, UNREADABLE, PhotoOutcome
 
@@ -82,7 +83,7 @@ def out(tmp_path_factory, face_row) -> Path:
 
 @pytest.fixture(scope="module")
 def written(out) -> Path:
-    return write_report(out, 1000, draw=draw)
+    return write_report(out, 1000, painter=PAINTER)
 
 
 def names(page) -> list[str]:
@@ -125,7 +126,7 @@ def test_it_opens_on_the_oldest_face_beside_the_photo(visit, written):
 def test_a_slider_is_moved_by_keyboard(visit, out, tmp_path, inline_bytes):
     copied = tmp_path / "moved here"
     shutil.copytree(out, copied)
-    page = visit(write_report(copied, 1000, draw=draw, inline_bytes=inline_bytes))
+    page = visit(write_report(copied, 1000, painter=PAINTER, inline_bytes=inline_bytes))
     card = page.locator(".card").nth(3)
     slider = card.get_by_role("slider")
     slider.focus()
@@ -143,6 +144,61 @@ def test_a_slider_is_moved_by_keyboard(visit, out, tmp_path, inline_bytes):
     page.get_by_role("button", name="Next").first.click()
     page.get_by_role("button", name="Previous").first.click()
     assert_seen(page, 3, "aged", 3, 2)
+
+
+def divided(page) -> tuple[np.ndarray, np.ndarray]:
+    """The colours on the screen left and right of the middle of the large picture, (3,) each."""
+    picture = np.asarray(Image.open(BytesIO(page.locator(".wipe").screenshot())).convert("RGB"))
+    half = picture.shape[1] // 2
+    return tuple(np.median(part.reshape(-1, 3), axis=0) for part in (picture[:, : half - 4], picture[:, half + 4 :]))
+
+
+def test_photo_and_aged_face_are_compared_under_one_slider(visit, out, tmp_path):
+    copied = tmp_path / "with whole photos"
+    shutil.copytree(out, copied)
+    for age in AGE_CLASSES:
+        path = copied / "pasted" / "people" / f"003.jpg_{age}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9)).save(path)
+    page = visit(write_report(copied, 1000, painter=PAINTER))
+    button = page.get_by_role("button", name="Compare people/003.jpg, larger")
+    button.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="people/003.jpg")
+    assert page.evaluate("document.activeElement.id") == "wipe"
+    for part, column in zip(divided(page), (0, 7), strict=True):
+        np.testing.assert_allclose(part, shade(3, column), atol=6)
+    page.keyboard.press("End")
+    assert dialog.get_by_label("From the aged face").get_attribute("aria-valuetext") == "100% photo"
+    np.testing.assert_allclose(divided(page), [shade(3, 0)] * 2, atol=6)
+    page.keyboard.press("Home")
+    np.testing.assert_allclose(divided(page), [shade(3, 7)] * 2, atol=6)
+    # Its age is the card's.
+    dialog.get_by_label("Age", exact=True).focus()
+    page.keyboard.press("Home")
+    np.testing.assert_allclose(divided(page), [shade(3, 2)] * 2, atol=6)
+    assert page.locator(".card").nth(3).get_by_role("slider", include_hidden=True).input_value() == "0"
+    whole = dialog.get_by_role("link", name="Whole photo at 0-18")
+    target = page.evaluate("([a]) => a.href", [whole.element_handle()])
+    shown = page.context.new_page()
+    assert shown.goto(target).ok
+    dialog.get_by_role("button", name="Next face").click()
+    assert page.get_by_role("dialog", name="people/004.jpg").is_visible()
+    assert whole.count() == 0
+    page.keyboard.press("Escape")
+    assert page.locator("dialog").is_hidden()
+    assert page.evaluate("document.activeElement.className") == "enlarge"
+
+
+def test_a_finger_moves_the_line_between_them(visit, written):
+    page = visit(written, viewport={"width": 390, "height": 800}, has_touch=True)
+    page.locator(".card").nth(2).locator(".aged").tap()
+    assert page.get_by_role("dialog", name="people/002.jpg").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    box = page.locator(".wipe").bounding_box()
+    page.touchscreen.tap(box["x"] + 0.9 * box["width"], box["y"] + 20)
+    assert 85 <= int(page.locator("#wipe").input_value()) <= 95
+    np.testing.assert_allclose(divided(page)[0], shade(2, 0), atol=6)
 
 
 def test_everybody_at_one_age(visit, written):
@@ -320,7 +376,7 @@ def test_hostile_names_are_shown_and_do_nothing(visit, tmp_path, face_row):
     for name in HOSTILE:
         batch.add(name)
         batch.fail(f"failed {name}", UNREADABLE, f"because of {name}")
-    page = visit(write_report(batch.write(), 1000, draw=draw))
+    page = visit(write_report(batch.write(), 1000, painter=PAINTER))
     texts = page.eval_on_selector_all(".card h3", "all => all.map(e => e.textContent)")
     assert texts[0] == "</script><script>alert(1)</script>.jpg"
     assert r"two\nlines\tand\rmore.jpg" in texts
@@ -343,33 +399,40 @@ def test_hostile_names_are_shown_and_do_nothing(visit, tmp_path, face_row):
 def test_a_run_of_one_age_or_none_has_nothing_to_slide(visit, tmp_path, face_row):
     one = Batch(tmp_path / "one", face_row, ages="40-49")
     one.add("a.jpg")
-    page = visit(write_report(one.write(), 1000, draw=draw))
+    page = visit(write_report(one.write(), 1000, painter=PAINTER))
     assert page.locator(".card input").is_disabled()
     assert page.get_by_label("Everybody at").is_disabled()
     assert_seen(page, 0, "aged", 0, 5)
     none = Batch(tmp_path / "none", face_row)
     none.fail("a.jpg", NO_FACE, "no face was found")
-    page = visit(write_report(none.write(), 1000, draw=draw))
+    page = visit(write_report(none.write(), 1000, painter=PAINTER))
     assert count(page) == "No face fits."
     assert failures(page) == ["a.jpg"]
+
+
+_PEOPLE = 16
+"""Strips that are different."""
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory) -> SimpleNamespace:
     """10,000 faces and as many photos that were not aged; the pictures lie beside the page."""
     folder, faces = tmp_path_factory.mktemp("many"), 10_000
-    sheets = Sheets(folder / "report")
-    shades = np.array([[shade(person, column) for column in range(8)] for person in range(FACES_A_SHEET)])
-    for start in range(0, faces, FACES_A_SHEET):
-        # No two alike, so that each is a file of its own.
-        random = np.random.default_rng(start).integers(0, 6, (FACES_A_SHEET, 8, 64, 64, 3), np.uint8)
-        sheets.add(face_sheet(shades[:, :, None, None] + random))
+    (folder / "report").mkdir()
+    random = np.random.default_rng(0)
+    for person in range(_PEOPLE):
+        shades = np.repeat([shade(person, column) for column in range(8)], SIDE, axis=0)
+        # As large as those of people.
+        strip = Image.fromarray(shades[None] + random.integers(0, 12, (SIDE, 8 * SIDE, 3), np.uint8))
+        strip.save(folder / "report" / f"{person}.jpg", quality=88)
+    strips = [folder / "report" / f"{face % _PEOPLE}.jpg" for face in range(faces)]
     distances = np.random.default_rng(0).random((faces, 2))
     contents = Contents(
         title="many",
         photos={"ok": faces, "no_face": 0, "unreadable": faces, "failed": 0},
         faces=[
-            ShownFace(f"{i % 100:02}/photo {i:05}.jpg", 0, f"grids/{i}.png", i % 6, *distances[i]) for i in range(faces)
+            ShownFace(f"{i % 100:02}/photo {i:05}.jpg", 0, strips[i], True, f"grids/{i}.png", "", i % 6, *distances[i])
+            for i in range(faces)
         ],
         total_faces=faces,
         failures=[PhotoOutcome(f"broken {i}.jpg", UNREADABLE, 0, "the file is empty") for i in range(faces)],
@@ -380,7 +443,7 @@ def many(tmp_path_factory) -> SimpleNamespace:
         settings={"weights": WEIGHTS},
         versions={"python": "3"},
     )
-    write_text(folder / "report.html", render_report(contents, sheets.urls()))
+    write_text(folder / "report.html", render_report(contents, picture_urls(folder, strips)))
     return SimpleNamespace(page=folder / "report.html", distances=distances)
 
 
@@ -409,5 +472,5 @@ def test_ten_thousand_faces_open_within_three_seconds_and_can_be_used(visit, man
     # Never more than a page of them.
     assert page.locator(".card").count() == 60
     assert page.locator("#failure-rows tr").count() == 100
-    person = ordered[60] % FACES_A_SHEET
-    np.testing.assert_allclose(seen(page, 0, "aged"), shade(person, 2).astype(int) + 2.5, atol=9)
+    person = ordered[60] % _PEOPLE
+    np.testing.assert_allclose(seen(page, 0, "aged"), shade(person, 2).astype(int) + 5.5, atol=9)

@@ -252,7 +252,7 @@ def card_only(folder: Path) -> Path:
 
 def test_the_option_goes_before_the_variable_before_the_repository(tmp_path, monkeypatch):
     option, variable, repository = (card_only(tmp_path / name) for name in ("option", "variable", "weights/first"))
-    monkeypatch.setattr(weights, "_REPOSITORY", tmp_path / "weights")
+    monkeypatch.setattr(weights, "_SHIPPED", tmp_path / "weights")
     monkeypatch.setenv("FACEAGE_WEIGHTS", str(variable))
     assert find_model(option) == option
     assert find_model() == variable
@@ -287,7 +287,7 @@ def test_no_model_says_where_it_was_looked_for(tmp_path, monkeypatch, place, sai
     monkeypatch.delenv("FACEAGE_WEIGHTS", raising=False)
     if by == "FACEAGE_WEIGHTS":
         monkeypatch.setenv(by, str(tmp_path / place))
-    monkeypatch.setattr(weights, "_REPOSITORY", tmp_path / place)
+    monkeypatch.setattr(weights, "_SHIPPED", tmp_path / place)
     monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path / "cache")
     with pytest.raises(WeightsError, match=re.escape(f"{tmp_path / place} ({by}) {said}")) as error:
         find_model(tmp_path / place if by == "--weights" else None)

@@ -10,21 +10,20 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import in_this_process
 from conftest import REPOSITORY
+from served import Served, endless, flipped, page, redirect, send, serving
 
-from faceage import fetch
+from faceage import download
 from faceage import model as weights
-from faceage.errors import UsageError, WeightsError
-from faceage.fetch import Source, pull
+from faceage.errors import DownloadError, UsageError, WeightsError
 from faceage.model import CARD, NETWORKS, check_files, find_model, read_card, update_card
+from faceage.pull import Source, pull
 
 SIZE = 300_000
 """Bytes of each network here: what is in them is not looked at before they are loaded."""
@@ -47,88 +46,19 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
+def source_of(served: Served) -> Source:
+    return Source(served.url, sha256_of(served.folder))
+
+
 def sha256_of(folder: Path) -> str:
     return hashlib.sha256((folder / CARD).read_bytes()).hexdigest()
 
 
-@dataclass
-class Served:
-    """What is asked of a server, and how it misbehaves: `answer(handler, name, content)` may answer instead of it."""
-
-    folder: Path
-    url: str = ""
-    asked: list[tuple[str, str]] = field(default_factory=list)
-    answer: object = None
-
-    def ranges(self, name: str) -> list[str]:
-        """The Range headers that came for a file, "" where there was none."""
-        return [asked for path, asked in self.asked if path.endswith("/" + name)]
-
-    @property
-    def source(self) -> Source:
-        return Source(self.url, sha256_of(self.folder))
-
-
 @pytest.fixture
 def served(model, monkeypatch):
-    monkeypatch.setattr(fetch, "_PAUSE", 0.01)
+    monkeypatch.setattr(download, "_PAUSE", 0.01)
     with serving(model) as server:
         yield server
-
-
-@contextmanager
-def serving(folder: Path):
-    state = Served(folder)
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            state.asked.append((self.path, self.headers.get("Range", "")))
-            name = self.path.partition("?")[0].rpartition("/")[2]
-            content = (folder / name).read_bytes() if (folder / name).is_file() else None
-            if state.answer and state.answer(self, name, content):  # type: ignore[operator]
-                return
-            if content is None:
-                self.send_error(404)
-                return
-            send(self, content)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    state.url = f"http://127.0.0.1:{server.server_port}/models/noise-64"
-    try:
-        yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def send(handler: BaseHTTPRequestHandler, content: bytes, only: int | None = None, drip: float = 0.0) -> None:
-    """Answer as a server that knows Range does; of what is asked for, break off after `only` bytes."""
-    asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
-    start = int(asked[1]) if asked else 0
-    if start >= len(content):
-        handler.send_response(416)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-        return
-    handler.send_response(206 if asked else 200)
-    if asked:
-        handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-    handler.send_header("Content-Length", str(len(content) - start))
-    handler.end_headers()
-    try:
-        for byte in content[start:] if drip else ():
-            handler.wfile.write(bytes([byte]))
-            time.sleep(drip)
-        handler.wfile.write(content[start:] if only is None else content[start : start + only])
-        handler.wfile.flush()
-    except OSError:
-        # Nobody waits for it any more.
-        pass
 
 
 def assert_whole(folder: Path, model: Path) -> None:
@@ -144,14 +74,14 @@ def left_in(cache: Path) -> set[str]:
 
 def test_a_model_comes_whole_and_once(served, model, tmp_path):
     told = []
-    folder = pull(served.source, tmp_path, lambda *progress: told.append(progress))
+    folder = pull(source_of(served), tmp_path, lambda *progress: told.append(progress))
     assert folder == tmp_path / "noise-64"
     assert_whole(folder, model)
     assert left_in(tmp_path) == {"noise-64"}
     assert set(served.asked) == {(f"/models/noise-64/{path.name}", "") for path in model.iterdir()}
     assert ("generator.weights.h5", SIZE, SIZE) in told
     served.asked.clear()
-    assert pull(served.source, tmp_path) == folder
+    assert pull(source_of(served), tmp_path) == folder
     assert served.asked == []
 
 
@@ -169,7 +99,7 @@ def test_what_breaks_off_goes_on_where_it_was(served, model, tmp_path):
         return True
 
     served.answer = break_off
-    assert_whole(pull(served.source, tmp_path), model)
+    assert_whole(pull(source_of(served), tmp_path), model)
     assert served.ranges("encoder.weights.h5") == ["", "bytes=100000-", "bytes=200000-"]
     assert served.ranges("generator.weights.h5") == [""]
 
@@ -178,12 +108,12 @@ def test_a_server_that_always_breaks_off_is_given_up_and_gone_on_with_later(serv
     served.answer = lambda handler, name, content: (
         name.startswith("encoder") and send(handler, content, only=10) is None
     )
-    with pytest.raises(WeightsError, match=r"encoder\.weights\.h5 cannot be fetched: it broke off after 50 bytes"):
-        pull(served.source, tmp_path)
+    with pytest.raises(DownloadError, match=r"encoder\.weights\.h5 cannot be fetched: it broke off after 50 bytes"):
+        pull(source_of(served), tmp_path)
     assert left_in(tmp_path) == {".noise-64.partial"}
     served.answer = None
     served.asked.clear()
-    assert_whole(pull(served.source, tmp_path), model)
+    assert_whole(pull(source_of(served), tmp_path), model)
     assert served.ranges("encoder.weights.h5") == ["bytes=50-"]
     # What had come is not asked for again.
     assert served.ranges("generator.weights.h5") == []
@@ -198,7 +128,7 @@ def test_a_server_without_ranges_begins_again(served, model, tmp_path):
         return True
 
     served.answer = forgetful
-    assert_whole(pull(served.source, tmp_path), model)
+    assert_whole(pull(source_of(served), tmp_path), model)
     assert served.ranges("encoder.weights.h5") == ["", "bytes=1000-"]
 
 
@@ -206,42 +136,9 @@ def test_a_part_of_another_file_is_found_out_and_fetched_anew(served, model, tmp
     (tmp_path / ".noise-64.partial").mkdir()
     (tmp_path / ".noise-64.partial" / "encoder.weights.h5.part").write_bytes(b"x" * 1000)
     (tmp_path / ".noise-64.partial" / "generator.weights.h5.part").write_bytes(b"x" * (SIZE + 1))
-    assert_whole(pull(served.source, tmp_path), model)
+    assert_whole(pull(source_of(served), tmp_path), model)
     assert served.ranges("encoder.weights.h5") == ["bytes=1000-", ""]
     assert served.ranges("generator.weights.h5") == [""]
-
-
-def flipped(content: bytes) -> bytes:
-    return bytes([content[0] ^ 1]) + content[1:]
-
-
-def page(handler, status: int, text: bytes = b"<html>busy</html>") -> bool:
-    handler.send_response(status)
-    handler.send_header("Content-Type", "text/html")
-    handler.send_header("Content-Length", str(len(text)))
-    handler.end_headers()
-    handler.wfile.write(text)
-    return True
-
-
-def redirect(handler, to: str) -> bool:
-    handler.send_response(302)
-    handler.send_header("Location", to)
-    handler.send_header("Content-Length", "0")
-    handler.end_headers()
-    return True
-
-
-def endless(handler) -> bool:
-    """Without a length: it goes on until nobody listens."""
-    handler.send_response(200)
-    handler.end_headers()
-    try:
-        for _ in range(1000):
-            handler.wfile.write(b"x" * 10_000)
-    except OSError:
-        pass
-    return True
 
 
 LIES = {
@@ -265,8 +162,8 @@ LIES = {
 def test_a_server_that_lies_is_found_out(served, tmp_path, lie):
     answer, said = LIES[lie]
     served.answer = lambda handler, name, content: name.startswith("encoder") and answer(handler, name, content)
-    with pytest.raises(WeightsError, match=said) as error:
-        pull(served.source, tmp_path)
+    with pytest.raises(DownloadError, match=said) as error:
+        pull(source_of(served), tmp_path)
     assert "encoder.weights.h5" in str(error.value)
     assert "\n" not in str(error.value)
     assert left_in(tmp_path) == {".noise-64.partial"}
@@ -277,7 +174,7 @@ def test_a_server_that_lies_is_found_out(served, tmp_path, lie):
 
 
 def test_another_card_than_the_one_asked_for_is_refused(served, tmp_path):
-    with pytest.raises(WeightsError, match=r"model\.json is not the file that was asked for"):
+    with pytest.raises(DownloadError, match=r"model\.json is not the file that was asked for"):
         pull(Source(served.url, "0" * 64), tmp_path)
     assert [path for path, _ in served.asked] == ["/models/noise-64/model.json"]
 
@@ -306,7 +203,7 @@ def test_a_card_is_checked_before_anything_else_is_fetched(served, model, tmp_pa
     change, said = CARDS[what]
     content = change(json.loads((model / CARD).read_text())).encode()
     served.answer = lambda handler, name, _: name == CARD and send(handler, content) is None
-    with pytest.raises(WeightsError, match=said):
+    with pytest.raises((DownloadError, WeightsError), match=said):
         pull(Source(served.url, hashlib.sha256(content).hexdigest()), tmp_path)
     assert {path for path, _ in served.asked} == {"/models/noise-64/model.json"}
     assert left_in(tmp_path) == {".noise-64.partial"}
@@ -323,7 +220,7 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(served, model, tmp_
         return True
 
     served.answer = stall
-    assert_whole(pull(served.source, tmp_path, timeout=0.3), model)
+    assert_whole(pull(source_of(served), tmp_path, timeout=0.3), model)
     until.set()
     assert served.ranges("encoder.weights.h5") == ["", "bytes=1000-"]
 
@@ -331,40 +228,40 @@ def test_a_slow_server_is_waited_for_and_a_silent_one_is_not(served, model, tmp_
 def test_a_silent_server_is_given_up(served, tmp_path):
     until = threading.Event()
     served.answer = lambda handler, name, content: until.wait(20)
-    with pytest.raises(WeightsError, match="timed out"):
-        pull(served.source, tmp_path, timeout=0.2)
+    with pytest.raises(DownloadError, match="timed out"):
+        pull(source_of(served), tmp_path, timeout=0.2)
     until.set()
     assert len(served.asked) == 5
 
 
 def test_a_server_that_drips_is_given_up(served, tmp_path):
     served.answer = lambda handler, name, content: name != CARD and send(handler, content, drip=0.02) is None
-    with pytest.raises(WeightsError, match=r"only \d+ bytes in \d+ seconds"):
-        pull(served.source, tmp_path, timeout=0.3)
+    with pytest.raises(DownloadError, match=r"only \d+ bytes in \d+ seconds"):
+        pull(source_of(served), tmp_path, timeout=0.3)
 
 
 def test_no_server_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "_PAUSE", 0.01)
+    monkeypatch.setattr(download, "_PAUSE", 0.01)
     with serving(tmp_path) as gone:
         url = gone.url
-    with pytest.raises(WeightsError, match=r"cannot be fetched: .*refused$"):
+    with pytest.raises(DownloadError, match=r"cannot be fetched: .*refused$"):
         pull(Source(url, "0" * 64), tmp_path / "cache")
 
 
 def test_secrets_in_an_address_are_not_shown(served, tmp_path):
     served.answer = lambda handler, name, content: page(handler, 404)
     url = served.url.replace("://", "://me:secret@") + "?token=secret"
-    with pytest.raises(WeightsError, match="404") as error:
+    with pytest.raises(DownloadError, match="404") as error:
         pull(Source(url, "0" * 64), tmp_path)
     assert "secret" not in f"{error.value}{error.value.hint}"
 
 
 def test_of_a_damaged_model_only_what_is_damaged_is_fetched(served, model, tmp_path):
-    folder = pull(served.source, tmp_path)
+    folder = pull(source_of(served), tmp_path)
     (folder / "encoder.weights.h5").write_bytes(b"x")
     (folder / "recognizer.weights.h5").unlink()
     served.asked.clear()
-    assert_whole(pull(served.source, tmp_path), model)
+    assert_whole(pull(source_of(served), tmp_path), model)
     assert sorted({path.rpartition("/")[2] for path, _ in served.asked}) == [
         "encoder.weights.h5",
         "recognizer.weights.h5",
@@ -375,7 +272,7 @@ def test_another_model_of_that_name_stays(served, model, tmp_path):
     (tmp_path / "noise-64").mkdir()
     (tmp_path / "noise-64" / CARD).write_text("another")
     with pytest.raises(UsageError, match="is another model"):
-        pull(served.source, tmp_path)
+        pull(source_of(served), tmp_path)
     assert (tmp_path / "noise-64" / CARD).read_text() == "another"
 
 
@@ -383,7 +280,7 @@ def test_a_full_disk_is_told_before_and_while_it_fills(served, model, tmp_path, 
     free = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free._replace(free=SIZE))
     with pytest.raises(UsageError, match=r"needs 1 MB more .* where 0 MB are free"):
-        pull(served.source, tmp_path)
+        pull(source_of(served), tmp_path)
     assert {path for path, _ in served.asked} == {"/models/noise-64/model.json"}
     monkeypatch.undo()
     # The system's own limit, in a process that it ends with.
@@ -485,7 +382,7 @@ def test_a_pulled_model_is_found_by_name_and_by_default_after_the_repository(mod
     assert find_model() == pulled
     monkeypatch.delenv("FACEAGE_WEIGHTS")
     assert find_model() == REPOSITORY / "weights" / "utkface-64"
-    monkeypatch.setattr(weights, "_REPOSITORY", tmp_path / "nothing")
+    monkeypatch.setattr(weights, "_SHIPPED", tmp_path / "nothing")
     assert find_model() == pulled
     shutil.copytree(model, cache / "second")
     with pytest.raises(WeightsError, match=r"\(the user's cache\) holds several models: noise-64, second"):
@@ -516,6 +413,8 @@ def test_list_says_what_the_cards_say(model, cache):
     assert shipped["name"] == "utkface-64"
     assert shipped["bytes"] == sum(path.stat().st_size for path in Path(shipped["folder"]).glob("*.h5"))
     assert "non-commercial" in shipped["licence"]
+    assert len(shipped["fingerprint"]) == 64
+    assert noise["fingerprint"] not in ("", shipped["fingerprint"])
     assert shipped["scores"]["taken for the person, rebuilt"] >= 0.92
     assert set(shipped["trained"]) == {"recognizer", "age", "identity", "photo"}
     assert (noise["from"], noise["bytes"], noise["scores"]) == ("the user's cache", 5 * SIZE, {})
@@ -524,6 +423,19 @@ def test_list_says_what_the_cards_say(model, cache):
     assert status == 0
     assert f"{shipped['scores']['taken for the person, rebuilt']:.1%}" in out
     assert "[bold]only[/bold]" in out
+
+
+def test_the_version_names_the_weights(model, cache, monkeypatch):
+    fingerprint = json.loads(in_this_process("weights", "list", "--json")[1])[0]["fingerprint"]
+    shown = f"faceage {version('faceage')} (weights utkface-64, {fingerprint[:8]})\n"
+    assert in_this_process("--version") == (0, shown, "")
+    shutil.copytree(model, cache / "noise-64")
+    update_card(cache / "noise-64", lambda card: card["networks"].pop("encoder"))
+    monkeypatch.setenv("FACEAGE_WEIGHTS", "noise-64")
+    assert "(weights noise-64, incomplete)" in in_this_process("--version")[1]
+    monkeypatch.setenv("FACEAGE_WEIGHTS", "nowhere")
+    status, out, _ = in_this_process("--version")
+    assert (status, "(no weights: no model found: nowhere" in out) == (0, True)
 
 
 def test_list_of_nothing_is_exit_2(cache, tmp_path):

@@ -13,6 +13,7 @@ from faceage.batch.plan import NOTHING_AGAIN, Again, Plan, Task, check_out, choo
 from faceage.errors import UsageError
 from faceage.model import (
     MIN_ACCURACY,
+    check_entry,
     check_files,
     check_recognizer,
     drawing_fingerprint,
@@ -85,11 +86,17 @@ def plan_photos(
 
 
 def make_task(out: Path, weights: Path, find: FindOptions, draw: DrawOptions, limits: Limits = LIMITS) -> Task:
-    """The task of a batch with the model in the folder `weights`."""
+    """The task of a batch with the model in the folder `weights`. Raises WeightsError where it knows no genders."""
     card = read_card(weights)
+    if draw.gender:
+        check_entry(card, "gender", weights)
+    return Task(out, weights, find, draw, find.digest(fingerprint(card)), draw_digest(draw, card), limits)
+
+
+def draw_digest(draw: DrawOptions, card: dict[str, Any]) -> str:
+    """Hash of these options with the networks of a model's `card` that they draw with."""
     # The re-ager decides no latents: with another one, the same people are drawn again.
-    drawn = drawing_fingerprint(card) if draw.draw == "photo" else fingerprint(card)
-    return Task(out, weights, find, draw, find.digest(fingerprint(card)), draw.digest(drawn), limits)
+    return draw.digest(drawing_fingerprint(card) if draw.draw == "photo" or draw.gender else fingerprint(card))
 
 
 def _checked(

@@ -13,12 +13,15 @@ from faceage.batch.names import GRIDS, pasted_paths, picture_path
 from faceage.batch.options import DrawOptions
 from faceage.batch.paste import Paster
 from faceage.batch.photo import Photo, timed
+from faceage.batch.strips import strip_path, write_strip
 from faceage.errors import PhotoError
 from faceage.model import Model
 from faceage.people.draw import AT_ONCE, PeoplePainter
 from faceage.people.drawn import Drawn
 from faceage.photos.decode import LIMITS, Limits
-from faceage.pictures.grid import draw_grid, person_cells, person_labels, resize
+from faceage.photos.provenance import EDITED, GENERATED
+from faceage.pictures.grid import draw_grid, person_cells, person_labels
+from faceage.pictures.mark import mark
 from faceage.pictures.save import save_animation, save_png, save_webp
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
@@ -66,16 +69,18 @@ class Drawer:
         layout: Layout | None = None,
         keep: bool = False,
         limits: Limits = LIMITS,
+        drawn: str = "",
     ) -> None:
         """`keep` leaves pictures that are there already as they are; `limits` are of photos to paste into.
 
-        `layout` None is grids.
+        `layout` None is grids. `drawn` is the hash of `options` and the weights, for strips.
         """
         self._keep = keep
         self._out = out
         self._options = options
         self._layout = layout or Layout()
-        self._paint = PeoplePainter(model, options.draw)
+        self._drawn = drawn
+        self._paint = PeoplePainter(model, options.draw, options.gender)
         self._paster = Paster(limits)
 
     def draw(self, photos: Iterable[Photo]) -> Generator[Photo, None, None]:
@@ -106,7 +111,7 @@ class Drawer:
                 paths = pasted_paths(self._out, photo.name, self._options.ages)
                 if not (self._keep and all(path.exists() for path in paths)):
                     with timed("paste", [photo]):
-                        self._paster.paste(photo, people, paths)
+                        self._paster.paste(photo, people, paths, self._options.mark)
             written.result()
         except OSError as error:
             return f"its pictures cannot be written: {error.strerror or error}"
@@ -122,17 +127,19 @@ class Drawer:
                 if not (self._keep and path.exists()):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     _SAVE[layout.kind](person, path, self._options)
+                if self._options.strips:
+                    write_strip(strip_path(self._out, photo.name, row.face), person, self._options.ages, self._drawn)
 
 
 def draw_sheets(rows: Iterable[FaceRow], model: Model, out: Path, options: DrawOptions, file: str) -> Iterator[int]:
     """Pictures of 16 people each, a row as of a person's grid, into `out`/sheets; yields how many people there are."""
-    paint, rows = PeoplePainter(model, options.draw), iter(rows)
+    paint, rows = PeoplePainter(model, options.draw, options.gender), iter(rows)
     for number in count(1):
         if not (sheet := list(islice(rows, _ON_A_SHEET))):
             return
         path = out / SHEETS / f"{number:04}.{file}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        _save(_grid(paint(sheet, options.ages, options.strength), options), path)
+        _save(_grid(paint(sheet, options.ages, options.strength), options), path, EDITED)
         yield len(sheet)
 
 
@@ -148,28 +155,45 @@ def _groups(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
         yield group
 
 
+def _cells(person: Drawn, options: DrawOptions) -> np.ndarray:
+    """`person_cells` at the size that is asked for, the aged ones with their mark."""
+    cells = person_cells(person.photo, person.rebuilt, person.aged, PORTRAIT_SIZE * options.scale)
+    if options.mark:
+        for aged in cells[2:]:
+            mark(aged)
+    return cells
+
+
 def _grid(people: Sequence[Drawn], options: DrawOptions) -> Image.Image:
-    cells = [person_cells(one.photo, one.rebuilt, one.aged, PORTRAIT_SIZE * options.scale) for one in people]
-    return draw_grid(np.stack(cells), person_labels(options.labels))
+    return draw_grid(np.stack([_cells(person, options) for person in people]), person_labels(options.labels))
 
 
-def _save(picture: Image.Image, path: Path) -> None:
-    (save_webp if path.suffix == ".webp" else save_png)(picture, path)
+def _aged(person: Drawn, options: DrawOptions) -> list[Image.Image]:
+    return [Image.fromarray(cell) for cell in _cells(person, options)[2:]]
+
+
+def _without_photo(options: DrawOptions) -> bytes:
+    """What pictures say of themselves that show nothing but aged faces."""
+    return GENERATED if options.draw == "generator" else EDITED
+
+
+def _save(picture: Image.Image, path: Path, xmp: bytes) -> None:
+    (save_webp if path.suffix == ".webp" else save_png)(picture, path, xmp)
 
 
 def _save_grid(person: Drawn, path: Path, options: DrawOptions) -> None:
-    _save(_grid([person], options), path)
+    _save(_grid([person], options), path, EDITED)
 
 
 def _save_faces(person: Drawn, path: Path, options: DrawOptions) -> None:
     """One picture an age, in a folder instead of the file `path`."""
     path.with_suffix("").mkdir(exist_ok=True)
-    for label, face in zip(options.labels, person.aged, strict=True):
-        _save(resize(face, PORTRAIT_SIZE * options.scale), path.with_suffix("") / f"{label}{path.suffix}")
+    for label, face in zip(options.labels, _aged(person, options), strict=True):
+        _save(face, path.with_suffix("") / f"{label}{path.suffix}", _without_photo(options))
 
 
 def _save_moving(person: Drawn, path: Path, options: DrawOptions) -> None:
-    save_animation([resize(face, PORTRAIT_SIZE * options.scale) for face in person.aged], path, MILLISECONDS)
+    save_animation(_aged(person, options), path, MILLISECONDS, _without_photo(options))
 
 
 _SAVE = {GRIDS: _save_grid, "faces": _save_faces, "animations": _save_moving}

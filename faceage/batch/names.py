@@ -22,8 +22,8 @@ from faceage.photos.find import FoundPhoto, find_photos, printable
 from faceage.photos.write_like import ending_for
 from faceage.store.manifest import PhotoOutcome
 
-GRIDS, PASTED = "grids", "pasted"
-PICTURES = GRIDS, PASTED
+GRIDS, PASTED, STRIPS = "grids", "pasted", "report"
+PICTURES = GRIDS, PASTED, STRIPS
 """Folders of what is drawn."""
 
 _LONGEST = 220

@@ -11,6 +11,7 @@ from typing import Any
 
 from faceage.ages import AGE_CLASSES, EVERY_CLASS, STRENGTH, Age
 from faceage.errors import UsageError
+from faceage.genders import GENDERS
 from faceage.people.options import OBJECTIVES, OptimiserOptions
 from faceage.sizes import FACE_SIZE, PORTRAIT_SIZE
 from faceage.store.latents import read_drawing, read_settings
@@ -83,12 +84,20 @@ class DrawOptions:
     """Enlarges each face of a picture, 160 pixels wide, so many times."""
     paste: bool = False
     """Write the whole photo at each age too. It changes no other picture."""
+    mark: bool = False
+    """Write the letters AI into a corner of each aged picture."""
+    strips: bool = False
+    """Keep what a report shows of each face, so that a report does not draw it again. It changes no other picture."""
+    gender: str | None = None
+    """Of everybody, one of `GENDERS`; None draws what the photo shows, which of a child is little."""
 
     def __post_init__(self) -> None:
         if not self.ages or len(set(self.ages)) < len(self.ages):
             raise UsageError("ages to draw are one or more, each once", f"all of them: {', '.join(AGE_CLASSES)}")
         if self.draw not in DRAW:
             raise UsageError(f"draw {self.draw!r} is none of {', '.join(DRAW)}")
+        if self.gender not in (None, *GENDERS):
+            raise UsageError(f"gender {self.gender!r} is none of {', '.join(GENDERS)}")
         if not 1 <= self.scale <= MAX_SCALE:
             raise UsageError(f"scale {self.scale} is not 1 to {MAX_SCALE}")
 
@@ -97,8 +106,10 @@ class DrawOptions:
         return [age.label for age in self.ages]
 
     def to_json(self) -> dict[str, Any]:
-        """As stored in latents.h5: all but `paste`."""
-        return {"ages": self.labels, "strength": self.strength, "draw": self.draw, "scale": self.scale}
+        """As stored in latents.h5: what decides how an aged face looks."""
+        said: dict[str, Any] = {"ages": self.labels, "strength": self.strength, "draw": self.draw}
+        said |= {"scale": self.scale, "mark": self.mark}
+        return said if self.gender is None else {**said, "gender": self.gender}
 
     @classmethod
     def of_latents(cls, latents: Path) -> "DrawOptions":
@@ -116,7 +127,8 @@ class DrawOptions:
                 stored = {"ages": classes, "strength": old.get("strength", STRENGTH)}
             ages = tuple(map(Age.of, stored.get("ages", AGE_CLASSES)))
             strength = float(stored.get("strength", STRENGTH))
-            return cls(ages, strength, stored.get("draw", "photo"), int(stored.get("scale", 1)))
+            draw, scale, mark = stored.get("draw", "photo"), int(stored.get("scale", 1)), bool(stored.get("mark"))
+            return cls(ages, strength, draw, scale, mark=mark, gender=stored.get("gender"))
         except (TypeError, ValueError, IndexError, AttributeError, UsageError) as error:
             raise UsageError(f"{latents} does not say how its people were drawn: {error}") from error
 

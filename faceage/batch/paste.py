@@ -13,6 +13,7 @@ from faceage.people.drawn import Drawn
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.decoders import Decoder
 from faceage.photos.write_like import save_like
+from faceage.pictures.mark import mark
 from faceage.sizes import FACE_SIZE
 from faceage.store.latents import FaceRow
 
@@ -26,12 +27,12 @@ class Paster:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self._decoder = Decoder(limits)
 
-    def paste(self, photo: Photo, people: Sequence[Drawn], paths: Sequence[Path]) -> None:
+    def paste(self, photo: Photo, people: Sequence[Drawn], paths: Sequence[Path], marked: bool = False) -> None:
         """Write the photo to each of k `paths`: at one of k ages of its `people`, drawn of its faces, in each.
 
         Where its outcome does not know its bytes, it must show the faces. Faces are aged in sRGB, as they were drawn,
-        and the photo changes in its own colours. Raises PhotoError for a photo that cannot be read or is another one,
-        and OSError where it cannot be written.
+        and the photo changes in its own colours; where they are to be `marked`, beside the faces too. Raises PhotoError
+        for a photo that cannot be read or is another one, and OSError where it cannot be written.
         """
         read = self._decoder.read(photo.file, original=True)
         if read.pixels is None or read.encoding is None:
@@ -47,6 +48,8 @@ class Paster:
                 paste_face(after, row.transform, person.unaged, person.aged[number])
             picture = read.pixels.copy()
             read.encoding.repaint(picture, before, after)
+            if marked:
+                mark(picture, [row.box.tolist() for row in photo.faces])
             path.parent.mkdir(parents=True, exist_ok=True)
             save_like(picture, read.encoding, path)
 

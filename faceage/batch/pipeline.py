@@ -129,9 +129,8 @@ def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], 
     summary.count(plan.done)
     standing = {row.path for row in plan.standing}
     with writing_to(task.out):
-        index = LatentIndex(
-            task.out / LATENTS, fingerprint(read_card(task.weights)), task.find.to_json(), task.draw.to_json()
-        )
+        drawing = {**task.draw.to_json(), "drawn": task.drawn}
+        index = LatentIndex(task.out / LATENTS, fingerprint(read_card(task.weights)), task.find.to_json(), drawing)
         index.begin(keep=standing.__contains__)
         manifest = Manifest(task.out / MANIFEST, plan.standing)
 

@@ -48,7 +48,7 @@ class Worker:
         self._task = task
         self._model = load_model(task.weights)
         self._latents = LatentWriter(task.out / LATENTS, writer, self._model.fingerprint, task.find.to_json())
-        self._drawer = Drawer(self._model, task.out, task.draw, keep=True, limits=task.limits)
+        self._drawer = Drawer(self._model, task.out, task.draw, keep=True, limits=task.limits, drawn=task.drawn)
         self._drawn: queue.SimpleQueue[Done] = queue.SimpleQueue()
         self._stopping = threading.Event()
 

@@ -8,23 +8,33 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from faceage.cli import batch, data, evaluate, merge, render, report, sample, train, verify, weights
 from faceage.cli.console import QUIET_TENSORFLOW
-from faceage.errors import EXIT_INTERRUPTED, FaceageError, UsageError
+from faceage.cli.mistakes import explained
+from faceage.cli.panels import PanelCommand
+from faceage.errors import EXIT_INTERRUPTED, EXIT_OK, FaceageError, UsageError
 
 app = typer.Typer(
     name="faceage",
-    help="The same people at other ages, for whole folders of photos.",
+    help="""The same people at other ages, for whole folders of photos.
+
+    \b
+        faceage batch photos --out aged
+
+    Every command explains itself: faceage batch --help. Aged faces are drawn by a small network: no forecast, no
+    evidence, and nothing to decide about a person by.""",
+    epilog="""Results go to stdout, progress and messages to stderr. Exit status: 0 all done, 1 some photos failed or
+    showed no face, 2 wrong usage or weights, 130 interrupted. $FACEAGE_WEIGHTS is a model folder, as --weights is.""",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-app.command("batch")(batch.batch)
+app.command("batch", cls=PanelCommand, epilog=batch.EPILOG)(batch.batch)
 app.command("merge")(merge.merge)
-app.command("render")(render.render)
+app.command("render", cls=PanelCommand)(render.render)
 app.command("report")(report.report)
 app.command("sample")(sample.sample)
 app.command("verify")(verify.verify)
@@ -36,14 +46,17 @@ app.add_typer(weights.app, name="weights")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"faceage {version('faceage')}")
+        typer.echo(f"faceage {version('faceage')} ({weights.in_short()})")
         raise typer.Exit
 
 
 @app.callback()
 def _global(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and the weights, and exit."
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -78,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # `faceage … | head` ends quietly, as other commands do.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        app(args=arguments, prog_name="faceage")
+        sys.exit(_run(arguments))
     except FaceageError as error:
         if _debug:
             raise
@@ -87,6 +100,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except _Interrupted:
         _complain("interrupted: what is finished is kept, and the same command goes on from there", "")
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """The exit status of a command line. Raises FaceageError, for a wrong one too."""
+    try:
+        return app(args=arguments, prog_name="faceage", standalone_mode=False) or EXIT_OK
+    except TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message(), err=True)
+            return error.exit_code
+        raise explained(error) from error
 
 
 def _complain(message: str, hint: str) -> None:

@@ -2,15 +2,22 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from faceage.cli.console import bar, err, out, start_backend, table
+from faceage.ages import STRENGTH
+from faceage.cli import panels
+from faceage.cli.batch_messages import Progress, print_plan, print_summary
+from faceage.cli.completion import complete_ages
+from faceage.cli.console import bar, out
 from faceage.cli.options import (
+    EVERY_CLASS,
     Ages,
     Draw,
+    Gender,
     Json,
+    Mark,
     MaxPixels,
     PhotoMemory,
     PhotoSeconds,
@@ -24,24 +31,70 @@ from faceage.cli.options import (
     photo_limits,
 )
 from faceage.cli.report import REPORT, make_report
-from faceage.errors import EXIT_OK, UsageError
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from faceage.batch.pipeline import RunSummary
-    from faceage.batch.plan import Plan
+from faceage.errors import UsageError
 
 
 def batch(
     photos: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of photos, or photos.", show_default=False)
+        list[Path] | None,
+        typer.Argument(
+            metavar="PHOTOS",
+            help="Folders of photos, to any depth, or photos.",
+            show_default=False,
+            rich_help_panel=panels.AGE,
+        ),
     ] = None,
-    to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.", show_default=False)] = ...,  # type: ignore[assignment]
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", help="Where the results go.", show_default=False, rich_help_panel=panels.AGE
+        ),
+    ] = ...,  # type: ignore[assignment]
+    ages: Ages = EVERY_CLASS,
+    age: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGE",
+            help="How old the people are in the photos.  [default: estimated]",
+            autocompletion=complete_ages,
+            rich_help_panel=panels.AGE,
+        ),
+    ] = None,
+    gender: Gender = None,
+    strength: Strength = STRENGTH,
+    draw: Draw = "photo",
+    paste: Annotated[
+        bool,
+        typer.Option(
+            "--paste", help="Write the whole photo too, at each age: DIR/pasted.", rich_help_panel=panels.LOOKS
+        ),
+    ] = False,
+    scale: Scale = 1,
+    mark: Mark = False,
+    faces: Annotated[
+        str,
+        typer.Option(
+            metavar="all|largest|LIST",
+            help="Faces of each photo; 0 is the largest: 0,2.",
+            rich_help_panel=panels.PHOTOS,
+        ),
+    ] = "all",
+    min_face: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            min=16,
+            help="Narrowest face to look for, in pixels.  [default: 1/32 of the longer side, or 1/100 where such show]",
+            rich_help_panel=panels.PHOTOS,
+        ),
+    ] = None,
     files_from: Annotated[
         str | None,
         typer.Option(
-            "--files-from", metavar="FILE|-", help="A list of more photos, one a line or as of 'find -print0'."
+            "--files-from",
+            metavar="FILE|-",
+            help="A list of photos: one a line, or of 'find -print0'.",
+            rich_help_panel=panels.PHOTOS,
         ),
     ] = None,
     exclude: Annotated[
@@ -49,79 +102,104 @@ def batch(
         typer.Option(
             "--exclude",
             metavar="PATTERN",
-            help="Leave out files and folders by name, or by path with a slash (* ? [ ]); may be given repeatedly.",
+            help="Leave out names (*_small.jpg), or paths with a slash; repeatable.",
+            rich_help_panel=panels.PHOTOS,
         ),
     ] = None,
-    faces: Annotated[
-        str, typer.Option(metavar="all|largest|LIST", help="Which faces of a photo; in a list, 0 is its largest: 0,2.")
-    ] = "all",
-    min_face: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PX",
-            min=16,
-            help="Narrowest face, in photo pixels [default: 1/32 of the longer side, or about 1/100 where such show].",
-        ),
-    ] = None,
-    age: Annotated[
-        str | None, typer.Option(metavar="AGE", help="The people's age in the photos [default: estimated].")
-    ] = None,
-    ages: Ages = None,
-    strength: Strength = None,
-    draw: Draw = None,
-    objective: Annotated[
-        Literal["identity", "paper", "pixel", "none"],
-        typer.Option(
-            help="What is optimised: the person, the person as in the paper, or the pixels; 'none' only encodes."
-        ),
-    ] = "identity",
-    steps: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Optimiser steps per face; 20 are nearly as good, and faster.")
-    ] = 60,
-    any_recognizer: Annotated[
-        bool,
-        typer.Option("--any-recognizer", help="Also use a recogniser that is not known to tell people apart."),
-    ] = False,
-    paste: Annotated[
-        bool, typer.Option("--paste", help="Write the whole photo too, the faces in it aged: one for each age.")
-    ] = False,
-    scale: Scale = None,
-    seed: Seed = 0,
-    weights: Weights = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do everything again.")] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Do photos again that could not be read, though they are unchanged.")
-    ] = False,
     max_pixels: MaxPixels = None,
     photo_seconds: PhotoSeconds = None,
     photo_memory: PhotoMemory = None,
+    steps: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=10_000,
+            help="Optimiser steps; 20 are nearly as good.",
+            rich_help_panel=panels.SPEED,
+        ),
+    ] = 60,
+    objective: Annotated[
+        Literal["identity", "paper", "pixel", "none"],
+        typer.Option(
+            metavar="NAME",
+            help="What to optimise: identity, paper (as published), pixel, or none (encode only: fastest).",
+            rich_help_panel=panels.SPEED,
+        ),
+    ] = "identity",
+    weights: Weights = None,
+    any_recognizer: Annotated[
+        bool,
+        typer.Option(
+            "--any-recognizer",
+            help="Also use a recogniser not known to tell people apart.",
+            rich_help_panel=panels.MODEL,
+        ),
+    ] = False,
+    seed: Seed = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do everything again.", rich_help_panel=panels.RESUMING)
+    ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Try unreadable photos again, and those over a limit.",
+            rich_help_panel=panels.RESUMING,
+        ),
+    ] = False,
     shard: Annotated[
         str | None,
         typer.Option(
-            metavar="K/N", help="Only this share of the photos, into DIR/shards/K-of-N; then 'faceage merge'."
+            metavar="K/N",
+            help="Do this share of the photos; then 'faceage merge'.",
+            rich_help_panel=panels.MACHINES,
         ),
     ] = None,
-    engine: Annotated[Literal["local", "ray"], typer.Option(help="Where the work is done.")] = "local",
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            metavar="local|ray",
+            help="On this machine, or on a Ray cluster (extra: ray).",
+            rich_help_panel=panels.MACHINES,
+        ),
+    ] = "local",
     address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster [default: one on this machine].")
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The Ray cluster.  [default: one on this machine]",
+            rich_help_panel=panels.MACHINES,
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Workers on it [default: one per GPU, or per two CPUs].")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Ray workers.  [default: one per GPU, or per two CPUs]",
+            rich_help_panel=panels.MACHINES,
+        ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=panels.SCRIPTS),
+    ] = False,
     report: Report = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find every face in PHOTOS and draw the same person at other ages.
+    """Draw the people in your photos at other ages.
 
-    Writes DIR/grids/<photo>_<face>.png, DIR/latents.h5 with its parts in DIR/latents, DIR/manifest.jsonl, and
-    DIR/report.html, which shows it all. The same command again does only what is left, however this one ended; with
-    other --ages, --strength, --draw, --scale or --paste it draws the people again and looks for nobody.
+    \b
+        faceage batch photos --out aged
+        faceage batch photos --out aged --ages 25,60+ --faces largest
+        faceage batch photos --out aged --ages 60+ --paste
+        find . -name '*.jpg' | faceage batch --files-from - --out aged --json
 
-    faceage batch photos --out aged --ages 60+ --paste
-
-    With --paste, also DIR/pasted/<photo>_<age>: as large as the photo, in its format, and without its metadata.
+    Writes DIR/report.html, which shows it all; DIR/grids/<photo>_<face>.png; DIR/latents.h5, a row per face; and
+    DIR/manifest.jsonl, a row per photo. The same command again does only what is left, however this one ended; with
+    other --ages, --strength, --draw, --scale, --mark or --paste it draws again and looks for nobody.
     """
     from faceage.ages import Age
     from faceage.batch.age_photos import age_photos, plan_photos
@@ -133,7 +211,8 @@ def batch(
 
     optimiser = OptimiserOptions(objective, steps, seed=seed)
     find = FindOptions(faces, min_face, None if age is None else Age.of(age), optimiser)
-    drawn = draw_options(DrawOptions(paste=paste), ages, strength=strength, draw=draw, scale=scale)
+    base = DrawOptions(paste=paste, strips=report)
+    drawn = draw_options(base, ages, strength=strength, draw=draw, gender=gender, scale=scale, mark=mark)
     share = _share(shard)
     again = Again(overwrite, retry_failed)
     asked: dict[str, Any] = {
@@ -148,18 +227,18 @@ def batch(
         "any_recognizer": any_recognizer,
     }
     if dry_run:
-        _print_plan(plan_photos(photos or [], to, **asked), find_model(weights), json)
+        print_plan(plan_photos(photos or [], to, **asked), find_model(weights), json)
         return
 
     with bar(None, " photos", quiet=quiet or json) as shown:
-        told = _Progress(shown, quiet)
+        told = Progress(shown, quiet)
         runs_on = RayEngine(address, workers) if engine == "ray" else local_engine
         summary = age_photos(photos or [], to, **asked, engine=runs_on, begins=told.begins, progress=told.progress)
     to = shard_folder(to, share)
     if json:
         out.print_json(data=summary.to_json())
     elif not quiet:
-        _print_summary(summary, to)
+        print_summary(summary, to)
     stands = not told.photos and (to / REPORT).is_file()
     if report and share == (1, 1) and not stands:
         # A shard's results are on their way into others'.
@@ -167,40 +246,28 @@ def batch(
     raise typer.Exit(summary.exit_code)
 
 
-class _Progress:
-    """Tells on stderr how far a run is."""
+EPILOG = """Photos are JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF and, with the extra [heif], HEIC; EXIF turns them upright.
+One that is damaged or shows no face does not stop the rest: the manifest gives the reason.
 
-    def __init__(self, shown: "tqdm", quiet: bool) -> None:
-        self._shown = shown
-        self._quiet = quiet
-        self.photos = self.faces = 0
+Results are named after a photo's folder and file, whatever else the command names. So many albums can share one DIR,
+and an album may move. If a name is taken, the second photo gets a short hash of its bytes in its own.
 
-    def begins(self, plan: "Plan") -> None:
-        if plan.to_find or plan.to_draw:
-            start_backend()
-        self._shown.reset(len(plan.to_find) + len(plan.to_draw))
-        if self._quiet:
-            return
-        _print_skipped(plan)
-        for count, what in (
-            (plan.outdated, "photos were done with other options or weights, and are done again"),
-            (plan.replaced, "photos have changed: the people and pictures of the old ones are removed"),
-        ):
-            if count:
-                err.print(f"faceage: {count} {what}")
+Any HDF5 reader opens latents.h5, at any moment. Its numbers lie in DIR/latents: move both.
 
-    def progress(self, photos: int, faces: int) -> None:
-        self.photos += photos
-        self.faces += faces
-        elapsed = self._shown.format_dict["elapsed"]
-        self._shown.set_postfix_str(f"{self.faces / elapsed:.1f} faces/s" if elapsed else "", refresh=False)
-        self._shown.update(photos)
+--paste writes DIR/pasted/<photo>_<age>, with the photo's size, format, ICC profile, alpha and JPEG quality, 8 bits a
+channel. A face changes within its aligned square, hair included, and keeps its own finer detail; other pixels stay as
+they are. EXIF with place and serial numbers, thumbnails, XMP and comments go. HEIC, AVIF and GIF become PNG, CMYK
+becomes sRGB, and an animation its first frame. Neck and the shape of the head do not age.
 
+Many machines must see photos, weights and DIR under the same paths. Shards know nothing of each other: start a shard
+that died again, and put all together with 'faceage merge DIR'. A Ray worker that dies is replaced. A million faces take
+17 GB of latents and 210 GB of grids; fewer --ages take less, and 'faceage render' draws any of them again.
 
-def _print_skipped(plan: "Plan") -> None:
-    if folders := plan.skipped_folders:
-        names = ", ".join(f"{name} ({count})" for name, count in sorted(folders.items()))
-        err.print(f"faceage: {sum(folders.values())} folders of other programs are left out: {names}")
+After Ctrl-C, kill -9, a power cut or a full disk, the same command goes on, and at most half a minute of work is done
+again. Photos that changed are done again, and so are all where an option changed; you are told.
+
+Exit status: 0 all done, 1 some photos failed or showed no face, 2 wrong usage or weights, 130 interrupted.
+"""
 
 
 def _share(text: str | None) -> tuple[int, int]:
@@ -223,46 +290,3 @@ def _listed(files_from: str | None) -> list[Path]:
     except OSError as error:
         raise UsageError(f"--files-from {files_from} cannot be read: {error.strerror}") from error
     return parse_list(content)
-
-
-def _print_plan(plan: "Plan", folder: Path, json: bool) -> None:
-    unreadable = sum(bool(photo.file.problem) for photo in plan.to_find)
-    if json:
-        out.print_json(
-            data={
-                "to_find": [photo.name for photo in plan.to_find],
-                "to_draw": [photo.name for photo in plan.to_draw],
-                "done": len(plan.done),
-                "replaced": plan.replaced,
-                "skipped_folders": dict(plan.skipped_folders),
-                "out": str(plan.out),
-                "weights": str(folder),
-            }
-        )
-        return
-    for photo in (*plan.to_find, *plan.to_draw):
-        out.print(photo.name)
-    _print_skipped(plan)
-    err.print(
-        f"{len(plan.to_find)} photos to do ({unreadable} that cannot be read), {len(plan.to_draw)} to draw only, "
-        f"{len(plan.done)} done before; into {plan.out}, with {folder}"
-    )
-
-
-def _print_summary(summary: "RunSummary", to: Path) -> None:
-    optional = (("used with a warning", summary.warnings), ("in place of others", summary.replaced))
-    kinds = (("ok", "with faces"), ("no_face", "no face"), ("unreadable", "unreadable"), ("failed", "failed"))
-    rows: list[tuple[object, ...]] = [
-        ("photos", sum(summary.photos.values())),
-        ("  done by an earlier run", summary.skipped),
-        *((f"  {label}", summary.photos[status]) for status, label in kinds),
-        *((f"  {label}", count) for label, count in optional if count),
-        ("faces", summary.faces),
-        ("  found by this run", summary.optimised),
-    ]
-    if summary.distances:
-        rows.append(("identity distance, median", "{:.3f} → {:.3f}".format(*summary.median_distance)))
-    rows += [(), *((f"{stage}, seconds", f"{seconds:.1f}") for stage, seconds in summary.seconds.items())]
-    table(rows, title=f"faceage batch → {to}", to=err)
-    if summary.exit_code != EXIT_OK:
-        err.print(f"the reasons are in {to / 'manifest.jsonl'}")

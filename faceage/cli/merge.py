@@ -17,11 +17,16 @@ def merge(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put the results of 'faceage batch … --out DIR --shard K/N' together, as if one run had done it all.
+    """Put the results of shards together.
 
-    faceage merge aged
+    \b
+        faceage batch photos --out aged --shard 1/2
+        faceage batch photos --out aged --shard 2/2
+        faceage merge aged
 
-    It may be stopped and done again. Afterwards 'faceage batch … --out DIR' does what no shard has done.
+    Shards may run on any machine that sees the same paths, at the same time or one after the other. Start one that died
+    again. A merge, too, may be stopped and started again. Afterwards 'faceage batch photos --out aged' does what no
+    shard has done.
     """
     from faceage.batch.merge import merge as put_together
     from faceage.errors import EXIT_OK, EXIT_SOME_FAILED

@@ -5,31 +5,74 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from faceage.ages import AGE_CLASSES
+from faceage.cli.completion import complete_ages, complete_models
+from faceage.cli.panels import AGE, LOOKS, MODEL, PHOTOS, SCRIPTS
+
 if TYPE_CHECKING:
     from faceage.batch.options import DrawOptions
     from faceage.photos.decode import Limits
 
-Weights = Annotated[
-    Path | None,
-    typer.Option(
-        "--weights", metavar="DIR", help="Model folder [default: $FACEAGE_WEIGHTS, then the weights that come along]."
-    ),
-]
-Seed = Annotated[int, typer.Option(min=0, help="Fixes everything random.")]
+EVERY_CLASS = ",".join(AGE_CLASSES)
+
 Ages = Annotated[
     str | None,
-    typer.Option("--ages", metavar="LIST", help="Ages to draw: classes (0-18,60+), or years (25,70), which are years."),
+    typer.Option(
+        "--ages",
+        metavar="LIST",
+        help="Ages to draw: classes (60+) or years (25,70).",
+        autocompletion=complete_ages,
+        rich_help_panel=AGE,
+    ),
 ]
 Strength = Annotated[
     float | None,
-    typer.Option("--strength", min=0, max=2, help="Ageing strength: 1 is typical of the age, above 1 exaggerates."),
+    typer.Option(
+        "--strength",
+        metavar="X",
+        min=0,
+        max=2,
+        help="Strength of ageing: 1 is typical, above 1 exaggerates.",
+        rich_help_panel=LOOKS,
+    ),
 ]
 Draw = Annotated[
     Literal["photo", "generator"] | None,
-    typer.Option("--draw", help="Re-age the photo's own face, or show the 64-pixel faces of the generator."),
+    typer.Option(
+        "--draw",
+        metavar="photo|generator",
+        help="Age the photo's own face, or draw the generator's (64 px).",
+        rich_help_panel=LOOKS,
+    ),
+]
+Gender = Annotated[
+    Literal["female", "male"] | None,
+    typer.Option(
+        "--gender",
+        metavar="female|male",
+        help="Everybody's gender where it is known: a child shows little.",
+        rich_help_panel=AGE,
+    ),
 ]
 Scale = Annotated[
-    int | None, typer.Option("--scale", min=1, max=8, help="Enlarge each face, 160 pixels wide, so many times.")
+    int | None,
+    typer.Option(
+        "--scale",
+        metavar="N",
+        min=1,
+        max=8,
+        help="Enlarge faces, 160 pixels wide, N times.",
+        rich_help_panel=LOOKS,
+    ),
+]
+Mark = Annotated[
+    bool | None,
+    typer.Option(
+        "--mark/--no-mark",
+        help="Write AI into a corner of aged pictures.",
+        show_default=False,
+        rich_help_panel=LOOKS,
+    ),
 ]
 MaxPixels = Annotated[
     int | None,
@@ -37,23 +80,49 @@ MaxPixels = Annotated[
         "--max-pixels",
         metavar="N",
         min=1,
-        help="Largest photo, in pixels [default: 250000000]; --retry-failed does those again that were larger.",
+        help="Refuse photos of more pixels.  [default: 250000000]",
+        rich_help_panel=PHOTOS,
     ),
 ]
 PhotoSeconds = Annotated[
-    float | None, typer.Option("--photo-seconds", metavar="S", min=1, help="Time to read one photo [default: 60].")
+    float | None,
+    typer.Option(
+        "--photo-seconds",
+        metavar="S",
+        min=1,
+        help="Refuse photos that take longer to read.  [default: 60]",
+        rich_help_panel=PHOTOS,
+    ),
 ]
 PhotoMemory = Annotated[
-    float | None, typer.Option("--photo-memory", metavar="GIB", min=1, help="Memory to read one photo [default: 6].")
+    float | None,
+    typer.Option(
+        "--photo-memory",
+        metavar="GIB",
+        min=1,
+        help="Refuse photos that take more memory to read.  [default: 6]",
+        rich_help_panel=PHOTOS,
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One machine-readable summary on stdout instead of tables.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no tables; errors only.")]
-Data = Annotated[Path, typer.Option("--data", metavar="FILE.h5", help="A data set written by 'faceage data prepare'.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="MODEL",
+        help="Folder of a model, or its name.  [default: $FACEAGE_WEIGHTS, else those that come along]",
+        autocompletion=complete_models,
+        rich_help_panel=MODEL,
+    ),
+]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Fixes everything random.", rich_help_panel=MODEL)]
 Report = Annotated[
-    bool, typer.Option("--report/--no-report", help="Write DIR/report.html at the end ('faceage report' does it too).")
+    bool, typer.Option("--report/--no-report", help="Write DIR/report.html at the end.", rich_help_panel=SCRIPTS)
 ]
-Run = Annotated[
-    Path, typer.Option("--run", metavar="DIR", help="Folder of the training run; an interrupted one goes on there.")
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one machine-readable summary, no tables.", rich_help_panel=SCRIPTS)
+]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="No progress and no tables; errors only.", rich_help_panel=SCRIPTS)
 ]
 
 

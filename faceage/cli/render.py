@@ -5,10 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from faceage.cli import panels
 from faceage.cli.console import bar, err, open_model, start_backend
 from faceage.cli.options import (
     Ages,
     Draw,
+    Gender,
+    Mark,
     MaxPixels,
     PhotoMemory,
     PhotoSeconds,
@@ -27,30 +30,55 @@ _YOUNG_TO_OLD = ",".join(map(str, range(5, 81, 3)))
 
 def render(
     latents: Annotated[
-        Path, typer.Argument(metavar="LATENTS.h5", help="Written by 'faceage batch'.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="LATENTS.h5", help="Written by 'faceage batch'.", show_default=False, rich_help_panel=panels.AGE
+        ),
     ],
-    to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the pictures go.", show_default=False)],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", help="Where the pictures go.", show_default=False, rich_help_panel=panels.AGE
+        ),
+    ],
+    ages: Ages = None,
     kind: Annotated[
         Literal["grids", "sheets", "faces", "animations"],
         typer.Option(
             "--as",
-            help="One grid a person, sheets of 16 people, one picture an age, or one animation from young to old.",
+            metavar="KIND",
+            help="grids (one a person), sheets (of 16 people), faces (one picture an age), or animations (young to "
+            "old).",
+            rich_help_panel=panels.LOOKS,
         ),
     ] = "grids",
-    paste: Annotated[
-        bool, typer.Option("--paste", help="Write the whole photos too, the faces in them aged; it takes --photos.")
-    ] = False,
-    photos: Annotated[
-        list[Path] | None,
-        typer.Option("--photos", metavar="PATH", help="Where the photos are now; may be given repeatedly."),
-    ] = None,
-    ages: Ages = None,
     strength: Strength = None,
     draw: Draw = None,
+    gender: Gender = None,
+    paste: Annotated[
+        bool,
+        typer.Option(
+            "--paste",
+            help="Write the whole photos too, at each age; it takes --photos.",
+            rich_help_panel=panels.LOOKS,
+        ),
+    ] = False,
     scale: Scale = None,
+    mark: Mark = None,
     file: Annotated[
         Literal["png", "webp", "gif"] | None,
-        typer.Option("--file", help="Type of file [default: png; for animations gif]."),
+        typer.Option(
+            "--file",
+            metavar="png|webp|gif",
+            help="Type of file.  [default: png; for animations gif]",
+            rich_help_panel=panels.LOOKS,
+        ),
+    ] = None,
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--photos", metavar="PATH", help="Where the photos are now; repeatable.", rich_help_panel=panels.PHOTOS
+        ),
     ] = None,
     max_pixels: MaxPixels = None,
     photo_seconds: PhotoSeconds = None,
@@ -58,13 +86,15 @@ def render(
     weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw the people of a batch again, at other ages too: no photo is needed but for --paste, and little time.
+    """Draw the people of a batch again, at any ages.
 
-    faceage render aged/latents.h5 --out again --ages 25,40,70
-    faceage render aged/latents.h5 --out again --ages 70 --paste --photos ./photos
+    \b
+        faceage render aged/latents.h5 --out again --ages 25,40,70
+        faceage render aged/latents.h5 --out moving --as animations
+        faceage render aged/latents.h5 --out again --ages 70 --paste --photos photos
 
-    Writes DIR/grids, DIR/sheets, DIR/faces or DIR/animations, and DIR/pasted. What is not said is as in the batch, and
-    with all of it its pictures come out bit for bit.
+    Writes DIR/grids, DIR/sheets, DIR/faces or DIR/animations, and DIR/pasted. It needs no photo but for --paste, and a
+    tenth of the batch's time. What is not given is as in the batch; with all of it, the pictures come out bit for bit.
     """
     from faceage.batch.names import PASTED, album_photos
     from faceage.batch.plan import check_out, open_out, writing_to
@@ -91,7 +121,14 @@ def render(
     layout: Layout | Sheets = Sheets(ending) if kind == SHEETS else Layout(kind, ending)
     ages = _YOUNG_TO_OLD if ages is None and kind == "animations" else ages
     options = draw_options(
-        DrawOptions.of_latents(latents), ages, strength=strength, draw=draw, scale=scale, paste=paste
+        DrawOptions.of_latents(latents),
+        ages,
+        strength=strength,
+        draw=draw,
+        gender=gender,
+        scale=scale,
+        mark=mark,
+        paste=paste,
     )
     limits = photo_limits(max_pixels, photo_seconds, photo_memory)
     total = count_rows(latents).total()

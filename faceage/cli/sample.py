@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from faceage.ages import AGE_CLASSES
+from faceage.cli.completion import complete_ages
 from faceage.cli.console import bar, check_file, start_backend
-from faceage.cli.options import Quiet, Seed, Weights
+from faceage.cli.options import EVERY_CLASS, Quiet, Seed, Weights
 from faceage.errors import UsageError
 
 _MAX_WALK_PIXELS = 500_000_000
@@ -18,24 +18,33 @@ def sample(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The picture to write: PNG; of a walk GIF or WebP.")
     ],
-    rows: Annotated[int, typer.Option(min=1, max=1000, help="People, one a row; of a walk, one after the other.")] = 8,
+    rows: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="People, one a row; of a walk, one after the other.")
+    ] = 8,
     walk: Annotated[
         bool, typer.Option("--walk", help="An animation that goes from one person to the next, and back to the first.")
     ] = False,
     ages: Annotated[
         str,
-        typer.Option(metavar="LIST", help="Ages, one a column: classes (0-18,60+) or years (25,70)."),
-    ] = ",".join(AGE_CLASSES),
+        typer.Option(
+            metavar="LIST",
+            help="Ages, one a column: classes (60+) or years (25,70).",
+            autocompletion=complete_ages,
+        ),
+    ] = EVERY_CLASS,
     seed: Seed = 0,
-    scale: Annotated[int, typer.Option(min=1, max=8, help="Enlarge each face so many times.")] = 1,
+    scale: Annotated[int, typer.Option(min=1, max=8, metavar="N", help="Enlarge each face N times.")] = 1,
     weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw faces from random latents: one person per row, one age per column; or all of them in motion.
+    """Draw people who do not exist.
 
-    faceage sample --out people.png
+    \b
+        faceage sample --out people.png
+        faceage sample --walk --out walk.gif --rows 5 --ages 25
 
-    faceage sample --walk --out walk.gif --rows 5 --ages 25
+    One person per row and one age per column; with --walk an animation from each person to the next. The generator
+    draws them from random latents, 64 pixels wide.
     """
     check_file("--out", out)
     endings = (".gif", ".webp") if walk else (".png",)
@@ -51,6 +60,7 @@ def sample(
     from faceage.batch.draw import MILLISECONDS
     from faceage.model import find_model, load_network, read_card
     from faceage.people.samples import WALK_STEPS, sample_grid, walk_frames
+    from faceage.photos.provenance import GENERATED
     from faceage.pictures.save import save_animation, save_png
     from faceage.sizes import FACE_SIZE
 
@@ -61,11 +71,11 @@ def sample(
     folder = find_model(weights)
     generator = load_network(folder, read_card(folder), "generator")
     if not walk:
-        save_png(sample_grid(generator, rows, seed, scale, columns, labels), out)
+        save_png(sample_grid(generator, rows, seed, scale, columns, labels), out, GENERATED)
         return
     frames = []
     with bar(rows * WALK_STEPS, " frames", quiet=quiet) as shown:
         for frame in walk_frames(generator, rows, seed, columns, labels, scale):
             frames.append(frame)
             shown.update()
-    save_animation(frames, out, MILLISECONDS)
+    save_animation(frames, out, MILLISECONDS, GENERATED)

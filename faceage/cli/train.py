@@ -29,7 +29,9 @@ Data = Annotated[
     ),
 ]
 RunFolder = Annotated[Path, typer.Option("--run", metavar="DIR", help="Folder of the training run.")]
-Preset = Annotated[str, typer.Option(help="'best' is what works best here, 'paper' what the paper did.")]
+Preset = Annotated[
+    str, typer.Option(metavar="NAME", help="'best' is what works best here, 'paper' what the paper did.")
+]
 Start = Annotated[
     Path | None, typer.Option(metavar="MODEL", help="Begin with the networks of this model folder, where it has them.")
 ]
@@ -39,29 +41,40 @@ People = Annotated[
         metavar="DIR", help="Photos with a subfolder per person: same/different accuracy is measured on them."
     ),
 ]
-Epochs = Annotated[int | None, typer.Option(min=0, help="Epochs in all [default: the preset's].")]
+Epochs = Annotated[int | None, typer.Option(metavar="N", min=0, help="Epochs in all.  [default: the preset's]")]
 Restart = Annotated[bool, typer.Option("--restart", help="Begin again instead of going on.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the steps that are left of each stage, and its options.")
 ]
 Devices = Annotated[
-    Literal["one", "all"], typer.Option(help="'one', or 'all' GPUs of this machine, and of others by TF_CONFIG.")
+    Literal["one", "all"],
+    typer.Option(metavar="one|all", help="One device, or all GPUs of this machine and of those in TF_CONFIG."),
 ]
 
 
 _STAGES = {
-    "recognizer": "Train the recogniser, from identity labels or from dlib's (extra [judge]).",
+    "recognizer": "Train the recogniser, from identities or dlib (extra: judge).",
     "age": "Train the age estimator.",
     "gan": "Train the conditional GAN: generator and discriminator.",
     "encoder": "Train the encoder on faces that the generator draws.",
-    "identity": "Refine encoder and generator through the recogniser, on photos.",
-    "photo": "Train the re-ager, which draws photographs (extra [photo]).",
+    "identity": "Refine encoder and generator through the recogniser.",
+    "photo": "Train the re-ager, which draws photographs (extra: photo).",
 }
-_ALL = """Train all stages that have not ended: recogniser, age, GAN, encoder, identity, photo (extra [photo]).
+_ALL = """Train all stages that have not ended, in their order.
 
-faceage train all --data faces/ --run runs/first
+\b
+    faceage train all --data faces/ --run runs/first --dry-run
+    faceage train all --data faces/ --run runs/first
+    faceage batch photos --out aged --weights runs/first/model
 
-Then 'faceage batch --weights RUN/model' draws with the result."""
+Finds and aligns the faces, then trains recogniser, age estimator, GAN, encoder, identity and photo (extra [photo]), and
+tries the model on faces it has not seen. Stop it whenever you like: the same command goes on. RUN/log.txt says
+what happened, RUN/<stage>/samples-*.png show the same people after every epoch, RUN/<stage>/stats.jsonl holds the
+figures, and RUN/model is the model so far; 'tensorboard --logdir RUN' shows it all (extra [tensorboard]).
+
+Is it going well? The recogniser's held_out_accuracy leaves 0.5; the GAN's d_real and d_fake stay between 0.5 and 0.9,
+and its samples are faces after some 1,500 steps; the encoder's z_error falls below 1.0; in the identity stage same_age
+falls well below the distance of different people."""
 
 
 def _command(names: Sequence[str]) -> Callable[..., None]:
@@ -117,14 +130,18 @@ def _command(names: Sequence[str]) -> Callable[..., None]:
 
 app.command("all", help=_ALL)(_command([*_STAGES]))
 for _name, _help in _STAGES.items():
-    app.command(_name, help=f"{_help}\n\nfaceage train {_name} --data faces.h5 --run runs/first")(_command([_name]))
+    app.command(_name, help=f"{_help}\n\n\b\n    faceage train {_name} --data faces.h5 --run runs/first")(
+        _command([_name])
+    )
 
 
 def _check(data: Path, people: Path | None, start: Path | None) -> None:
+    from faceage.data.fetch import how_to_get
     from faceage.model import read_card
 
     if not data.exists():
-        raise DataError(f"--data {data} does not exist", "name a folder of labelled photos or a prepared .h5 file")
+        hint = how_to_get(data) or "name a folder of labelled photos or a prepared .h5 file"
+        raise DataError(f"--data {data} does not exist", hint)
     if people is not None and not people.is_dir():
         raise UsageError(f"--people {people} is no folder", "name a folder with one subfolder of photos per person")
     if start is not None:

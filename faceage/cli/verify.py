@@ -22,20 +22,21 @@ def verify(
     b: Annotated[Path | None, typer.Argument(metavar="B", help="Another one.", show_default=False)] = None,
     pairs: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE.csv", help="Many pairs: columns a, b and, if it is known, same (1 or 0). Paths as from there."
-        ),
+        typer.Option(metavar="FILE.csv", help="Many pairs: columns a, b[, same (1 or 0)]; paths as from there."),
     ] = None,
     weights: Weights = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Whether the largest faces of two photos are one person's: as they are, and with both brought to the same ages.
+    """Say whether two photos show one person.
 
-    faceage verify young.jpg old.jpg
+    \b
+        faceage verify young.jpg old.jpg
+        faceage verify --pairs pairs.csv --json
 
-    Prints the distances (0 to 2) and the decision, which the direct distance makes. With labelled pairs, also ROC
-    figures of both ways and whether the detour over the ages helped. No proof of who anybody is.
+    Compares the largest faces, as they are and with both drawn at the same ages. Prints the distances (0 to 2) and the
+    decision, which the direct distance makes; drawing has not helped with the weights that come along. With labelled
+    pairs, also ROC figures of both ways. No proof of who anybody is.
     """
     asked = _asked(a, b, pairs)
     from faceage.model import MIN_ACCURACY, check_files, check_recognizer, find_model, read_card

@@ -9,14 +9,23 @@ from faceage.cli.console import bars, err, out, table
 from faceage.cli.options import Json, Quiet, Weights
 from faceage.errors import WeightsError
 
-app = typer.Typer(help="List, verify and fetch models.", no_args_is_help=True)
+app = typer.Typer(
+    help="""List, verify and fetch models.
+
+    A model is a folder of plain HDF5 numbers and a model.json with their hashes: no pickle, no code.""",
+    no_args_is_help=True,
+)
 
 
 @app.command("list")
 def list_models(weights: Weights = None, json: Json = False) -> None:
-    """Every model in the search path, with a summary of its card; the first is the default.
+    """List the models there are: size, training, licence, scores.
 
-    faceage weights list
+    \b
+        faceage weights list
+
+    The first is the default. Models are looked for in --weights, else in $FACEAGE_WEIGHTS, else among those that come
+    along and in your cache, where 'faceage weights pull' puts them.
     """
     from faceage.model import models_in, search_path
 
@@ -38,15 +47,19 @@ def list_models(weights: Weights = None, json: Json = False) -> None:
                 *((f"trained, {stage}", said) for stage, said in row["trained"].items()),
                 *((score, f"{value:.1%}") for score, value in row["scores"].items()),
                 ("licence", row["licence"] or "none given"),
+                ("fingerprint", row["fingerprint"][:8] or "none: a network is missing"),
             ]
         table(lines, title=row["name"])
 
 
 @app.command("verify")
 def verify_model(weights: Weights = None, json: Json = False, quiet: Quiet = False) -> None:
-    """Compare every file of a model with what its model.json says. Exit status 2 where one differs.
+    """Compare every file of a model with its model.json.
 
-    faceage weights verify --weights runs/first/model
+    \b
+        faceage weights verify --weights runs/first/model
+
+    Prints the SHA-256 of model.json, too: 'faceage weights pull' asks for it. Exit status 2 where a file differs.
     """
     import hashlib
 
@@ -96,16 +109,18 @@ def pull(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch a model into the user's cache, where --weights NAME finds it.
+    """Fetch a model into your cache, where --weights NAME finds it.
 
-    faceage weights pull https://HOST/models/utkface-64 --sha256 HEX
+    \b
+        faceage weights pull https://HOST/models/utkface-64 --sha256 HEX
 
-    Continues an interrupted download. The model appears in the cache once all of it is there and right: model.json by
-    its SHA-256, which 'faceage weights verify' prints, and each network by what model.json says.
+    After an interruption, the same command goes on. The model appears once all of it is there and right:
+    model.json by its SHA-256, which 'faceage weights verify' prints where the model is, and each network by model.json.
+    To publish a model, copy its folder onto any web server.
     """
-    from faceage.fetch import Source
-    from faceage.fetch import pull as fetch
-    from faceage.model import cache_folder, fingerprint, read_card
+    from faceage.model import cache_folder, read_card
+    from faceage.pull import Source
+    from faceage.pull import pull as fetch
 
     with bars(quiet or json) as shown:
         folder = fetch(
@@ -115,11 +130,22 @@ def pull(
         )
     card = read_card(folder)
     if json:
-        out.print_json(data={"folder": str(folder), "name": folder.name, "fingerprint": fingerprint(card)})
+        out.print_json(data={"folder": str(folder), "name": folder.name, "fingerprint": _fingerprint(folder, card)})
     elif not quiet:
         err.print(f"licence: {card.get('licence', 'none given')}")
         err.print(f"use it with --weights {folder.name}")
         out.print(str(folder))
+
+
+def in_short() -> str:
+    """The default model, in a few words: its name and the first digits of its fingerprint, or what is wrong."""
+    from faceage.model import find_model
+
+    try:
+        row = _row(find_model(), "")
+    except WeightsError as error:
+        return f"no weights: {error}"
+    return f"weights {row['name']}, {row.get('problem') or row['fingerprint'][:8] or 'incomplete'}"
 
 
 _SCORES = {
@@ -152,8 +178,21 @@ def _row(folder: Path, said: str) -> dict[str, Any]:
         "bytes": sum(entry.get("bytes", 0) for entry in entries.values()),
         "trained": trained,
         "licence": str(card.get("licence", "")),
+        "fingerprint": _fingerprint(folder, card),
         "scores": _found(card["scores"]),
     }
+
+
+def _fingerprint(folder: Path, card: dict[str, Any]) -> str:
+    """One SHA-256 for what a model draws, or "" where it lacks a network."""
+    from faceage.model import check_entry, drawing_fingerprint, inference_networks
+
+    try:
+        for name in inference_networks(card):
+            check_entry(card, name, folder)
+    except WeightsError:
+        return ""
+    return drawing_fingerprint(card)
 
 
 def _found(scores: dict[str, Any]) -> dict[str, float]:

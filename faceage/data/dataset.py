@@ -12,13 +12,11 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES, age_weights, one_hot
 from faceage.errors import DataError
+from faceage.genders import one_hot_genders
 from faceage.images import decode_portrait
 from faceage.store.dataset import SPLITS, opened
 
 _ROWS_AT_ONCE = 4096
-
-GENDERS = ("female", "male")
-"""Genders that a label can give, in the order of one-hot genders."""
 
 MAX_OVERSAMPLED = 4.0
 """Largest sampling weight of a face whose gender is rare at its age, relative to sampling by chance."""
@@ -149,13 +147,12 @@ def data_fingerprint(path: Path) -> str:
 
 def one_hot_people(faces: FaceSet) -> np.ndarray:
     """(n, 8) float32: one-hot age class, then one-hot gender, zeros where unknown."""
-    genders = np.asarray(faces.genders, dtype=object)[:, None] == np.asarray(GENDERS, dtype=object)
-    return np.concatenate([one_hot(faces.classes), genders.astype(np.float32)], axis=1)
+    return np.concatenate([one_hot(faces.classes), one_hot_genders(faces.genders)], axis=1)
 
 
 def dated_people(faces: FaceSet) -> np.ndarray:
     """(n, 8) float32: the weights of the age in years (`age_weights`), then one-hot gender, zeros where unknown."""
-    return np.concatenate([age_weights(faces.ages), one_hot_people(faces)[:, len(AGE_CLASSES) :]], axis=1)
+    return np.concatenate([age_weights(faces.ages), one_hot_genders(faces.genders)], axis=1)
 
 
 def sampling_weights(faces: FaceSet, balanced: bool = True) -> np.ndarray:

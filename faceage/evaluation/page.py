@@ -20,6 +20,7 @@ from faceage.evaluation.realism import RealismScores, judge_realism
 from faceage.files import write_text
 from faceage.model import Model
 from faceage.people.optimise import Latents
+from faceage.photos.provenance import EDITED
 from faceage.pictures.grid import draw_grid
 from faceage.pictures.save import save_png
 
@@ -254,4 +255,6 @@ def save_page(found: Evaluation, model: Model, faces: FaceSet, latents: Mapping[
     draw = next(iter(ways_to_draw(model).values()))
     own = np.rint(enlarged(rebuilt(model, best)[:, None])).astype(np.uint8)
     columns = [all_portraits(shown)[:, None], own, draw(shown, best, found.strength)]
-    save_png(draw_grid(np.concatenate(columns, axis=1), ("photo", "rebuilt", *AGE_CLASSES)), folder / "people.png")
+    save_png(
+        draw_grid(np.concatenate(columns, axis=1), ("photo", "rebuilt", *AGE_CLASSES)), folder / "people.png", EDITED
+    )

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from keras.ops import convert_to_numpy
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
 from faceage.data.dataset import FaceSet
 from faceage.faces.align import face_transform
 from faceage.faces.masks import aligned_landmarks, head_mask
+from faceage.genders import one_hot_genders
 from faceage.model import Model
 from faceage.people.draw import draw_mirrored, draw_people
 from faceage.people.optimise import LatentOptimiser, Latents
@@ -45,22 +47,27 @@ def rebuilt(model: Model, latents: Latents) -> np.ndarray:
     return draw_people(model.person_generator, latents, [], STRENGTH)[:, 0]
 
 
-def drawn(model: Model, latents: Latents, strength: float = STRENGTH) -> np.ndarray:
+def drawn(
+    model: Model, latents: Latents, strength: float = STRENGTH, direction: np.ndarray | float = 0.0
+) -> np.ndarray:
     """(n, 7, 64, 64, 3) uint8: the people at their own ages and in every class, as the generator draws them."""
-    return draw_people(model.person_generator, latents, _EVERY, strength)
+    return draw_people(model.person_generator, latents, _EVERY, strength, direction)
 
 
 def ways_to_draw(model: Model) -> dict[str, Draw]:
     """Every way by name, the one that users see first."""
 
-    def change(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
-        mirrored = draw_mirrored(model, faces.faces, latents, _EVERY, strength)
-        return mean_change(drawn(model, latents, strength), mirrored)
+    def change(faces: FaceSet, latents: Latents, strength: float, direction: np.ndarray | float = 0.0) -> np.ndarray:
+        mirrored = draw_mirrored(model, faces.faces, latents, _EVERY, strength, direction)
+        return mean_change(drawn(model, latents, strength, direction), mirrored)
 
-    def photographs(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
+    def photographs(
+        faces: FaceSet, latents: Latents, strength: float, direction: np.ndarray | float = 0.0
+    ) -> np.ndarray:
         aligned = (aligned_landmarks(face_transform(each), each) for each in faces.landmarks)
         masks = np.stack([head_mask(each, PORTRAIT_SIZE) for each in aligned])
-        return ReAger(model.re_ager)(all_portraits(faces), change(faces, latents, strength), _EVERY, masks)
+        changes = change(faces, latents, strength, direction)
+        return ReAger(model.re_ager)(all_portraits(faces), changes, _EVERY, masks)
 
     def generator(_: FaceSet, latents: Latents, strength: float) -> np.ndarray:
         return np.rint(enlarged(drawn(model, latents, strength)[:, 1:])).astype(np.uint8)
@@ -70,7 +77,14 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
         sums = all_portraits(faces)[:, None] + enlarged(change(faces, latents, strength))
         return np.clip(np.rint(sums), 0, 255).astype(np.uint8)
 
-    ways: dict[str, Draw] = {} if model.re_ager is None else {"photographs": photographs}
+    ways: dict[str, Draw] = {}
+    if model.re_ager is not None:
+        ways["photographs"] = photographs
+        if (gender := model.gender) is not None:
+            # Everybody as the gender that their label gives.
+            ways["gender said"] = lambda faces, latents, strength: photographs(
+                faces, latents, strength, convert_to_numpy(gender(one_hot_genders(faces.genders)))
+            )
     return {**ways, "generator": generator, "plain sum": plain_sum}
 
 

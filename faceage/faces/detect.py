@@ -1,7 +1,9 @@
 """MTCNN over batches of photos that are letterboxed onto one canvas size, and closer where that shows small faces."""
 
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -55,6 +57,17 @@ Again = Callable[[int, Reduction], tuple[np.ndarray, int] | None]
 """Decodes the photo of a number once more: its pixels, so many times smaller, or None where that fails."""
 
 
+@contextmanager
+def _lz4_unheard() -> Iterator[None]:
+    """From Python 3.13 on, joblib flushes its reader of lz4 files after it is closed, which is printed as an error."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda report: None if report.exc_type is ValueError else hook(report)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+
+
 class Detector:
     """The MTCNN of the `mtcnn` package (Zhang et al. 2016), loaded once and traced once."""
 
@@ -68,7 +81,7 @@ class Detector:
         fix_settings()
         # By its whole path: a file of that name in the current folder would be unpickled instead.
         weights = Path(mtcnn.__file__).parent / "assets" / "weights"
-        with in_float32():
+        with in_float32(), _lz4_unheard():
             self._mtcnn = mtcnn.MTCNN(
                 [
                     stages.StagePNet(weights=str(weights / "pnet.lz4")),

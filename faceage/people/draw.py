@@ -8,13 +8,14 @@ import numpy as np
 
 from faceage.ages import Age, towards
 from faceage.faces.masks import aligned_landmarks, head_mask
+from faceage.genders import one_hot_genders
 from faceage.images import decode_portrait
-from faceage.model import Model
+from faceage.model import Model, check_entry
 from faceage.networks.predict import draw, predict
-from faceage.people.drawn import Drawn, is_grey
+from faceage.people.drawn import Drawn, tones_of
 from faceage.people.optimise import Latents
 from faceage.people.re_age import ReAger, mean_change
-from faceage.sizes import PORTRAIT_SIZE
+from faceage.sizes import LATENT_SIZE, PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 
 AT_ONCE = 32
@@ -24,31 +25,42 @@ AT_ONCE = 32
 class PeoplePainter:
     """Draws people with a model, whose networks are compiled once."""
 
-    def __init__(self, model: Model, draw: str = "photo") -> None:
-        """`draw` "photo" takes the re-ager for faces whose portrait is stored, where the model has one."""
+    def __init__(self, model: Model, draw: str = "photo", gender: str | None = None) -> None:
+        """`draw` "photo" takes the re-ager for faces whose portrait is stored, where the model has one.
+
+        `gender`, one of `GENDERS`, is everybody's; None leaves it to the latents. Raises WeightsError where the model
+        knows no genders.
+        """
         self._model = model
+        self._direction = np.zeros(LATENT_SIZE, np.float32)
+        if gender is not None:
+            check_entry(model.card, "gender", model.folder)
+            assert model.gender is not None
+            self._direction = keras.ops.convert_to_numpy(model.gender(one_hot_genders([gender])))[0]
         self._re_ager = ReAger(model.re_ager) if model.re_ager is not None and draw == "photo" else None
 
     def __call__(self, rows: Sequence[FaceRow], ages: Sequence[Age], strength: float) -> list[Drawn]:
-        """The people of `rows` at each of `ages`, by `strength` (`ages.towards`); those of grey photos in greys."""
+        """The people of `rows` at each of `ages`, by `strength` (`ages.towards`); of grey or sepia photos, in those."""
         if not rows:
             return []
         weights = [age.weights for age in ages]
         latents = latents_of(rows)
-        faces = draw_people(self._model.person_generator, latents, weights, strength)
+        faces = draw_people(self._model.person_generator, latents, weights, strength, self._direction)
         photos = [decode_portrait(row.portrait) if row.portrait else row.aligned for row in rows]
         drawn = [Drawn(photo, face[0], face[0], face[1:]) for photo, face in zip(photos, faces, strict=True)]
         chosen = [i for i, row in enumerate(rows) if row.portrait] if self._re_ager else []
         if self._re_ager and chosen:
             aligned = np.stack([rows[i].aligned for i in chosen])
-            mirrored = draw_mirrored(self._model, aligned, latents.take(np.array(chosen)), weights, strength)
+            own = latents.take(np.array(chosen))
+            mirrored = draw_mirrored(self._model, aligned, own, weights, strength, self._direction)
             changes = mean_change(faces[chosen], mirrored)
             masks = np.stack([_mask(rows[i]) for i in chosen])
             pictures = self._re_ager(np.stack([photos[i] for i in chosen]), changes, weights, masks)
             for i, aged in zip(chosen, pictures, strict=True):
                 drawn[i] = replace(drawn[i], unaged=photos[i], aged=aged)
-        # The networks know coloured faces alone, and would give a grey photo some of their colours.
-        return [person.in_greys() if is_grey(row.aligned) else person for row, person in zip(rows, drawn, strict=True)]
+        # The networks know coloured faces alone, and would give a grey or sepia photo some of their colours.
+        toned = zip(drawn, (tones_of(row.aligned) for row in rows), strict=True)
+        return [person.in_tones(tones) if tones else person for person, tones in toned]
 
 
 def _mask(row: FaceRow) -> np.ndarray:
@@ -56,21 +68,34 @@ def _mask(row: FaceRow) -> np.ndarray:
 
 
 def draw_people(
-    person_generator: keras.Model, latents: Latents, ages: Sequence[np.ndarray], strength: float
+    person_generator: keras.Model,
+    latents: Latents,
+    ages: Sequence[np.ndarray],
+    strength: float,
+    direction: np.ndarray | float = 0.0,
 ) -> np.ndarray:
-    """(n, 1 + k, 64, 64, 3) uint8: each person at their own age, and at each of k `ages`, (6,) weights."""
+    """(n, 1 + k, 64, 64, 3) uint8: each person at their own age, and at each of k `ages`, (6,) weights.
+
+    `direction`, (100,), is added to the latents at those ages: of a gender, say, that a child does not show yet.
+    """
     offset = latents.offset.astype(np.float32)
-    every = [latents.age, *(towards(latents.age, age, strength) for age in ages)]
-    return np.stack([draw(person_generator, latents.latent, age, offset, batch_size=AT_ONCE) for age in every], axis=1)
+    every = [(latents.latent, latents.age)]
+    every += [(latents.latent + np.float32(direction), towards(latents.age, age, strength)) for age in ages]
+    return np.stack([draw(person_generator, *one, offset, batch_size=AT_ONCE) for one in every], axis=1)
 
 
 def draw_mirrored(
-    model: Model, aligned: np.ndarray, latents: Latents, ages: Sequence[np.ndarray], strength: float
+    model: Model,
+    aligned: np.ndarray,
+    latents: Latents,
+    ages: Sequence[np.ndarray],
+    strength: float,
+    direction: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """`draw_people` for the mirror images of (n, 64, 64, 3) uint8 faces, by the encoder's latents, mirrored back."""
     latent = predict(model.encoder, np.ascontiguousarray(aligned[:, :, ::-1]), batch_size=AT_ONCE)
     mirrored = replace(latents, latent=latent, offset=np.zeros_like(latents.offset))
-    return draw_people(model.person_generator, mirrored, ages, strength)[:, :, :, ::-1]
+    return draw_people(model.person_generator, mirrored, ages, strength, direction)[:, :, :, ::-1]
 
 
 def latents_of(rows: Sequence[FaceRow]) -> Latents:

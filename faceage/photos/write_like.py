@@ -1,6 +1,7 @@
 """A photo as its file holds it, and a changed one written in the same way: format, quality, colour space and dpi.
 
 Nothing else is carried over: no XMP, thumbnail, comment or place, and of the EXIF only the name of the colour space.
+What is written says that it was edited (`provenance`).
 """
 
 import base64
@@ -19,6 +20,7 @@ from faceage.photos import colour
 from faceage.photos.colour import GRAY, png_space, profile_of, says_adobe_rgb
 from faceage.photos.decode import LIMITS, Limits, has_alpha, opened, upright
 from faceage.photos.deep import to_8_bits
+from faceage.photos.provenance import EDITED, with_xmp
 
 _FORMATS = {
     ".jpg": "JPEG",
@@ -113,8 +115,8 @@ def decode_original(content: bytes, limits: Limits = LIMITS) -> tuple[np.ndarray
 def save_like(pixels: np.ndarray, encoding: Encoding, path: Path) -> None:
     """Write (h, w, c) uint8 `pixels` to `path`, in the format of its ending and with `encoding`, whole or not at all.
 
-    JPEG and BMP have no alpha: it is laid on white. BMP has no colour space either: it gets sRGB. Raises OSError where
-    writing fails, and PhotoError where the format cannot hold the picture.
+    JPEG and BMP have no alpha: it is laid on white. BMP has no colour space either: it gets sRGB, and it alone does not
+    say how it was made. Raises OSError where writing fails, and PhotoError where the format cannot hold the picture.
     """
     kind = _FORMATS[path.suffix.lower()]
     if kind == "BMP" and encoding.to_srgb and pixels.shape[2] != 2:
@@ -129,7 +131,7 @@ def save_like(pixels: np.ndarray, encoding: Encoding, path: Path) -> None:
         options["dpi"] = encoding.dpi
     with written_whole(path) as partial:
         try:
-            image.save(partial, kind, **options)
+            image.save(partial, kind, **with_xmp(kind, EDITED, options))
         except (ValueError, TypeError, MemoryError, binascii.Error) as error:
             raise PhotoError(f"cannot be written as {kind}: {' '.join(str(error).split())}") from error
 

@@ -1,5 +1,9 @@
-"""Pictures written whole or not at all, without the metadata of what they were made from."""
+"""Pictures written whole or not at all, without the metadata of what they were made from.
 
+Aged ones say what they are: `xmp` is one of the packets of `provenance`, or b"" for none.
+"""
+
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,28 +11,38 @@ from typing import Any
 from PIL import Image
 
 from faceage.files import written_whole
+from faceage.photos.provenance import gif_with_xmp, with_xmp
 
 
-def save_png(image: Image.Image, path: Path) -> None:
-    """Write `image` as a PNG without any metadata, under a temporary name first: a file that exists is complete."""
+def save_png(image: Image.Image, path: Path, xmp: bytes = b"") -> None:
+    """Write `image` as a PNG without other metadata, under a temporary name first: a file that exists is complete."""
     with written_whole(path) as partial:
         # The usual level takes five times as long for files smaller by a tenth.
-        _clean(image).save(partial, format="PNG", compress_level=2)
+        _clean(image).save(partial, **_options("PNG", xmp, compress_level=2))
 
 
-def save_webp(image: Image.Image, path: Path) -> None:
+def save_webp(image: Image.Image, path: Path, xmp: bytes = b"") -> None:
     """Write `image` as a WebP of the same pixels, as `save_png` does."""
     with written_whole(path) as partial:
-        _clean(image).save(partial, format="WEBP", lossless=True)
+        _clean(image).save(partial, **_options("WEBP", xmp, lossless=True))
 
 
-def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int) -> None:
+def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int, xmp: bytes = b"") -> None:
     """Write `frames` as an endless GIF or WebP, by the ending of `path`, each shown for so long."""
     first, *others = map(_clean, frames)
     kind = path.suffix[1:].upper()
-    options: dict[str, Any] = {"quality": 92} if kind == "WEBP" else {}
+    options = _options(kind, xmp, save_all=True, append_images=others, duration=milliseconds, loop=0)
+    if kind == "WEBP":
+        options["quality"] = 92
+    file = io.BytesIO()
+    first.save(file, **options)
+    content = file.getvalue()
     with written_whole(path) as partial:
-        first.save(partial, kind, save_all=True, append_images=others, duration=milliseconds, loop=0, **options)
+        partial.write_bytes(gif_with_xmp(content, xmp) if kind == "GIF" and xmp else content)
+
+
+def _options(kind: str, xmp: bytes, **options: Any) -> dict[str, Any]:
+    return {"format": kind, **(with_xmp(kind, xmp, options) if xmp else options)}
 
 
 def _clean(image: Image.Image) -> Image.Image:

@@ -1,30 +1,25 @@
 """`report.html`: a run on one page, which any browser opens from a disk, without network."""
 
 import base64
+import functools
 import hashlib
-import io
 import math
+import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
-from PIL import Image
 
 from faceage.ages import AGE_CLASSES
-from faceage.files import written_whole
 from faceage.store.manifest import PhotoOutcome
 
-SIDE = 128
-"""Pixels of a face in a sheet."""
-FACES_A_SHEET = 16
-"""Few enough that a page of faces from all over a run does not fill a browser's memory with sheets."""
 INLINE_BYTES = 24_000_000
 """Of pictures, as they are written into the page. More of them lie beside it."""
 
-_JPEG_QUALITY = 88
 _BINS = 28
 
 
@@ -36,8 +31,14 @@ class ShownFace:
     """Its photo's."""
     number: int
     """From 1 where the photo has several faces, else 0."""
+    strip: Path | None
+    """Its pictures: photo, rebuilt, then from young to old; None where there are none to be shown."""
+    drawn: bool
+    """False where a strip has the photo alone."""
     grid: str
     """URL of its grid, seen from the report; empty where there is none."""
+    pasted: str
+    """URL of the whole photo with its faces aged, with a * in place of the age; empty where there is none."""
     age: int
     """Index of the class that the photo shows."""
     before: float
@@ -61,8 +62,6 @@ class Contents:
     """The rows of photos that gave no face: all, or some of those that `photos` counts."""
     ages: Sequence[str]
     """What the faces are drawn at, from young to old."""
-    drawn: bool
-    """False where only the photos are shown."""
     distances: np.ndarray
     """(total_faces, 2) float: identity distances before and after."""
     age_counts: np.ndarray
@@ -72,61 +71,24 @@ class Contents:
     versions: Mapping[str, str]
 
 
-def face_sheet(faces: np.ndarray) -> bytes:
-    """(n, columns, `SIDE`, `SIDE`, 3) uint8 as one JPEG, a person per row; n is at most `FACES_A_SHEET`."""
-    rows, columns, side = faces.shape[:3]
-    pixels = faces.transpose(0, 2, 1, 3, 4).reshape(rows * side, columns * side, 3)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=_JPEG_QUALITY)
-    return file.getvalue()
+def picture_urls(out: Path, strips: Sequence[Path | None], inline_bytes: int = INLINE_BYTES) -> list[str]:
+    """For each of `strips` where a page in `out` finds it: in its own text, if all take `inline_bytes` there or less.
 
-
-class Sheets:
-    """Takes the sheets of a page: in its text as long as they are few, as files in a folder beside it otherwise.
-
-    A file is named after what is in it, so that a page that is open, or stays because this one is not finished, keeps
-    its own.
+    "" for None. Above that they are read where they lie: page and folder belong together.
     """
+    # Base64 makes four bytes of three.
+    size = sum(path.stat().st_size for path in strips if path) * 4 // 3
+    url = _data_url if size <= inline_bytes else functools.partial(file_url, out)
+    return [url(path) if path else "" for path in strips]
 
-    def __init__(self, folder: Path, inline_bytes: int = INLINE_BYTES) -> None:
-        self._folder = folder
-        self._room = inline_bytes
-        self._inlined: list[bytes] | None = []
-        self._names: list[str] = []
 
-    def add(self, sheet: bytes) -> None:
-        if self._inlined is None:
-            self._write(sheet)
-            return
-        self._inlined.append(sheet)
-        # Base64 makes four bytes of three.
-        self._room -= len(sheet) * 4 // 3
-        if self._room < 0:
-            sheets, self._inlined = self._inlined, None
-            for each in sheets:
-                self._write(each)
+def file_url(out: Path, path: Path) -> str:
+    """The URL of a file in `out`, seen from the page there."""
+    return quote(os.fsencode(path.relative_to(out).as_posix()))
 
-    def urls(self) -> list[str]:
-        """For each sheet in the order they came, where the page finds it."""
-        if self._inlined is None:
-            return [f"{self._folder.name}/{name}" for name in self._names]
-        return [f"data:image/jpeg;base64,{base64.b64encode(sheet).decode()}" for sheet in self._inlined]
 
-    def remove_others(self) -> None:
-        """Remove the sheets of earlier pages, now that this one is in their place."""
-        kept = set(self._names)
-        for path in self._folder.glob("*.jpg"):
-            if path.name not in kept:
-                path.unlink()
-        if not kept and self._folder.is_dir() and not any(self._folder.iterdir()):
-            self._folder.rmdir()
-
-    def _write(self, sheet: bytes) -> None:
-        self._folder.mkdir(exist_ok=True)
-        name = f"{hashlib.sha256(sheet).hexdigest()[:16]}.jpg"
-        with written_whole(self._folder / name) as partial:
-            partial.write_bytes(sheet)
-        self._names.append(name)
+def _data_url(path: Path) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def visible(text: str) -> str:
@@ -145,8 +107,8 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def render_report(contents: Contents, sheets: Sequence[str]) -> str:
-    """The page. `sheets` are URLs of the faces' `face_sheet`s, in the faces' order: photo, rebuilt, then `ages`."""
+def render_report(contents: Contents, strips: Sequence[str]) -> str:
+    """The page. `strips` are the URLs of the faces' strips, in their order."""
     import jinja2
     from markupsafe import Markup
 
@@ -164,7 +126,8 @@ def render_report(contents: Contents, sheets: Sequence[str]) -> str:
         distance_chart=_distance_chart(contents.distances),
         age_chart=list(zip(AGE_CLASSES, contents.age_counts.tolist(), strict=True)),
         data=_data(contents),
-        sheets=list(sheets),
+        strips=list(strips),
+        alone=all(url.startswith("data:") for url in strips if url),
         style=Markup(style),
         script=Markup(script),
         # The browser runs what came with the page and nothing that a name smuggles in, and asks no other machine.
@@ -182,12 +145,12 @@ def _data(contents: Contents) -> dict[str, Any]:
     faces, failures = contents.faces, contents.failures
     return {
         "ages": list(contents.ages),
-        "drawn": contents.drawn,
         "classes": list(AGE_CLASSES),
-        "facesASheet": FACES_A_SHEET,
         "names": [visible(face.name) for face in faces],
         "numbers": [face.number for face in faces],
+        "drawn": [int(face.drawn) for face in faces],
         "grids": [face.grid for face in faces],
+        "pasted": [face.pasted for face in faces],
         "looks": [face.age for face in faces],
         "before": [_number(face.before) for face in faces],
         "after": [_number(face.after) for face in faces],

@@ -6,7 +6,7 @@ const MILLISECONDS = 700; // of an age while playing
 
 const element = (id) => document.getElementById(id);
 const data = JSON.parse(element("data").textContent);
-const sheets = JSON.parse(element("sheets").textContent);
+const strips = JSON.parse(element("strips").textContent);
 const total = data.names.length;
 const oldest = data.ages.length - 1;
 const lowerNames = data.names.map((name) => name.toLowerCase());
@@ -87,11 +87,11 @@ function range(start, count, all) {
 
 const urls = [];
 
-function sheetUrl(sheet) {
-  if (!sheets[sheet].startsWith("data:")) return sheets[sheet];
-  // Once as a blob: a style with the picture's text in it would be copied for every face.
-  urls[sheet] ??= URL.createObjectURL(blob(sheets[sheet].slice(sheets[sheet].indexOf(",") + 1)));
-  return urls[sheet];
+function stripUrl(face) {
+  if (!strips[face].startsWith("data:")) return strips[face];
+  // Once as a blob: a style with the picture's text in it would be copied for every picture.
+  urls[face] ??= URL.createObjectURL(blob(strips[face].slice(strips[face].indexOf(",") + 1)));
+  return urls[face];
 }
 
 function blob(base64) {
@@ -112,21 +112,20 @@ function numbered(face) {
 function makeCard(face) {
   const card = element("card").content.cloneNode(true).firstElementChild;
   fillHeading(card.querySelector("h3"), face);
-  const sheet = Math.floor(face / data.facesASheet);
-  for (const picture of card.querySelectorAll(".face")) {
-    picture.style.backgroundImage = `url("${sheetUrl(sheet)}")`;
-    picture.style.setProperty("--columns", data.ages.length + 2);
-    picture.style.setProperty("--row", face % data.facesASheet);
-  }
+  for (const picture of card.querySelectorAll(".face")) setStrip(picture, face);
   const slider = card.querySelector("input");
   slider.max = oldest;
   slider.style.setProperty("--ticks", oldest);
-  slider.disabled = !data.drawn || oldest < 1;
+  slider.disabled = !data.drawn[face] || oldest < 1;
   slider.setAttribute("aria-label", `Age of ${title(face)}`);
   slider.addEventListener("input", () => {
     chosen[face] = slider.value;
     update(face, card);
   });
+  const enlarge = card.querySelector(".enlarge");
+  enlarge.setAttribute("aria-label", `Compare ${title(face)}, larger`);
+  enlarge.disabled = !data.drawn[face];
+  card.querySelector(".pair").addEventListener("click", () => data.drawn[face] && compare(face));
   card.querySelector(".looks").textContent = `photo shows ${data.classes[data.looks[face]]}`;
   const warning = card.querySelector(".warning");
   warning.textContent = data.warnings[face];
@@ -134,6 +133,12 @@ function makeCard(face) {
   fillDistance(card, data.before[face], data.after[face]);
   update(face, card);
   return card;
+}
+
+function setStrip(picture, face) {
+  picture.style.backgroundImage = strips[face] ? `url("${stripUrl(face)}")` : "none";
+  // Of those that are not drawn, there are the photo and a grey square.
+  picture.style.setProperty("--columns", data.drawn[face] ? data.ages.length + 2 : 2);
 }
 
 function fillHeading(heading, face) {
@@ -161,21 +166,31 @@ function fillDistance(card, before, after) {
   track.style.setProperty("--to", after / farthest);
 }
 
-// Moves the sheet behind the two windows of a card.
+// Moves the strip behind the two windows of a card.
 function update(face, card) {
+  movePair(face, card.querySelectorAll(".face"));
+  setAge(card.querySelector("input"), chosen[face]);
+}
+
+function movePair(face, [photo, aged]) {
   const name = title(face);
-  const age = data.ages[chosen[face]];
   const beside = Number(element("beside").value);
-  const [photo, aged] = card.querySelectorAll(".face");
-  photo.style.setProperty("--column", beside);
-  photo.setAttribute("aria-label", beside ? `${name}, rebuilt` : `${name}, photo`);
-  photo.nextElementSibling.textContent = beside ? "rebuilt" : "photo";
-  aged.style.setProperty("--column", chosen[face] + 2);
-  aged.setAttribute("aria-label", data.drawn ? `${name} at ${age}` : `${name}: no model to draw it with`);
-  aged.nextElementSibling.textContent = data.drawn ? age : "no model";
-  const slider = card.querySelector("input");
-  slider.value = chosen[face];
-  slider.setAttribute("aria-valuetext", age);
+  const kind = beside ? "rebuilt" : "photo";
+  showColumn(photo, beside, kind, `${name}, ${kind}`);
+  const age = data.ages[chosen[face]];
+  if (data.drawn[face]) showColumn(aged, chosen[face] + 2, age, `${name} at ${age}`);
+  else showColumn(aged, 1, "not drawn", `${name}: not drawn`);
+}
+
+function showColumn(picture, column, caption, label) {
+  picture.style.setProperty("--column", column);
+  picture.setAttribute("aria-label", label);
+  picture.nextElementSibling.textContent = caption;
+}
+
+function setAge(slider, age) {
+  slider.value = age;
+  slider.setAttribute("aria-valuetext", data.ages[age]);
 }
 
 const facePages = new Pages(element("faces"), FACES_A_PAGE, (faces, start) => {
@@ -186,6 +201,57 @@ const facePages = new Pages(element("faces"), FACES_A_PAGE, (faces, start) => {
   const said = range(start, faces.length, all);
   element("count").textContent = all ? `${said} ${all === 1 ? "face" : "faces"}` : "No face fits.";
 });
+
+// One face, large: the aged one over the photo, with a line between them
+
+const dialog = element("compare");
+const windows = dialog.querySelectorAll(".face");
+const wipe = element("wipe");
+const compareAge = element("compare-age");
+let compared = 0;
+
+function compare(face) {
+  compared = face;
+  element("compare-title").textContent = title(face);
+  for (const picture of windows) setStrip(picture, face);
+  const place = facePages.items.indexOf(face);
+  element("compare-previous").disabled = place <= 0;
+  element("compare-next").disabled = place < 0 || place === facePages.items.length - 1;
+  compareAge.disabled = oldest < 1 || !data.drawn[face];
+  updateCompared();
+  if (dialog.open) return;
+  dialog.showModal();
+  wipe.focus();
+}
+
+function updateCompared() {
+  const age = data.ages[chosen[compared]];
+  movePair(compared, windows);
+  setAge(compareAge, chosen[compared]);
+  compareAge.nextElementSibling.textContent = age;
+  const whole = element("compare-whole");
+  whole.hidden = !data.pasted[compared];
+  whole.href = data.pasted[compared].replace("*", encodeURIComponent(age));
+  whole.textContent = `Whole photo at ${age}`;
+  wipe.setAttribute("aria-valuetext", `${wipe.value}% photo`);
+  wipe.parentElement.style.setProperty("--wipe", wipe.value);
+}
+
+function step(by) {
+  compare(facePages.items[facePages.items.indexOf(compared) + by]);
+}
+
+compareAge.max = oldest;
+compareAge.style.setProperty("--ticks", oldest);
+compareAge.addEventListener("input", () => {
+  chosen[compared] = compareAge.value;
+  updateCompared();
+  if (cards.has(compared)) update(compared, cards.get(compared));
+});
+wipe.addEventListener("input", updateCompared);
+element("compare-previous").addEventListener("click", () => step(-1));
+element("compare-next").addEventListener("click", () => step(1));
+element("compare-close").addEventListener("click", () => dialog.close());
 
 // Photos without a face
 

@@ -1,6 +1,5 @@
 """The report of a batch: what its manifest and its latents say, on one page."""
 
-import os
 import platform
 from array import array
 from collections import Counter, defaultdict
@@ -15,71 +14,68 @@ from urllib.parse import quote
 import numpy as np
 
 from faceage.ages import AGE_CLASSES, Age, young_to_old
-from faceage.batch.names import grid_path, lies_below
+from faceage.batch.names import PASTED, grid_path, lies_below, pasted_paths, picture_path
 from faceage.batch.options import DrawOptions
 from faceage.batch.plan import LATENTS, MANIFEST, writing_to
+from faceage.batch.strips import drawn_with, strip_path, write_strip
 from faceage.errors import UsageError
-from faceage.files import remove_partials, remove_partials_of, write_text
+from faceage.files import remove_partials_of, write_text
 from faceage.images import decode_portrait
 from faceage.people.drawn import Drawn
 from faceage.photos.find import printable
-from faceage.pictures.grid import person_cells
-from faceage.report.page import (
-    FACES_A_SHEET,
-    INLINE_BYTES,
-    SIDE,
-    Contents,
-    Sheets,
-    ShownFace,
-    face_sheet,
-    render_report,
-)
-from faceage.store.latents import FaceRow, read_settings, row_blocks
+from faceage.report.page import INLINE_BYTES, Contents, ShownFace, file_url, picture_urls, render_report
+from faceage.store.latents import FaceRow, read_drawing, read_settings, row_blocks
 from faceage.store.manifest import OK, STATUSES, PhotoOutcome, read_manifest
 
-REPORT, PICTURES = "report.html", "report"
+REPORT = "report.html"
+_AT_ONCE = 32
+"""Faces that are drawn together."""
 _MOST_FAILURES = 10_000
 _GREY = 128
 """Of what cannot be shown."""
 _PACKAGES = ("faceage", "keras", "tensorflow", "torch", "mtcnn", "numpy", "pillow")
 
 
-Draw = Callable[[Sequence[FaceRow], Sequence[Age], float], Sequence[Drawn]]
-"""Draws people as `people.draw.PeoplePainter` does."""
+@dataclass(frozen=True)
+class Painter:
+    """Draws those faces whose strips are not there."""
+
+    draw: Callable[[Sequence[FaceRow], Sequence[Age], float], Sequence[Drawn]]
+    """Draws people as `people.draw.PeoplePainter` does."""
+    drawn: str
+    """Hash of the options and weights that it draws with."""
 
 
 def write_report(
     out: Path,
     most: int,
     model: str = "",
-    draw: Draw | None = None,
+    painter: Painter | None = None,
     inline_bytes: int = INLINE_BYTES,
     progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> Path:
     """Write the report of the batch in the folder `out`, which may still be running; the page's path.
 
-    At most `most` faces are shown, evenly chosen from all, as `draw` draws them of their latents; without it only the
-    photos are. Pictures lie in the page if they take `inline_bytes` there or less, beside it otherwise. `model` is the
-    name of the model that was used. `progress` is told how many of how many faces are there. Raises UsageError
-    where there is no batch in `out`, or it cannot be written to.
+    At most `most` faces are shown, evenly chosen from all: as the batch drew them, or else as the `painter` draws them
+    of their latents; without it only the photos are. Pictures lie in the page if they take `inline_bytes` there or
+    less, beside it otherwise. `model` is the name of the model that was used. `progress` is told how many of how many
+    faces are there. Raises UsageError where there is no batch in `out`, or it cannot be written to.
     """
     if not (out / MANIFEST).is_file() or not (out / LATENTS).is_file():
         raise UsageError(f"there is no batch in {out}", "name the --out of 'faceage batch'; shards have to be merged")
     photos = read_manifest(out / MANIFEST)
     options = DrawOptions.of_latents(out / LATENTS)
-    ages = young_to_old(options.ages)
+    wanted = str(read_drawing(out / LATENTS).get("drawn", ""))
     faces = _AllFaces(total=sum(row.faces for row in photos.values() if row.status == OK), most=most)
     with writing_to(out):
-        _remove_partials(out)
-        sheets = Sheets(out / PICTURES, inline_bytes)
+        # What a report that was killed left half-written.
+        remove_partials_of(out / REPORT)
         shown: list[ShownFace] = []
         chosen = faces.choose(_finished(out, photos))
-        while rows := list(islice(chosen, 2 * FACES_A_SHEET)):
-            people = draw(rows, ages, options.strength) if draw else [_undrawn(row, len(ages)) for row in rows]
-            cells = [person_cells(one.photo, one.rebuilt, one.aged, SIDE) for one in people]
-            for start in range(0, len(cells), FACES_A_SHEET):
-                sheets.add(face_sheet(np.stack(cells[start : start + FACES_A_SHEET])))
-            shown += [_shown(out, row, photos[row.source]) for row in rows]
+        while rows := list(islice(chosen, _AT_ONCE)):
+            drawn = _ensure_strips(out, rows, options, wanted, painter)
+            for row, is_drawn in zip(rows, drawn, strict=True):
+                shown.append(_shown(out, row, photos[row.source], options, is_drawn))
             progress(len(shown), min(faces.total, most))
         contents = Contents(
             title=printable(PurePath(out.resolve().name)),
@@ -87,28 +83,43 @@ def write_report(
             faces=shown,
             total_faces=len(faces.distances) // 2,
             failures=list(islice((row for row in photos.values() if row.status != OK), _MOST_FAILURES)),
-            ages=[age.label for age in ages],
-            drawn=draw is not None,
+            ages=[age.label for age in young_to_old(options.ages)],
             distances=np.array(faces.distances, np.float32).reshape(-1, 2),
             age_counts=faces.ages,
             seconds=_sum_seconds(photos.values()),
             settings=_describe(out / LATENTS, options, model),
             versions=_versions(),
         )
-        write_text(out / REPORT, render_report(contents, sheets.urls()))
-        sheets.remove_others()
+        pictures = picture_urls(out, [face.strip for face in shown], inline_bytes)
+        write_text(out / REPORT, render_report(contents, pictures))
     return out / REPORT
 
 
-def _remove_partials(out: Path) -> None:
-    """Remove what a report that was killed left half-written."""
-    remove_partials(out / PICTURES)
-    remove_partials_of(out / REPORT)
+def _ensure_strips(
+    out: Path, rows: Sequence[FaceRow], options: DrawOptions, wanted: str, painter: Painter | None
+) -> list[bool]:
+    """Draw those of `rows` whose strips are missing or drawn otherwise than `wanted`; which are drawn now."""
+    paths = [_strip(out, row) for row in rows]
+    stand = [path is not None and bool(wanted) and drawn_with(path) == wanted for path in paths]
+    missing = [(row, path) for row, path, stands in zip(rows, paths, stand, strict=True) if path and not stands]
+    if painter and missing:
+        people = painter.draw([row for row, _ in missing], options.ages, options.strength)
+        for (_, path), person in zip(missing, people, strict=True):
+            write_strip(path, person, options.ages, painter.drawn)
+        return [path is not None for path in paths]
+    for row, path in missing:
+        write_strip(path, _undrawn(row), (), "")
+    return stand
+
+
+def _strip(out: Path, row: FaceRow) -> Path | None:
+    # A stranger's latents must not choose what of this machine is shown, or written to.
+    return strip_path(out, row.source, int(row.face)) if lies_below(row.source) else None
 
 
 def _finished(out: Path, photos: Mapping[str, PhotoOutcome]) -> Iterator[FaceRow]:
     """The rows of photos that the manifest has: others are still being written, or were when a run was killed."""
-    for rows in row_blocks(out / LATENTS, FACES_A_SHEET):
+    for rows in row_blocks(out / LATENTS, _AT_ONCE):
         yield from (row for row in rows if row.source in photos and photos[row.source].status == OK)
 
 
@@ -130,26 +141,37 @@ class _AllFaces:
                 yield row
 
 
-def _undrawn(row: FaceRow, ages: int) -> Drawn:
+def _undrawn(row: FaceRow) -> Drawn:
     """The photo, and grey in place of what is not drawn."""
     grey = np.full_like(row.aligned, _GREY)
     photo = decode_portrait(row.portrait) if row.portrait else row.aligned
-    return Drawn(photo, grey, grey, np.stack([grey] * ages))
+    return Drawn(photo, grey, grey, grey[None][:0])
 
 
-def _shown(out: Path, row: FaceRow, photo: PhotoOutcome) -> ShownFace:
+def _shown(out: Path, row: FaceRow, photo: PhotoOutcome, options: DrawOptions, drawn: bool) -> ShownFace:
     before, after = row.identity_distance.tolist()
-    # A stranger's latents must not choose what of this machine is shown.
-    path = grid_path(out, row.source, int(row.face)) if lies_below(row.source) else None
+    strip, face = _strip(out, row), int(row.face)
+    grid = grid_path(out, row.source, face)
     return ShownFace(
         name=row.source,
-        number=int(row.face) + 1 if photo.faces > 1 else 0,
-        grid=quote(os.fsencode(path.relative_to(out).as_posix())) if path and path.is_file() else "",
+        number=face + 1 if photo.faces > 1 else 0,
+        strip=strip,
+        drawn=drawn,
+        grid=file_url(out, grid) if strip and grid.is_file() else "",
+        pasted=_pasted(out, row.source, options.ages) if strip else "",
         age=int(row.age.argmax()),
         before=before,
         after=after,
         warning=photo.warning,
     )
+
+
+def _pasted(out: Path, name: str, ages: Sequence[Age]) -> str:
+    paths = pasted_paths(out, name, ages)
+    if not all(path.is_file() for path in paths):
+        return ""
+    # No part of a URL: `quote` leaves none.
+    return file_url(out, picture_path(out / PASTED, name, "", "")) + "*" + quote(paths[0].suffix)
 
 
 def _count_photos(rows: Iterable[PhotoOutcome]) -> dict[str, int]:

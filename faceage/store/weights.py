@@ -3,10 +3,12 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
+
+if TYPE_CHECKING:
+    import h5py
 
 
 def sha256(path: Path) -> str:
@@ -20,6 +22,8 @@ def check_contents(path: Path, parameters: int) -> None:
     A stranger's file is small and may name a dataset of any size, which would be in memory before it is found not to
     fit.
     """
+    import h5py
+
     numbers = 0
     with h5py.File(path) as file:
 
@@ -40,12 +44,14 @@ def check_contents(path: Path, parameters: int) -> None:
 
 def halve(path: Path) -> None:
     """Rewrite every float32 array of an HDF5 file as float16, where its numbers are not too large for it."""
+    import h5py
+
     source_path = path.with_suffix(".float32")
     os.replace(path, source_path)
     try:
         with h5py.File(source_path) as source, h5py.File(path, "w") as target:
 
-            def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            def copy(name: str, item: "h5py.Group | h5py.Dataset") -> None:
                 if isinstance(item, h5py.Group):
                     made: Any = target.require_group(name)
                 else:

@@ -15,8 +15,9 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES, one_hot
 from faceage.backend import gradients
-from faceage.data.dataset import GENDERS, FaceBatches, FaceSet, one_hot_people
+from faceage.data.dataset import FaceBatches, FaceSet, one_hot_people
 from faceage.evaluation.verification import pair_distances
+from faceage.genders import GENDERS
 from faceage.model import MIN_ACCURACY, check_recognizer
 from faceage.networks.augment import brightness_and_contrast, erase, shift_and_flip
 from faceage.networks.discriminator import projected_discriminator
@@ -29,6 +30,7 @@ from faceage.networks.whiten import MIN_FACES, whiten_latents
 from faceage.people.samples import aged_grid
 from faceage.sizes import FACE_SIZE
 from faceage.training.adversarial import D_LOSSES, AdversarialOptions
+from faceage.training.gender import gender_network
 from faceage.training.head_start import HeadStart, give_head_start
 from faceage.training.job import Baseline, Job
 from faceage.training.people import PeopleStage, split_labels
@@ -85,7 +87,7 @@ class IdentityJob(Job):
     """Refines E and G on photos, against a discriminator of its own."""
 
     NAME = "identity"
-    MAKES = ("encoder", "generator")
+    MAKES = ("encoder", "generator", "gender")
     NEEDS = ("encoder", "generator", "recognizer", "age_estimator")
     OPTIONS = IdentityOptions
 
@@ -97,7 +99,7 @@ class IdentityJob(Job):
             "(of train all: --set identity.min_accuracy=0)",
         )
         if steps := self.options.head_start:
-            encoder, generator = (self.inputs.networks[name] for name in self.MAKES)
+            encoder, generator = (self.inputs.networks[name] for name in ("encoder", "generator"))
             stage = HeadStart(self._discriminator, encoder, generator, self.options.strength, self.options)
             stage.compile()
             give_head_start(
@@ -120,7 +122,7 @@ class IdentityJob(Job):
 
     def stage(self) -> "IdentityTraining":
         networks = self.inputs.networks
-        for name in self.MAKES:
+        for name in ("encoder", "generator"):
             networks[name].trainable = True
         stage = IdentityTraining(
             **networks,
@@ -159,10 +161,12 @@ class IdentityJob(Job):
         }
 
     def results(self, stage: "IdentityTraining") -> dict[str, keras.Model]:
-        train = self.inputs.data.train.faces
+        train = self.inputs.data.train
         if len(train) >= MIN_FACES:
-            whiten_latents(stage.encoding, stage.drawing, predict(stage.encoding, train))
-        return {"encoder": stage.encoding, "generator": stage.drawing}
+            whiten_latents(stage.encoding, stage.drawing, predict(stage.encoding, train.faces))
+        made = {"encoder": stage.encoding, "generator": stage.drawing}
+        direction = gender_network(stage.encoding, train)
+        return made if direction is None else {**made, "gender": direction}
 
     def final_scores(self, kept: dict[str, keras.Model]) -> dict[str, Any]:
         test = self.inputs.data.test

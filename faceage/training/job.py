@@ -70,7 +70,7 @@ class Job:
 
     NAME: ClassVar[str]
     MAKES: ClassVar[tuple[str, ...]]
-    """Names of the networks that it trains."""
+    """Names of the networks that it makes, where the data has labels for them."""
     NEEDS: ClassVar[tuple[str, ...]] = ()
     """Names of the networks of earlier stages that it cannot do without."""
     USES: ClassVar[tuple[str, ...]] = ()
@@ -125,7 +125,7 @@ class Job:
         return {}
 
     def results(self, stage: Any) -> dict[str, keras.Model]:
-        """The networks named in `MAKES`."""
+        """The networks named in `MAKES`, less those that the data has no labels for."""
         raise NotImplementedError
 
     def provenance(self, stage: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from faceage.errors import UsageError
+from faceage.errors import UsageError, did_you_mean
 from faceage.training.stage import DTYPES, StageOptions
 
 Options = TypeVar("Options", bound=StageOptions)
@@ -21,7 +21,9 @@ def overridden(options: Options, overrides: Sequence[str], stage: str) -> Option
         if not equals:
             raise UsageError(f"--set {override!r} is not KEY=VALUE", f"for example --set seed={options.seed}")
         if key not in known:
-            raise UsageError(f"the {stage} stage has no option {key!r}", f"it has {', '.join(known)}")
+            raise UsageError(
+                f"the {stage} stage has no option {key!r}", did_you_mean(key, known) + f"it has {', '.join(known)}"
+            )
         values[key] = _parsed(text, known[key], key)
     result = replace(options, **values)
     if result.batch_size < 2:

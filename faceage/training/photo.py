@@ -11,7 +11,8 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES, one_hot
 from faceage.backend import gradients
-from faceage.data.dataset import GENDERS, PortraitBatches, dated_people
+from faceage.data.dataset import PortraitBatches, dated_people
+from faceage.genders import GENDERS
 from faceage.images import to_uint8
 from faceage.networks.augment import affine_views, blurred
 from faceage.networks.discriminator import patch_discriminator

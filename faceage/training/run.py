@@ -198,9 +198,10 @@ def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
     }
     made = folder / "model"
     (made / DONE).unlink(missing_ok=True)
-    for name, network in job.results(stage).items():
+    results = job.results(stage)
+    for name, network in results.items():
         save_network(made, name, network, provenance)
-    scores = job.final_scores({name: _load(made, name, "float32") for name in job.MAKES})
+    scores = job.final_scores({name: _load(made, name, "float32") for name in results})
     update_card(made, lambda card: card["scores"].update(scores))
     if is_chief(run.devices):
         enter_networks(run.model_folder, made)
