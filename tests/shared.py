@@ -19,6 +19,10 @@ import faceage.batch.find_people as find_people
 import faceage.batch.worker as worker
 import faceage.evaluation.same_person as same_person
 import faceage.faces.largest as largest
+import faceage.film.draw as film_draw
+import faceage.film.find as film_find
+import faceage.film.people as film_people
+import faceage.film.task as film_task
 import faceage.model as model
 import faceage.people.draw as people_draw
 import faceage.people.re_age as re_age
@@ -74,6 +78,9 @@ def optimiser(
     return made
 
 
+re_ager = functools.cache(re_age.ReAger)
+
+
 @functools.cache
 def detector() -> Detector:
     return Detector()
@@ -83,14 +90,15 @@ def detector() -> Detector:
 def shared_networks() -> Iterator[None]:
     """Inside, all that finds and draws people does so with the networks of this process."""
     with pytest.MonkeyPatch.context() as patch:
-        for user in (model, worker):
+        for user in (model, worker, film_task):
             patch.setattr(user, "load_model", load_model)
-        for user in (find_people, same_person):
+        for user in (find_people, same_person, film_people):
             patch.setattr(user, "LatentOptimiser", optimiser)
-        for user in (find_people, largest):
+        for user in (find_people, largest, film_find):
             patch.setattr(user, "Detector", detector)
         for user in (batch_draw, people_draw):
             patch.setattr(user, "PeoplePainter", painter)
+        patch.setattr(film_draw, "ReAger", re_ager)
         small_batches(patch.setattr)
         yield
 

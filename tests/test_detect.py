@@ -232,7 +232,8 @@ def test_refining_leaves_what_the_photo_shows_no_better(detector, astronaut, fac
 )
 def test_refining_keeps_landmarks_where_the_new_ones_are_no_faces(detector, in_the_distance, monkeypatch, answer):
     ((there,),) = detector.detect(in_the_distance[:1])
-    monkeypatch.setattr(detector._mtcnn.stages[-1], "_model", lambda patches: (None, answer[None], None))
+    answers = None, answer[None], np.array([[0.0, 1.0]])
+    monkeypatch.setattr(detector._mtcnn.stages[-1], "_model", lambda patches: answers)
     assert detector.refine(in_the_distance[0], [there]) == [there]
 
 

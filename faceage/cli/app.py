@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from faceage.cli import batch, data, evaluate, merge, render, report, sample, train, verify, weights
+from faceage.cli import batch, data, evaluate, merge, render, report, sample, train, verify, video, weights
 from faceage.cli.console import QUIET_TENSORFLOW
 from faceage.cli.mistakes import explained
 from faceage.cli.panels import PanelCommand
@@ -38,6 +38,7 @@ app.command("render", cls=PanelCommand)(render.render)
 app.command("report")(report.report)
 app.command("sample")(sample.sample)
 app.command("verify")(verify.verify)
+app.command("video", cls=PanelCommand)(video.video)
 app.add_typer(train.app, name="train")
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")

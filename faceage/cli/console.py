@@ -64,7 +64,7 @@ class Bars:
         self._quiet = quiet
         self._shown: tuple[str, tqdm] | None = None
 
-    def __call__(self, what: str, done: int, total: int) -> None:
+    def __call__(self, what: str, done: int, total: int | None) -> None:
         if self._shown is None or self._shown[0] != what:
             self._stack.close()
             self._shown = what, self._stack.enter_context(bar(total, "", what, self._quiet))

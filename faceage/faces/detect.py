@@ -180,17 +180,30 @@ class Detector:
         sides = [float(max(face.box[2:])) for face in faces]
         small = [i for i, side in enumerate(sides) if side * min(scale, 1.0) < min(_LANDMARK_SIDE, side / factor)]
         refined = list(faces)
-        if small:
-            corners = [faces[i].box[:2] + faces[i].box[2:] / 2 - sides[i] / 2 for i in small]
-            patches = [
-                _patch(photo, corner / factor, sides[i] / factor) for i, corner in zip(small, corners, strict=True)
-            ]
-            _, places, _ = self._mtcnn.stages[-1]._model(_normalised(patches))
-            for i, corner, place in zip(small, corners, np.asarray(places), strict=True):
-                landmarks = _in_sixteenths(corner + sides[i] * np.stack([place[:5], place[5:]], axis=1))
-                if _are_a_face(landmarks, sides[i], (height, width)):
-                    refined[i] = replace(faces[i], landmarks=landmarks)
+        for i, seen in zip(small, self.look_again(photo, [faces[i] for i in small], factor), strict=True):
+            if seen.confidence:
+                refined[i] = replace(faces[i], landmarks=seen.landmarks)
         return refined
+
+    def look_again(self, photo: np.ndarray, faces: Sequence[Detection], factor: int = 1) -> list[Detection]:
+        """What MTCNN's last stage alone sees at the boxes of `faces`: landmarks, and the confidence that it is a face.
+
+        For the photo that they were found in, or one much like it, as the next frame of a film is. Of what cannot be a
+        face the confidence is 0, and the landmarks are anywhere.
+        """
+        if not faces:
+            return []
+        shape = photo.shape[0] * factor, photo.shape[1] * factor
+        sides = [float(max(face.box[2:])) for face in faces]
+        corners = [face.box[:2] + face.box[2:] / 2 - side / 2 for face, side in zip(faces, sides, strict=True)]
+        patches = [_patch(photo, corner / factor, side / factor) for corner, side in zip(corners, sides, strict=True)]
+        _, *answers = map(np.asarray, self._mtcnn.stages[-1]._model(_normalised(patches)))
+        seen = []
+        for face, corner, side, place, score in zip(faces, corners, sides, *answers, strict=True):
+            landmarks = _in_sixteenths(corner + side * np.stack([place[:5], place[5:]], axis=1))
+            confidence = float(score[1]) if _are_a_face(landmarks, side, shape) else 0.0
+            seen.append(replace(face, landmarks=landmarks, confidence=confidence))
+        return seen
 
     def detect_each(
         self,

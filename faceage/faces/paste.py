@@ -18,8 +18,9 @@ def paste_face(photo: np.ndarray, transform: np.ndarray, face: np.ndarray, aged:
     """Age one face of `photo` in place; pixels where `face_mask` is 0 stay as they are, bit for bit.
 
     `photo` is (h, w, c) uint8 with c = 1 for grey, 2 for grey and alpha, 3 for RGB, 4 for RGBA; alpha stays.
-    `transform` (2, 3) takes photo to aligned pixels (of 64); `face` and `aged` are (s, s, 3) uint8 of any one side s,
-    the face as it was drawn or cut out, and aged. A photo with more pixels keeps its detail; the change is enlarged.
+    `transform` (2, 3) takes photo to aligned pixels (of 64); `face` and `aged` are (s, s, 3) of any one side s, uint8
+    or numbers on its scale: the face as it was drawn or cut out, and aged. A photo with more pixels keeps its detail;
+    the change is enlarged.
     Raises ValueError where `lies_in` says no.
     """
     transform = np.asarray(transform, np.float64)

@@ -32,11 +32,7 @@ class PeoplePainter:
         knows no genders.
         """
         self._model = model
-        self._direction = np.zeros(LATENT_SIZE, np.float32)
-        if gender is not None:
-            check_entry(model.card, "gender", model.folder)
-            assert model.gender is not None
-            self._direction = keras.ops.convert_to_numpy(model.gender(one_hot_genders([gender])))[0]
+        self._direction = gender_direction(model, gender)
         self._re_ager = ReAger(model.re_ager) if model.re_ager is not None and draw == "photo" else None
 
     def __call__(self, rows: Sequence[FaceRow], ages: Sequence[Age], strength: float) -> list[Drawn]:
@@ -61,6 +57,15 @@ class PeoplePainter:
         # The networks know coloured faces alone, and would give a grey or sepia photo some of their colours.
         toned = zip(drawn, (tones_of(row.aligned) for row in rows), strict=True)
         return [person.in_tones(tones) if tones else person for person, tones in toned]
+
+
+def gender_direction(model: Model, gender: str | None) -> np.ndarray:
+    """(100,) what is added to latents at other ages, as of `PeoplePainter`; zeros for None."""
+    if gender is None:
+        return np.zeros(LATENT_SIZE, np.float32)
+    check_entry(model.card, "gender", model.folder)
+    assert model.gender is not None
+    return keras.ops.convert_to_numpy(model.gender(one_hot_genders([gender])))[0]
 
 
 def _mask(row: FaceRow) -> np.ndarray:
@@ -96,6 +101,16 @@ def draw_mirrored(
     latent = predict(model.encoder, np.ascontiguousarray(aligned[:, :, ::-1]), batch_size=AT_ONCE)
     mirrored = replace(latents, latent=latent, offset=np.zeros_like(latents.offset))
     return draw_people(model.person_generator, mirrored, ages, strength, direction)[:, :, :, ::-1]
+
+
+def draw_changes(
+    model: Model, rows: Sequence[FaceRow], ages: Sequence[Age], strength: float, direction: np.ndarray
+) -> np.ndarray:
+    """(n, k, 64, 64, 3) float32, on the scale of uint8: what G proposes to change in each person for each age."""
+    weights, latents = [age.weights for age in ages], latents_of(rows)
+    own = draw_people(model.person_generator, latents, weights, strength, direction)
+    aligned = np.stack([row.aligned for row in rows])
+    return mean_change(own, draw_mirrored(model, aligned, latents, weights, strength, direction))
 
 
 def latents_of(rows: Sequence[FaceRow]) -> Latents:

@@ -1,0 +1,131 @@
+"""`faceage video`: the main job for films."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from faceage.ages import STRENGTH
+from faceage.cli import panels
+from faceage.cli.completion import complete_ages
+from faceage.cli.console import bars, err, out, start_backend, table
+from faceage.cli.options import (
+    EVERY_CLASS,
+    Ages,
+    Draw,
+    Gender,
+    Json,
+    Quiet,
+    Seed,
+    Strength,
+    Weights,
+    draw_options,
+)
+
+if TYPE_CHECKING:
+    from faceage.film.age_film import FilmSummary
+
+
+def video(
+    clip: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CLIP", help="A clip, or a folder of frames.", show_default=False, rich_help_panel=panels.AGE
+        ),
+    ],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", help="Where the results go.", show_default=False, rich_help_panel=panels.AGE
+        ),
+    ],
+    ages: Ages = EVERY_CLASS,
+    age: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGE",
+            help="How old the people are in the film.  [default: estimated]",
+            autocompletion=complete_ages,
+            rich_help_panel=panels.AGE,
+        ),
+    ] = None,
+    gender: Gender = None,
+    faces: Annotated[
+        str,
+        typer.Option(
+            metavar="all|largest|LIST",
+            help="People of each shot; 0 is the largest: 0,2.",
+            rich_help_panel=panels.AGE,
+        ),
+    ] = "all",
+    min_face: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            min=16,
+            help="Narrowest face to look for, in pixels.",
+            rich_help_panel=panels.AGE,
+        ),
+    ] = None,
+    strength: Strength = STRENGTH,
+    draw: Draw = "photo",
+    steps: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, max=10_000, help="Optimiser steps for each person.", rich_help_panel=panels.SPEED
+        ),
+    ] = 60,
+    weights: Weights = None,
+    seed: Seed = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do everything again.", rich_help_panel=panels.RESUMING)
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw the people of a film at other ages: all of it at each age, with its sound.
+
+    faceage video clip.mp4 --out aged --ages 60+
+
+    Writes DIR/<clip>_<age>.mp4 (.mkv where MP4 cannot hold the sound) in H.264 that looks like the original (crf 17);
+    of a folder of frames, the folder DIR/<folder>_<age>. Each person of a shot has one age and one change, so nothing
+    flickers. Who was found is kept in DIR/film. The same command again does only what is left, however this one ended.
+
+    Clips need the extra [video]: pip install 'faceage[video]'. Folders of frames do not.
+    """
+    from faceage.ages import Age as AgeOf
+    from faceage.batch.options import DrawOptions, FindOptions
+    from faceage.film.age_film import age_film
+    from faceage.people.options import OptimiserOptions
+
+    find = FindOptions(
+        faces, min_face, None if age is None else AgeOf.of(age), OptimiserOptions(steps=steps, seed=seed)
+    )
+    drawn = draw_options(DrawOptions(), ages, strength=strength, draw=draw, gender=gender)
+    with bars(quiet or json) as told:
+        summary = age_film(
+            clip,
+            to,
+            weights=weights,
+            find=find,
+            draw=drawn,
+            overwrite=overwrite,
+            begins=start_backend,
+            progress=told,
+        )
+    if json:
+        out.print_json(data=summary.to_json())
+    elif not quiet:
+        _print_summary(summary, to)
+    if not summary.people:
+        err.print(f"faceage: {clip}: no face was found")
+    if summary.broken:
+        err.print(f"faceage: {clip}: {summary.broken}; the {summary.frames} frames that can be read are kept")
+    raise typer.Exit(summary.exit_code)
+
+
+def _print_summary(summary: "FilmSummary", to: Path) -> None:
+    rows = [(name, getattr(summary, name)) for name in ("frames", "shots", "people")]
+    table([*rows, ("frames drawn by this run", summary.drawn)], title=f"faceage video → {to}", to=err)
+    for file in summary.files:
+        err.print(file)

@@ -1,0 +1,96 @@
+"""A film aged in one call, in two passes: find its people, then draw them. Each goes on where it was stopped."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from faceage.batch.options import DrawOptions, FindOptions
+from faceage.batch.plan import check_out, writing_to
+from faceage.errors import EXIT_OK, EXIT_SOME_FAILED
+from faceage.files import only_one, remove_partials
+from faceage.film.make import films_of, make_films
+from faceage.film.task import FilmTask, open_film
+from faceage.model import MIN_ACCURACY, check_entry, check_files, check_recognizer, find_model, read_card
+from faceage.store.film import PEOPLE, read_tables
+
+_FIND, _DRAW = FindOptions(), DrawOptions()
+
+
+@dataclass(frozen=True)
+class FilmSummary:
+    """What a film holds, and the `files`, or folders of frames, that show its people at each age."""
+
+    frames: int
+    shots: int
+    people: int
+    """Counted anew in each shot."""
+    drawn: int
+    """Frames that this run drew."""
+    broken: str
+    """What of the film could not be read, or ""."""
+    files: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_OK if self.people and not self.broken else EXIT_SOME_FAILED
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def age_film(
+    film: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    find: FindOptions = _FIND,
+    draw: DrawOptions = _DRAW,
+    overwrite: bool = False,
+    begins: Callable[[], Any] = lambda: None,
+    progress: Callable[[str, int, int | None], Any] = lambda what, done, total: None,
+) -> FilmSummary:
+    """Write `film`, a clip or a folder of frames, with its people at each of the ages of `draw`, into the folder `out`.
+
+    What `faceage video` does, which calls this. What an earlier run has done is not done again, unless `overwrite` says
+    so; with other `draw` options the same people are drawn again, and nobody is looked for. `begins()` is called before
+    Keras is imported, and `progress(what, done, total)` told of frames. Raises UsageError, WeightsError or
+    MissingExtraError for what would make the whole run fail, and UsageError where writing fails.
+    """
+    to = Path(out)
+    check_out([Path(film)], to)
+    opened = open_film(Path(film))
+    folder = find_model(None if weights is None else Path(weights))
+    card = read_card(folder)
+    check_files(folder, card)
+    if find.optimiser.objective in ("identity", "paper"):
+        check_recognizer(card["scores"], MIN_ACCURACY, "take other weights: --weights MODEL")
+    if draw.gender:
+        check_entry(card, "gender", folder)
+    task = FilmTask(opened, to, folder, find, draw, begins, progress)
+    with writing_to(to), only_one(to, "aging a film"):
+        remove_partials(to)
+        if overwrite:
+            shutil.rmtree(task.work, ignore_errors=True)
+        task.work.mkdir(parents=True, exist_ok=True)
+        return _aged(task)
+
+
+def _aged(task: FilmTask) -> FilmSummary:
+    known = read_tables(task.people, PEOPLE, task.found)
+    if known is None:
+        task.begins()
+        from faceage.film.find import FilmSearch
+
+        FilmSearch(task).find()
+        known = read_tables(task.people, PEOPLE, task.found)
+        assert known is not None
+    rows, attributes = known
+    people = len(set(map(int, rows["people"]["face"])))
+    drawn, files = 0, tuple[str, ...]()
+    if people:
+        drawn, files = make_films(task, rows), tuple(map(str, films_of(task)))
+    shots = rows["frames"]["shot"]
+    return FilmSummary(len(shots), int(shots.max(initial=-1)) + 1, people, drawn, str(attributes["broken"]), files)

@@ -1,0 +1,133 @@
+"""Writing a clip like another one: segments of frames, each whole or absent, and all of them joined with the sound.
+
+H.264, 8 bits a channel, upright; the times of all frames, the colour space and the sound are the other clip's. Of its
+metadata, which may say where and by whom it was made, only the languages of its sound are kept.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from heapq import merge
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceage.errors import MissingExtraError
+from faceage.files import written_whole
+from faceage.film.clip import Clip, ClipFrame, exact_colours, import_av
+
+QUALITY = 17
+"""x264's constant rate factor; 18 and below is called visually lossless."""
+
+ENCODER = "libx264"
+
+_MP4, _MATROSKA = ".mp4", ".mkv"
+_FORMATS = {_MP4: "mp4", _MATROSKA: "matroska"}
+"""What everything plays, and what holds any sound."""
+
+_IN_MP4 = frozenset(["aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"])
+"""Sound that players expect in MP4."""
+
+_LIMITED_RANGE = 1
+
+
+def check_encoder() -> None:
+    """Raise MissingExtraError where this FFmpeg cannot write H.264."""
+    if ENCODER not in import_av().codecs_available:
+        raise MissingExtraError(f"this PyAV comes without {ENCODER}", "install its wheel: pip install 'faceage[video]'")
+
+
+class ClipWriter:
+    """Writes a clip like `clip` to the file `path`."""
+
+    ending = ".nut"
+    """Of a segment."""
+
+    def __init__(self, clip: Clip, path: Path) -> None:
+        self.path = path
+        self._clip = clip
+        self._av = import_av()
+
+    @contextmanager
+    def new_segment(self, path: Path) -> Iterator[Callable[[ClipFrame, np.ndarray], None]]:
+        """Write frames, the decoded one and its pixels now, to `path`, which is there when the block ends well."""
+        clip = self._clip
+        with written_whole(path) as partial, self._av.open(str(partial), "w", format="nut") as container:
+            # Without B-frames the n-th packet is the n-th frame, and segments follow each other as they are.
+            stream = container.add_stream(ENCODER, rate=clip.rate, options={"crf": str(QUALITY), "bf": "0"})
+            stream.codec_context.time_base = clip.time_base
+            stream.pix_fmt = "yuv420p"
+
+            def write(frame: ClipFrame, pixels: np.ndarray) -> None:
+                picture = self._av.VideoFrame.from_ndarray(pixels, "rgb24")
+                _take_colours(picture, frame.decoded)
+                picture = picture.reformat(format=stream.pix_fmt, interpolation=exact_colours())
+                picture.pts, picture.time_base = frame.pts, clip.time_base
+                if not stream.codec_context.is_open:
+                    stream.height, stream.width = pixels.shape[:2]
+                    _take_colours(stream.codec_context, frame.decoded)
+                    stream.codec_context.color_range = _LIMITED_RANGE
+                container.mux(stream.encode(picture))
+
+            yield write
+            container.mux(stream.encode(None))
+
+    def join(self, segments: Sequence[Path], times: Sequence[int], comment: str) -> None:
+        """Write the clip, whole or not at all: the frames of `segments` at their `times` (pts), and the sound."""
+        with ExitStack() as stack:
+            partial = stack.enter_context(written_whole(self.path))
+            container = stack.enter_context(self._av.open(str(partial), "w", format=_FORMATS[self.path.suffix]))
+            container.metadata["comment"] = comment
+            first = stack.enter_context(self._av.open(str(segments[0])))
+            video = container.add_stream_from_template(first.streams.video[0])
+            video.time_base = self._clip.time_base
+            source = stack.enter_context(self._clip.opened())
+            sound = {stream.index: container.add_stream_from_template(stream) for stream in source.streams.audio}
+            for index, stream in sound.items():
+                if language := source.streams[index].language:
+                    stream.metadata["language"] = language
+            pictures = _pictures(segments, times, self._clip, video)
+            # In the order of time: a container keeps in memory what is too early.
+            order = merge(pictures, _sounds(source, sound), key=lambda packet: packet.dts * packet.time_base)
+            for packet in order:
+                container.mux_one(packet)
+
+
+def _take_colours(target: Any, frame: Any) -> None:
+    for name in ("colorspace", "color_primaries", "color_trc"):
+        setattr(target, name, getattr(frame, name))
+
+
+def ending_for(clip: Clip) -> str:
+    """The ending of the file that holds the clip's sound as it is."""
+    with clip.opened() as source:
+        plays = all(stream.codec.canonical_name in _IN_MP4 for stream in source.streams.audio)
+    return _MP4 if plays else _MATROSKA
+
+
+def _pictures(segments: Sequence[Path], times: Sequence[int], clip: Clip, stream: Any) -> Iterator[Any]:
+    number = 0
+    for path in segments:
+        with import_av().open(str(path)) as container:
+            for packet in container.demux(video=0):
+                if packet.dts is None:
+                    continue
+                packet.pts = packet.dts = times[number]
+                packet.time_base = clip.time_base
+                number += 1
+                packet.duration = times[number] - packet.pts if number < len(times) else clip.period
+                packet.stream = stream
+                yield packet
+
+
+def _sounds(source: Any, streams: dict[int, Any]) -> Iterator[Any]:
+    if not streams:
+        return
+    try:
+        for packet in source.demux([source.streams[index] for index in streams]):
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                yield packet
+    except import_av().FFmpegError:
+        # The clip is broken here; that was said when its frames were read.
+        return

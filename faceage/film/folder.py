@@ -1,0 +1,98 @@
+"""A film that is a folder of frames: photos, in the order of the numbers in their names."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from faceage.errors import UsageError
+from faceage.files import write_text
+from faceage.photos.decoders import Decoder
+from faceage.photos.find import EXTENSIONS, find_photos
+from faceage.photos.write_like import Encoding, ending_for, save_like
+
+
+@dataclass(frozen=True)
+class FolderFrame:
+    """One frame: `pts` its number, `name` its file's."""
+
+    pts: int
+    name: str
+    original: np.ndarray
+    """(h, w, c) uint8 in the file's own colours."""
+    encoding: Encoding
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """(h, w, 3) uint8 sRGB, upright."""
+        return self.encoding.in_srgb(self.original)
+
+
+class FrameFolder:
+    """The frames of a folder, with what a `clip.Clip` has."""
+
+    rate = time_base = Fraction(25)
+    """Frames a second: nothing says, and only smoothing over time depends on it."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError where there is no frame in it."""
+        self.path = path
+        self._files = sorted(find_photos([path]), key=lambda file: _natural(file.name))
+        if not self._files:
+            kinds = " ".join(sorted(EXTENSIONS))
+            raise UsageError(f"there is no frame in {path}", f"frames are files that end in {kinds}")
+        self.length = len(self._files)
+        self.broken = ""
+
+    @property
+    def stamp(self) -> list[tuple[str, int, int]]:
+        """Changes where the frames do."""
+        stats = [(file.name, file.path.stat()) for file in self._files]
+        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+    def frames(self) -> Iterator[FolderFrame]:
+        """All frames that can be read, in order; `broken` says what could not."""
+        self.broken = ""
+        with closing(Decoder()) as decoder:
+            for number, file in enumerate(self._files):
+                read = decoder.read(file, original=True)
+                if read.pixels is None or read.encoding is None:
+                    self.broken = self.broken or f"frame {file.name} cannot be used ({read.error})"
+                else:
+                    yield FolderFrame(number, file.name, read.pixels, read.encoding)
+
+
+class FolderWriter:
+    """Writes frames like others, into the folder `path`; a segment's mark says that all of it is there."""
+
+    ending = ".done"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def new_segment(self, mark: Path) -> Iterator[Callable[[FolderFrame, np.ndarray], None]]:
+        """Write frames, and `mark` when the block ends well."""
+        yield self._write
+        write_text(mark, "")
+
+    def join(self, marks: Sequence[Path], times: Sequence[int], comment: str) -> None:
+        """Nothing to do: all frames are in place."""
+
+    def _write(self, frame: FolderFrame, pixels: np.ndarray) -> None:
+        name, ending = frame.name, ending_for(PurePath(frame.name))
+        path = self.path / (name if name.lower().endswith(ending) else name + ending)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = frame.original.copy()
+        frame.encoding.repaint(picture, frame.pixels, pixels)
+        save_like(picture, frame.encoding, path)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Numbers by their value: frame 10 comes after frame 9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,108 @@
+"""The people of a film: one latent and one age for each person of a shot, found in the frames that show them best."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+
+import numpy as np
+
+from faceage.batch.options import FindOptions
+from faceage.faces.align import face_transform
+from faceage.film.follow import Stretch, View
+from faceage.film.link import Placed, Trail, join_stretches, one_person, place, shots_of
+from faceage.model import Model
+from faceage.networks.predict import predict
+from faceage.people.optimise import LatentOptimiser, Latents
+from faceage.store.latents import FaceRow
+
+_SHORTEST = 3
+"""Frames: what is taken for a face for less time is none, or cannot be looked at."""
+_HALF = 0.5
+"""Who is never aged by more than this, since they come and go or look away, is not aged."""
+_VIEWS = 3
+"""Views of a person, at most, that their change with age is the mean of."""
+_GOOD = 0.5
+"""Score of a view, as a part of the best one's: below, the face is turned, small or blurred."""
+_FACES_AT_ONCE = 32
+_USUAL_THRESHOLD = 0.97
+"""Distance of two embeddings below which they are one person's, where the model does not know its own."""
+
+
+@dataclass(frozen=True)
+class People:
+    """Who is where: `shots` (n,) the shot of each frame; of each person the rows of their views, and their places."""
+
+    shots: np.ndarray
+    rows: list[list[FaceRow]]
+    places: list[list[Placed]]
+
+
+def find_people(
+    model: Model, find: FindOptions, stretches: Sequence[Stretch], length: int, rate: float, name: str
+) -> People:
+    """The people in a film of `length` frames at `rate` a second, which is called `name`."""
+    shots = shots_of(stretches, length)
+    trails = [trail for trail in join_stretches(stretches) if len(trail.frames) >= min(_SHORTEST, length)]
+    embeddings = [predict(model.recognizer, np.stack([view.aligned for view in trail.views])) for trail in trails]
+    measured = model.card["scores"].get("recognizer", {}).get("same_different", {})
+    threshold = measured.get("threshold", _USUAL_THRESHOLD)
+    views, places = [], []
+    for shot in np.unique(shots[[trail.frames[0] for trail in trails]]) if trails else []:
+        inside = [number for number, trail in enumerate(trails) if shots[trail.frames[0]] == shot]
+        groups = one_person([trails[i] for i in inside], [embeddings[i] for i in inside], threshold)
+        people = [[trails[inside[i]] for i in group] for group in groups]
+        people.sort(key=_presence, reverse=True)
+        for number in takewhile(len(people).__gt__, find.face_numbers):
+            placed = [place(trail, shots, rate) for trail in people[number]]
+            if any(one.visible.max() > _HALF for one in placed):
+                views.append(best_views([view for trail in people[number] for view in trail.views]))
+                places.append(placed)
+    return People(shots, _optimised(model, find, views, name), places)
+
+
+def best_views(views: Sequence[View]) -> list[View]:
+    """The best of a person's views from the beginning of a shot, its middle and its end: turned this way and that."""
+    enough = _GOOD * max(view.score for view in views)
+    good = sorted((view for view in views if view.score >= enough), key=lambda view: view.frame)
+    parts = np.array_split(np.arange(len(good)), min(_VIEWS, len(good)))
+    return [max((good[i] for i in part), key=lambda view: view.score) for part in parts]
+
+
+def _presence(trails: Sequence[Trail]) -> float:
+    """How much of a shot is a person's face."""
+    return sum(float(np.ptp(trail.landmarks, axis=1).prod(-1).sum()) for trail in trails)
+
+
+def _optimised(model: Model, find: FindOptions, people: Sequence[Sequence[View]], name: str) -> list[list[FaceRow]]:
+    """Rows of latents for each person's views, all at the person's one age."""
+    views = [view for person in people for view in person]
+    if not views:
+        return []
+    age = None if find.age is None else find.age.weights
+    optimiser = LatentOptimiser(model.fast, find.optimiser, batch_size=min(_FACES_AT_ONCE, len(views)), age=age)
+    latents = optimiser(np.stack([view.aligned for view in views]))
+    numbers = iter(range(len(views)))
+    rows = []
+    for person, seen in enumerate(people):
+        own = [_row(view, person, latents.take(slice(i, i + 1)), name) for view, i in zip(seen, numbers, strict=False)]
+        age = np.mean([row.age for row in own], axis=0)
+        rows.append([replace(row, age=age) for row in own])
+    return rows
+
+
+def _row(view: View, person: int, latents: Latents, name: str) -> FaceRow:
+    return FaceRow(
+        source=f"{name}#{view.frame}",
+        face=person,
+        box=view.face.box,
+        landmarks=view.face.landmarks,
+        confidence=view.face.confidence,
+        aligned=view.aligned,
+        portrait=view.portrait,
+        age=latents.age[0],
+        latent_initial=latents.initial[0],
+        latent=latents.latent[0],
+        offset=latents.offset[0],
+        identity_distance=latents.distance[0],
+        transform=face_transform(view.face.landmarks).astype(np.float32),
+    )
