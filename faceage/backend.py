@@ -71,13 +71,6 @@ def in_float32() -> Iterator[None]:
 fix_settings()
 
 
-def _unsupported() -> UsageError:
-    return UsageError(
-        f"the Keras backend is {keras.backend.backend()!r}; faceage trains and optimises on 'tensorflow' or 'torch'",
-        "set KERAS_BACKEND to one of them",
-    )
-
-
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
@@ -252,7 +245,10 @@ elif keras.backend.backend() == "torch":
         return scalar
 
 else:
-    raise _unsupported()
+    raise UsageError(
+        f"the Keras backend is {keras.backend.backend()!r}; faceage trains and optimises on 'tensorflow' or 'torch'",
+        "set KERAS_BACKEND to one of them",
+    )
 
 
 @contextmanager

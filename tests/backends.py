@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 from plain_stage import BATCH, Batches, outcome, train
-from tiny_training import Enlarged, photo_options, tiny_re_ager, write_vgg
+from tiny_training import Enlarged, narrow_trunk, photo_options, tiny_re_ager, write_vgg
 
 from faceage.ages import AGE_CLASSES
 from faceage.data.dataset import GENDERS
@@ -28,12 +28,17 @@ from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.recognizer import recognizer
 from faceage.networks.vgg import vgg_features
+from faceage.training import adversarial
+from faceage.training import stage as training_stage
 from faceage.training.age import AgeTraining
 from faceage.training.encoder import EncoderTraining
 from faceage.training.gan import GAN
 from faceage.training.identity import IdentityTraining
 from faceage.training.photo import PhotoTraining
 from faceage.training.recognizer import Distillation
+
+for module in ("recognizer", "age_estimator"):
+    sys.modules[f"faceage.networks.{module}"].residual_trunk = narrow_trunk
 
 random = np.random.default_rng(0)
 
@@ -77,7 +82,7 @@ def supervised(stage):
     return stage
 
 
-def adversarial(kind, **networks):
+def competing(kind, **networks):
     stage = kind(**networks)
     stage.compile()
     return stage
@@ -89,7 +94,7 @@ def generators() -> tuple[keras.Model, keras.Model]:
 
 def gan(steps: int):
     drawing, average = generators()
-    stage = adversarial(GAN, generator=drawing, discriminator=drawn(discriminator(width=8)), average=average)
+    stage = competing(GAN, generator=drawing, discriminator=drawn(discriminator(width=8)), average=average)
     stage.steps.assign(steps)
     return stage
 
@@ -97,7 +102,7 @@ def gan(steps: int):
 def identity():
     drawing, average = generators()
     eyes = drawn(recognizer()), drawn(age_estimator(width=8))
-    return adversarial(
+    return competing(
         IdentityTraining,
         encoder=drawn(encoder(width=4)),
         generator=drawing,
@@ -113,7 +118,7 @@ def photo(phase: int):
     options = photo_options(batch_size=BATCH)
     with tempfile.TemporaryDirectory() as folder:
         features = vgg_features(options.view, weights=write_vgg(Path(folder) / "vgg.h5"))
-    stage = adversarial(
+    stage = competing(
         PhotoTraining,
         re_ager=drawn(tiny_re_ager()),
         drawing=tiny_re_ager(),
@@ -169,8 +174,12 @@ def first_step(name: str) -> dict[str, np.ndarray]:
 
 def main(out: Path) -> None:
     found = {}
+    # XLA compiles each update for seconds; it is asked to for `train` below.
+    fuse = training_stage.fuse
+    training_stage.fuse = adversarial.fuse = lambda update: update
     for name in STAGES:
         found |= first_step(name)
+    training_stage.fuse = fuse
     found |= {f"unbroken_{name}": value for name, value in outcome(*train(out.parent, 3)).items()}
     train(out.parent, 2)
     resumed = outcome(*train(out.parent, 3, first_epoch=2, seed=9))

@@ -19,21 +19,23 @@ DATA = Path(os.environ.get("FACEAGE_DATA", REPOSITORY.parent / "shared" / "data"
 
 COSTLIEST = (
     "test_stages.py",
-    "test_torch.py",
-    "test_photo.py",
     "test_train_all.py",
+    "test_torch.py",
     "test_run.py",
     "test_cli_batch.py",
-    "test_distribution.py",
     "test_resume.py",
+    "test_photo.py",
     "test_video.py",
     "test_optimise.py",
-    "test_hostile.py",
+    "test_environment.py",
     "test_networks.py",
-    "test_photographs.py",
-    "test_recognizer.py",
-    "test_report_browser.py",
+    "test_hostile.py",
+    "test_paste.py",
     "test_prepare.py",
+    "test_distribution.py",
+    "test_recognizer.py",
+    "test_photographs.py",
+    "test_report_browser.py",
 )
 """A worker takes a file at a time: begun last, one of these would keep one worker while the others are idle."""
 

@@ -49,7 +49,7 @@ def test_no_setting_changes_a_result(folder):
     # What is in the current folder, under the name of the detector's weights, is no weights and no code.
     for name in ("pnet.lz4", "rnet.lz4", "onet.lz4"):
         (folder / name).write_bytes(b"no weights")
-    arguments = "--steps 2 --ages 60+ --no-report"
+    arguments = "--objective pixel --steps 2 --ages 60+ --no-report"
     plain = shell(f"faceage batch photos --out plain {arguments}", folder)
     assert plain.returncode == 0, plain.stderr
     odd = shell(

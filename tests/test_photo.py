@@ -1,9 +1,8 @@
 """The photo stage: what R starts as, which weights move in either phase, and that a killed training goes on in both."""
 
 import importlib.util
+import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -13,12 +12,12 @@ import pytest
 from keras import ops
 from test_run import assert_same_checkpoint, without_seconds
 from test_stages import assert_equal, moving, values
-from tiny_training import STEPS, TinySplits, face_set, photo_options, photo_stage, write_vgg
+from tiny_training import STEPS, TinyPhoto, TinySplits, eagerly, face_set, photo_options, photo_stage, write_vgg
 
 from faceage.ages import one_hot
-from faceage.backend import gradients
+from faceage.backend import compile_step, gradients
 from faceage.data.dataset import dated_people
-from faceage.errors import MissingExtraError, WeightsError
+from faceage.errors import Interrupted, MissingExtraError, WeightsError
 from faceage.faces.align import TEMPLATE
 from faceage.images import to_float, to_uint8
 from faceage.networks.augment import affine_views, blurred
@@ -30,10 +29,13 @@ from faceage.sizes import PORTRAIT_SIZE
 from faceage.training.checkpoint import Position, read_position
 from faceage.training.job import Inputs
 from faceage.training.photo import PhotoJob, aged_portraits
+from faceage.training.run import Run, train_stage
 from faceage.training.views import in_views, mean_of_views, random_view
 from faceage.training.watch import read_rows
 
-SCRIPT = Path(__file__).with_name("tiny_training.py")
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
+"""That `eagerly` leaves tf.data as it is."""
+
 FACES = face_set(4)
 
 
@@ -49,13 +51,16 @@ def only_stage(vgg):
     return stage, values(everything(stage))
 
 
-@pytest.fixture
-def stage(only_stage):
-    """A stage as new, since compiling one takes seconds."""
-    stage, start = only_stage
+def rewound(stage: keras.Model, start: list[np.ndarray]) -> keras.Model:
+    """The stage as new, since compiling one takes seconds."""
     for variable, value in zip(everything(stage), start, strict=True):
         variable.assign(value)
     return stage
+
+
+@pytest.fixture
+def stage(only_stage):
+    return rewound(*only_stage)
 
 
 def everything(stage: keras.Model) -> list[keras.Variable]:
@@ -202,37 +207,51 @@ def test_a_change_is_laid_over_where_it_is():
     np.testing.assert_allclose(means, change.reshape(2, 32, 2, 32, 2, 3).mean((2, 4)), atol=0.02)
 
 
-def run(folder: Path, epochs: int = 4) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, folder, str(epochs), "photo"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+def test_a_compiled_step_has_the_losses_of_an_uncompiled_one(only_stage):
+    reports = []
+    for run in (lambda act: act, compile_step):
+        stage = rewound(*only_stage)
+        stage.begin_epoch(stage.options.pairs_epochs)
+        stage.steps.assign(1000)
+        portraits = FACES.portraits[np.arange(len(FACES))]
+        act = run(lambda *data, stage=stage: stage.train_step((data[:2], data[2])))
+        found = act(*map(ops.convert_to_tensor, (FACES.faces, portraits, dated_people(FACES))))
+        reports.append({name: float(value) for name, value in found.items()})
+    assert reports[1] == pytest.approx(reports[0], rel=1e-3)
 
 
-def test_stopped_and_killed_in_both_phases_it_ends_bit_for_bit_as_the_unbroken_one(tmp_path):
-    unbroken = run(tmp_path / "unbroken")
-    last = tmp_path / "broken" / "photo" / "last.weights.h5"
-    # In the pairs' second epoch; after the change of phase; in the last epoch, whose beginning is then done again.
-    for number, at, position in (
-        (signal.SIGTERM, STEPS + 2, Position(1, 2)),
-        (signal.SIGTERM, 2 * STEPS + 1, Position(2, 1)),
-        (signal.SIGKILL, 3 * STEPS + 2, Position(3)),
-    ):
-        process = run(tmp_path / "broken")
-        for line in process.stdout:
-            if line == f"step {at}\n":
-                process.send_signal(number)
-        assert process.wait() == (-number if number == signal.SIGKILL else 1)
-        # The signal may be noticed a step later than it was sent.
-        found = read_position(last)
-        assert found == position or (number == signal.SIGTERM and found.epoch == position.epoch)
-    again = run(tmp_path / "broken")
-    for process in (again, unbroken):
-        process.stdout.read()
-        assert process.wait() == 0
-    one, other = (tmp_path / name / "photo" for name in ("broken", "unbroken"))
+class Killed(BaseException):
+    """Ends a training as a kill does: nothing is saved."""
+
+
+def test_stopped_and_killed_in_both_phases_it_ends_bit_for_bit_as_the_unbroken_one(only_stage, tmp_path):
+    class Rewound(TinyPhoto):
+        def stage(self):
+            return rewound(*only_stage)
+
+    def train(name: str, at: int = 0, act=lambda: None) -> Path:
+        run = Run(tmp_path / name, progress=lambda what, done, total: act() if done == at else None)
+        train_stage(Rewound, photo_options(epochs=4), run, TinySplits())
+        return run.folder / "photo"
+
+    def stop() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def kill() -> None:
+        raise Killed
+
+    with eagerly():
+        one = train("unbroken")
+        # In the pairs' second epoch; after the change of phase; in the last epoch, whose beginning is then done again.
+        for act, at, position in (
+            (stop, STEPS + 2, Position(1, 2)),
+            (stop, 2 * STEPS + 1, Position(2, 1)),
+            (kill, 3 * STEPS + 2, Position(3)),
+        ):
+            with pytest.raises((Interrupted, Killed)):
+                train("broken", at, act)
+            assert read_position(tmp_path / "broken" / "photo" / "last.weights.h5") == position
+        other = train("broken")
     assert_same_checkpoint(one / "last.weights.h5", other / "last.weights.h5")
     rows = read_rows(one / "stats.jsonl")
     assert without_seconds(rows) == without_seconds(read_rows(other / "stats.jsonl"))

@@ -14,8 +14,6 @@ from faceage.files import link_or_copy, only_one
 from faceage.store.latents import PARTS, LatentIndex, LatentWriter, read_drawing, read_settings, row_blocks
 from faceage.store.manifest import Manifest, PhotoOutcome, read_manifest
 
-_ROWS_AT_ONCE = 64
-
 
 def merge(out: Path) -> list[PhotoOutcome]:
     """Put the results of the shards in `out`/shards into `out`, as if one run had done it all; the rows that came.
@@ -115,7 +113,7 @@ def _bring_parts(shard: Path, new_names: Mapping[str, str], out: Path) -> dict[s
     if any(old != new for old, new in new_names.items()):
         writer = LatentWriter(out / LATENTS, shard.name, *settings)
         parts: dict[str, int] = {}
-        for block in row_blocks(shard / LATENTS, _ROWS_AT_ONCE):
+        for block in row_blocks(shard / LATENTS):
             parts |= writer.write([replace(row, source=new_names[row.source]) for row in block])
         return parts
     named = {}

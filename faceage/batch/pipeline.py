@@ -24,9 +24,6 @@ from faceage.store.manifest import OK, STATUSES, Manifest, PhotoOutcome
 if TYPE_CHECKING:
     from faceage.batch.worker import Done
 
-_ROWS_AT_ONCE = 64
-"""Rows of latents read at a time."""
-
 
 @dataclass
 class RunSummary:
@@ -163,7 +160,7 @@ def _with_faces(out: Path, photos: Sequence[Photo]) -> Iterator[Photo]:
     wanted = {photo.name: photo for photo in photos}
     if not wanted:
         return
-    blocks = row_blocks(out / LATENTS, _ROWS_AT_ONCE, keep=wanted.__contains__)
+    blocks = row_blocks(out / LATENTS, keep=wanted.__contains__)
     rows = (row for block in blocks for row in block)
     # A photo's rows follow each other.
     for name, faces in groupby(rows, key=lambda row: row.source):

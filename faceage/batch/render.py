@@ -20,8 +20,6 @@ from faceage.photos.find import FoundPhoto, printable
 from faceage.store.latents import FaceRow, count_rows, read_settings, row_blocks
 from faceage.store.manifest import OK, PhotoOutcome, read_manifest
 
-_ROWS_AT_ONCE = 64
-
 
 def render(
     latents: Path,
@@ -80,7 +78,7 @@ def find_again(latents: Path, files: Sequence[FoundPhoto]) -> dict[str, FoundPho
 
 
 def _rows(latents: Path) -> Iterator[FaceRow]:
-    return chain.from_iterable(row_blocks(latents, _ROWS_AT_ONCE))
+    return chain.from_iterable(row_blocks(latents))
 
 
 def _photos(latents: Path, known: Mapping[str, FoundPhoto]) -> Iterator[Photo]:

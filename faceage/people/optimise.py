@@ -199,7 +199,7 @@ class LatentOptimiser:
 
     def _objective(self, latent, offset, faces, age, target):
         """(value that decides which latents are kept, identity distance), each (b,), without any view."""
-        drawn = self._generator([latent, age, offset], training=False)
+        drawn = self._generator([ops.convert_to_tensor(latent), age, ops.convert_to_tensor(offset)], training=False)
         distance = identity_distance(self._model.recognizer(drawn, training=False), target)
         pixel = ops.mean(ops.abs(drawn - faces), axis=(1, 2, 3))
         return (pixel if self.options.objective == "pixel" else distance), distance

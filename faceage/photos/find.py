@@ -1,7 +1,6 @@
 """Which files are photos, in an order that is the same on every machine."""
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,11 +87,6 @@ def find_photos(
 def printable(path: PurePath) -> str:
     """A path as valid text with forward slashes; bytes that are no UTF-8 become escapes such as \\xff."""
     return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
-
-
-def unescaped(name: str) -> str:
-    r"""The path that `printable` wrote with escapes such as \xff."""
-    return os.fsdecode(re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes([int(found[1], 16)]), name.encode()))
 
 
 def _base(places: Sequence[Path]) -> Path:

@@ -197,7 +197,9 @@ def read_rows(path: Path, keep: Callable[[str], bool] = lambda source: True) -> 
     return list(_rows(path, keep))
 
 
-def row_blocks(path: Path, size: int, keep: Callable[[str], bool] = lambda source: True) -> Iterator[list[FaceRow]]:
+def row_blocks(
+    path: Path, size: int = 64, keep: Callable[[str], bool] = lambda source: True
+) -> Iterator[list[FaceRow]]:
     """The rows of a latents file whose source passes `keep`, in their order, `size` at a time.
 
     They are the rows of the moment at which this begins, whatever a batch adds meanwhile. Raises UsageError for a file

@@ -203,7 +203,10 @@ class PhotoTraining(AdversarialStage):
 
     def _restore(self, portraits: Any, spoilt: Any, ages: Any) -> dict[str, Any]:
         """A step on pairs alone."""
-        loss, values, found = gradients(lambda: self._pairs(portraits, spoilt, ages), self.trained_variables)
+        loss, values, found = gradients(
+            lambda: self._pair_losses(portraits, spoilt + self.re_ager([spoilt, ages], training=True)),
+            self.trained_variables,
+        )
         self._apply(found, [ops.zeros_like(weight) for weight in self.discriminator.trainable_variables])
         self._end_step()
         absent = dict.fromkeys(self.LOSSES, ops.zeros(()))
@@ -245,9 +248,6 @@ class PhotoTraining(AdversarialStage):
         self._apply(found, d_found)
         self._end_step()
         return self.report(loss=loss, d_loss=d_loss, **values, **shares)
-
-    def _pairs(self, portraits: Any, spoilt: Any, ages: Any) -> tuple[Any, dict[str, Any]]:
-        return self._pair_losses(portraits, spoilt + self.re_ager([spoilt, ages], training=True))
 
     def _pair_losses(self, portraits: Any, restored: Any) -> tuple[Any, dict[str, Any]]:
         difference = restored - portraits
