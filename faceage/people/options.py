@@ -7,6 +7,9 @@ OBJECTIVES = ("identity", "paper", "pixel", "none")
 STEPS = {"fast": 20, "best": 60}
 """By quality."""
 
+FACES_AT_ONCE = 32
+"""In a batch of the optimiser: more are no faster for each."""
+
 
 @dataclass(frozen=True)
 class OptimiserOptions:
