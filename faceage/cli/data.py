@@ -73,7 +73,7 @@ def fetch(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fetch a published data set, compare it with its hash and unpack it.
+    """Fetch a published data set, check it and unpack it.
 
     \b
         faceage data fetch imdb_wiki
