@@ -54,7 +54,13 @@ lint: $(READY) ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## batch beside the published recipe, each stage, a training step, and that memory does not grow
+DATA ?=
+JUDGE ?= dlib
+
+bench: $(READY) ## each stage's speed; with DATA=faces.h5 JUDGE=FILE.onnx, batch beside the published recipe
 	$(BIN)/python tests/bench/bench.py
-	$(BIN)/python tests/bench/batch_memory.py
 	$(BIN)/python tests/bench/prepare_memory.py
+	$(if $(DATA),$(BIN)/python tests/bench/beside_recipe.py $(DATA) --judge $(JUDGE),@echo "without DATA, a file of 'faceage data prepare', nothing is compared with the published recipe")
+
+bench-growth: $(READY) ## what batch costs for 1,000 and 20,000 photos, into growth.png: time and memory
+	$(BIN)/python tests/bench/growth.py

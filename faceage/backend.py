@@ -93,6 +93,10 @@ if keras.backend.backend() == "tensorflow":
         """`step`, a function of arrays, as a graph that is traced once for each set of shapes."""
         return tf.function(step)
 
+    def outside_graphs() -> AbstractContextManager[Any]:
+        """What is made and filled in the block is no part of a step that is just being compiled."""
+        return tf.init_scope()
+
     def fuse(update: Callable) -> Callable:
         """`update`, element-wise work on large arrays, in one pass over memory (XLA: a third of the time)."""
         # What several devices exchange within an update, XLA cannot compile.
@@ -205,6 +209,10 @@ elif keras.backend.backend() == "torch":
     def compile_step(step: Callable) -> Callable:
         """`step`, a function of arrays, without recording gradients that nobody asked for."""
         return torch.no_grad()(step)
+
+    def outside_graphs() -> AbstractContextManager[Any]:
+        """Nothing to do: steps are not compiled."""
+        return nullcontext()
 
     def fuse(update: Callable) -> Callable:
         """`update` as it is: PyTorch's optimisers already work on all arrays at once."""

@@ -11,7 +11,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from faceage.faces.align import TEMPLATE
 from faceage.files import write_text, written_whole
 from faceage.networks.build import build_network
 from faceage.sizes import FACE_SIZE
+from faceage.store.hashes import remembered_sha256
 from faceage.store.weights import check_contents, halve, sha256
 
 if TYPE_CHECKING:
@@ -43,21 +44,39 @@ _SHIPPED = _PACKAGE / "weights" if (_PACKAGE / "weights").is_dir() else _PACKAGE
 """The weights lie in the package where it was installed, and beside it in a clone."""
 
 
+def _network(name: str) -> functools.cached_property[Any]:
+    """A model's network of that name, loaded when it is first used; None where it has no such `OPTIONAL` one."""
+
+    def load(model: "Model") -> "keras.Model | None":
+        from faceage.backend import outside_graphs
+
+        if name in OPTIONAL and name not in model.card["networks"]:
+            return None
+        # A step that is being compiled may be the first to ask for it.
+        with outside_graphs():
+            return _load_checked(model.folder, model.card, name, model.dtype)
+
+    return functools.cached_property(load)
+
+
 @dataclass(frozen=True)
 class Model:
-    """The networks of a model folder, ready for inference; `card` is its model.json.
+    """A model folder whose files are checked, and its `card` (model.json).
 
-    Those of `OPTIONAL` may be missing.
+    Its networks are ready for inference under the Keras dtype policy `dtype`; each is loaded when it is first used,
+    which raises WeightsError where it does not fit. Those of `OPTIONAL` may be None.
     """
 
     folder: Path
     card: dict[str, Any]
-    generator: "keras.Model"
-    encoder: "keras.Model"
-    recognizer: "keras.Model"
-    age_estimator: "keras.Model"
-    re_ager: "keras.Model | None" = None
-    gender: "keras.Model | None" = None
+    dtype: str = "float32"
+
+    generator = _network("generator")
+    encoder = _network("encoder")
+    recognizer = _network("recognizer")
+    age_estimator = _network("age_estimator")
+    re_ager = _network("re_ager")
+    gender = _network("gender")
 
     @functools.cached_property
     def person_generator(self) -> "keras.Model":
@@ -68,11 +87,13 @@ class Model:
 
     @functools.cached_property
     def fast(self) -> "Model":
-        """The same networks in the type that this machine multiplies fastest: for many steps, not for pictures."""
+        """The same networks in the type that this machine multiplies fastest: for many steps, and for what the re-ager
+        adds to a photo, which is small; not for what the generator draws.
+        """
         from faceage.backend import fastest_dtype
 
         dtype = fastest_dtype()
-        return self if dtype == "float32" else load_model(self.folder, dtype)
+        return self if dtype == self.dtype else replace(self, dtype=dtype)
 
     @property
     def fingerprint(self) -> str:
@@ -94,7 +115,7 @@ def drawing_fingerprint(card: dict[str, Any]) -> str:
 
 
 def inference_networks(card: dict[str, Any]) -> tuple[str, ...]:
-    """The networks that `load_model` loads of a model with this card."""
+    """The networks that people are found and drawn with by a model with this card."""
     return (*NETWORKS, *(name for name in OPTIONAL if name in card["networks"]))
 
 
@@ -195,10 +216,12 @@ def check_entry(card: dict[str, Any], name: str, place: object) -> dict[str, Any
     return entry
 
 
-def check_files(folder: Path, card: dict[str, Any], names: Iterable[str] | None = None) -> None:
-    """Compare the file of each of `names`, by default what `load_model` loads, with model.json.
+def check_files(
+    folder: Path, card: dict[str, Any], names: Iterable[str] | None = None, hashed: Callable[[Path], str] = sha256
+) -> None:
+    """Compare the file of each of `names`, by default all of `inference_networks`, with model.json.
 
-    Raises WeightsError naming the first that differs.
+    `hashed` gives a file's SHA-256. Raises WeightsError naming the first that differs.
     """
     for name in inference_networks(card) if names is None else names:
         entry = check_entry(card, name, folder)
@@ -208,7 +231,7 @@ def check_files(folder: Path, card: dict[str, Any], names: Iterable[str] | None 
         size = path.stat().st_size
         if size != entry["bytes"]:
             raise WeightsError(f"{path} has {size} bytes instead of {entry['bytes']}", _FETCH_AGAIN)
-        if sha256(path) != entry["sha256"]:
+        if hashed(path) != entry["sha256"]:
             raise WeightsError(f"{path} is not the file that {CARD} describes (its SHA-256 differs)", _FETCH_AGAIN)
 
 
@@ -242,20 +265,19 @@ KNOWN_NETWORKS = frozenset(_STAGE)
 
 
 def load_model(folder: str | os.PathLike[str] | None = None, dtype: str = "float32") -> Model:
-    """Check and load the networks of a model folder for inference, under the Keras dtype policy `dtype`.
+    """Check the files of a model folder; its networks will be under the Keras dtype policy `dtype`.
 
     Without a folder it is the one that `find_model` finds. Raises WeightsError.
     """
     folder = find_model() if folder is None else Path(folder)
     card = read_card(folder)
-    check_files(folder, card)
-    networks = {name: _load_checked(folder, card, name, dtype) for name in inference_networks(card)}
-    return Model(folder, card, **networks)
+    check_files(folder, card, hashed=remembered_sha256)
+    return Model(folder, card, dtype)
 
 
 def load_network(folder: Path, card: dict[str, Any], name: str, dtype: str = "float32") -> "keras.Model":
     """Build network `name` as `card` describes it, under the Keras dtype policy `dtype`, and fill in its weights."""
-    check_files(folder, card, [name])
+    check_files(folder, card, [name], remembered_sha256)
     return _load_checked(folder, card, name, dtype)
 
 

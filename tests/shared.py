@@ -4,12 +4,14 @@ Batches are small here, since most tests have a handful of faces and each batch 
 depends on a batch is tested where batches are: test_optimise and test_draw.
 """
 
+import copy
 import functools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +52,13 @@ def load_model(folder: Path | None = None, dtype: str = "float32") -> model.Mode
 @functools.cache
 def _loaded(folder: Path, card: str, dtype: str) -> model.Model:
     return _load(folder, dtype)
+
+
+def with_re_ager(model: model.Model, network: Any) -> model.Model:
+    """The model with another re-ager, or None, in place of its own."""
+    changed = copy.copy(model)
+    vars(changed).update(re_ager=network, fast=changed)
+    return changed
 
 
 _painters: dict[tuple[int, str, str | None], PeoplePainter] = {}

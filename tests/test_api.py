@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,12 @@ from PIL import Image
 from shared import shared_networks
 
 import faceage as api
+from faceage.batch.worker import Done
 from faceage.faces.detect import Detector
 from faceage.people.options import OptimiserOptions
+from faceage.photos.decode import stamp
+from faceage.store import hashes
+from faceage.store.weights import sha256
 
 README = (REPOSITORY / "README.md").read_text()
 
@@ -69,6 +74,37 @@ def copy_photos(folder: Path) -> Path:
     for path in (REPOSITORY / "examples").glob("*.jpg"):
         shutil.copy(path, folder)
     return folder
+
+
+def test_weights_that_have_not_changed_are_hashed_once(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(hashes, "_memory", lambda: tmp_path / "hashes.json")
+    monkeypatch.setattr(hashes, "_SETTLED_NS", -1)
+    monkeypatch.setattr(hashes, "sha256", lambda path: read.append(path.name) or sha256(path))
+    photos = copy_photos(tmp_path / "photos")
+    for _ in range(2):
+        api.plan_photos(photos, tmp_path / "out")
+    assert len(read) == len(set(read)) > 3
+
+
+@pytest.mark.parametrize(("photos", "shard", "at_once"), [(1, 1, 4), (4, 1, 4), (5, 1, 8), (33, 1, 32), (4, 2, 32)])
+def test_few_photos_are_optimised_in_small_batches(tmp_path, photos, shard, at_once):
+    """By what is asked for and not by what is left, or a run that goes on would round otherwise than others."""
+    (tmp_path / "photos").mkdir()
+    for number in range(photos):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
+    found = []
+
+    def engine(task, to_find, to_draw, record):
+        found.append(task.faces_at_once)
+        done = [replace(photo.outcome, status="no_face", found=task.found) for photo in to_find[1:]]
+        for photo, outcome in zip(to_find[1:], done, strict=True):
+            size, modified = stamp(photo.file.path)
+            record(Done(finished=[replace(outcome, size=size, modified=modified)]))
+
+    for _ in range(2):
+        api.age_photos(tmp_path / "photos", tmp_path / "out", shard=(1, shard), engine=engine)
+    assert found == [at_once] * 2
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from shared import with_re_ager
 
 from faceage.ages import parse_ages
 from faceage.data.dataset import FaceSet
@@ -47,7 +48,7 @@ def assert_alike(one, other) -> None:
 
 
 def test_the_generator_draws_64_pixels_beside_the_portrait(model, rows):
-    for person, row in zip(PeoplePainter(replace(model, re_ager=None))(rows[:3], AGES, 1.4), rows, strict=False):
+    for person, row in zip(PeoplePainter(with_re_ager(model, None))(rows[:3], AGES, 1.4), rows, strict=False):
         np.testing.assert_array_equal(person.photo, decode_portrait(row.portrait))
         assert person.aged.shape == (3, 64, 64, 3)
         np.testing.assert_array_equal(person.unaged, person.rebuilt)
@@ -65,8 +66,7 @@ def test_nobody_depends_on_who_is_drawn_with_them(model, rows):
 
 
 def test_the_re_ager_draws_portraits_of_those_who_have_one(model, rows):
-    model = replace(model)
-    object.__setattr__(model, "re_ager", re_ager())
+    model = with_re_ager(model, re_ager())
     paint = PeoplePainter(model)
     without = replace(rows[1], portrait=b"")
     with_portrait, plain = paint([rows[0], without], AGES, 1.4)
@@ -147,4 +147,4 @@ def test_a_gender_is_what_lies_between_the_latents_of_women_and_of_men(model):
 def test_a_model_that_knows_no_genders_says_so(model):
     card = {**model.card, "networks": {k: v for k, v in model.card["networks"].items() if k != "gender"}}
     with pytest.raises(WeightsError, match="has no gender"):
-        PeoplePainter(replace(model, card=card, gender=None), gender="female")
+        PeoplePainter(replace(model, card=card), gender="female")

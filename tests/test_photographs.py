@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from shared import with_re_ager
 from tiny_training import face_set
 
 from faceage.ages import AGE_CLASSES
@@ -177,8 +178,8 @@ def test_every_way_to_draw_gives_pictures_of_one_size(tmp_path, write_faces):
     people = replace(face_set(4), faces=sample_faces(model.generator, 1, seed=0)[0, :4])
     faces = load_faces(write_faces(tmp_path / "faces.h5", [people] * 3), "test")
     latents = find_latents(model, faces.faces, "initial")
-    assert list(ways_to_draw(replace(model, re_ager=None))) == ["generator", "plain sum"]
-    ways = ways_to_draw(replace(model, re_ager=re_ager()))
+    assert list(ways_to_draw(with_re_ager(model, None))) == ["generator", "plain sum"]
+    ways = ways_to_draw(with_re_ager(model, re_ager()))
     assert list(ways) == ["photographs", "gender said", "generator", "plain sum"]
     pictures = {way: draw(faces, latents, 1.0) for way, draw in ways.items()}
     for drawn in pictures.values():

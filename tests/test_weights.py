@@ -12,6 +12,7 @@ import pytest
 from keras import ops
 
 from faceage import model as weights
+from faceage.backend import compile_step
 from faceage.errors import WeightsError
 from faceage.model import (
     NETWORKS,
@@ -432,3 +433,11 @@ def test_a_model_without_one_of_its_networks_says_how_to_train_it(whole, tmp_pat
         load_model(tmp_path)
     stage = {"generator": "gan", "age_estimator": "age"}.get(name, name)
     assert error.value.hint == f"train it: faceage train {stage}"
+
+
+def test_a_network_that_a_step_asks_for_while_it_is_compiled_is_loaded_all_the_same(whole):
+    folder, answers = whole
+    model = load_model(folder)
+    compile_step(lambda: ops.sum(model.generator.weights[0]))()
+    np.testing.assert_array_equal(output(model.generator), output(load_model(folder).generator))
+    assert np.abs(output(model.generator) - answers["generator"]).max() < 0.01 * np.abs(answers["generator"]).max()

@@ -17,6 +17,7 @@ from faceage.faces.detect import Detection, Detector, failure
 from faceage.images import encode_portrait
 from faceage.model import Model
 from faceage.people.optimise import LatentOptimiser, Latents
+from faceage.people.options import FACES_AT_ONCE
 from faceage.photos.decode import LIMITS, Limits, Reduction
 from faceage.photos.decoders import Decoder, ReadPhoto, read_ahead, stamp
 from faceage.sizes import PORTRAIT_SIZE
@@ -44,13 +45,15 @@ class _Face:
 class PeopleFinder:
     """The detector and the optimiser, loaded once."""
 
-    def __init__(self, model: Model, options: FindOptions, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, model: Model, options: FindOptions, limits: Limits = LIMITS, faces_at_once: int = FACES_AT_ONCE
+    ) -> None:
         self._options = options
         self._limits = limits
         self._detector = Detector()
         self._decoder = Decoder(limits)
         age = None if options.age is None else options.age.weights
-        self._optimiser = LatentOptimiser(model.fast, options.optimiser, age=age)
+        self._optimiser = LatentOptimiser(model.fast, options.optimiser, faces_at_once, age)
 
     def find(self, photos: Sequence[Photo]) -> Generator[list[Photo], None, None]:
         """`photos` in blocks, with their `faces` found and their outcome known, as far as it does not hang on drawing.

@@ -1,6 +1,7 @@
 """Aged faces back in their photos."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from faceage.batch.photo import Photo
 from faceage.errors import PhotoError
 from faceage.faces.align import align
-from faceage.faces.paste import lies_in, paste_face
+from faceage.faces.paste import face_region, lies_in, paste_face
 from faceage.people.drawn import Drawn
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.decoders import Decoder
@@ -20,12 +21,18 @@ from faceage.store.latents import FaceRow
 _SAME_FACE = 0.8
 """Correlation, at least, of a stored face with what the photo shows in its place: another copy of it has 0.98."""
 
+_ANOTHER = "the photo is not the one that its faces were found in"
+
+_WRITERS = 2
+"""Ages of a photo that are painted and encoded side by side: Pillow lets other threads run meanwhile."""
+
 
 class Paster:
     """Reads photos again, in a process of its own, and writes them with their faces aged. It holds one at a time."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self._decoder = Decoder(limits)
+        self._writers = ThreadPoolExecutor(_WRITERS)
 
     def paste(self, photo: Photo, people: Sequence[Drawn], paths: Sequence[Path], marked: bool = False) -> None:
         """Write the photo to each of k `paths`: at one of k ages of its `people`, drawn of its faces, in each.
@@ -37,25 +44,42 @@ class Paster:
         read = self._decoder.read(photo.file, original=True)
         if read.pixels is None or read.encoding is None:
             raise PhotoError(read.error)
+        pixels, encoding = read.pixels, read.encoding
+        if not all(lies_in(row.transform, pixels.shape[:2]) for row in photo.faces):
+            raise PhotoError(_ANOTHER)
+        regions = [face_region(row.transform, pixels.shape[:2]) for row in photo.faces]
+        # Beside the faces it stays empty, which takes no memory: nothing looks there.
+        before = np.zeros((*pixels.shape[:2], 3), np.uint8)
+        for region in regions:
+            before[region] = encoding.in_srgb(pixels[region])
         known = photo.outcome.input
-        before = read.encoding.in_srgb(read.pixels)
-        same = read.input == known if known else all(_shows(before, row) for row in photo.faces)
-        if not same or not all(lies_in(row.transform, before.shape[:2]) for row in photo.faces):
-            raise PhotoError("the photo is not the one that its faces were found in")
-        for number, path in enumerate(paths):
-            after = before.copy()
+        if not (read.input == known if known else all(_shows(before, row) for row in photo.faces)):
+            raise PhotoError(_ANOTHER)
+
+        def write(number: int, path: Path) -> None:
+            after, picture = np.zeros(before.shape, np.uint8), pixels.copy()
+            for region in regions:
+                after[region] = before[region]
             for row, person in zip(photo.faces, people, strict=True):
                 paste_face(after, row.transform, person.unaged, person.aged[number])
-            picture = read.pixels.copy()
-            read.encoding.repaint(picture, before, after)
+            for region in regions:
+                # Where two faces overlap, the change is added once.
+                picture[region] = pixels[region]
+                encoding.repaint(picture[region], before[region], after[region])
             if marked:
                 mark(picture, [row.box.tolist() for row in photo.faces])
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_like(picture, read.encoding, path)
+            save_like(picture, encoding, path)
+
+        for folder in {path.parent for path in paths}:
+            folder.mkdir(parents=True, exist_ok=True)
+        writing = [self._writers.submit(write, *each) for each in enumerate(paths)]
+        for written in wait(writing).done:
+            written.result()
 
     def close(self) -> None:
-        """End the process; it is started again when needed."""
+        """End the process, and the threads."""
         self._decoder.close()
+        self._writers.shutdown()
 
 
 def _shows(photo: np.ndarray, row: FaceRow) -> bool:

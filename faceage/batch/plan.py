@@ -15,6 +15,7 @@ from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.photo import Photo
 from faceage.errors import UsageError
 from faceage.files import sync
+from faceage.people.options import FACES_AT_ONCE
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.decoders import stamp
 from faceage.photos.find import EXTENSIONS, FoundPhoto
@@ -40,6 +41,8 @@ class Task:
     """Hash of `draw` and the weights."""
     limits: Limits = LIMITS
     """What reading one photo may cost."""
+    faces_at_once: int = FACES_AT_ONCE
+    """In a batch of the optimiser."""
 
 
 @dataclass(frozen=True)

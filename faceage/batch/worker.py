@@ -54,7 +54,7 @@ class Worker:
 
     @cached_property
     def _finder(self) -> PeopleFinder:
-        return PeopleFinder(self._model, self._task.find, self._task.limits)
+        return PeopleFinder(self._model, self._task.find, self._task.limits, self._task.faces_at_once)
 
     def find(self, photos: Sequence[Photo]) -> Iterator[Done]:
         """Find the people of `photos` and draw them, a block of photos being drawn beside the search in the next."""

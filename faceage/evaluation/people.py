@@ -67,7 +67,7 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
         aligned = (aligned_landmarks(face_transform(each), each) for each in faces.landmarks)
         masks = np.stack([head_mask(each, PORTRAIT_SIZE) for each in aligned])
         changes = change(faces, latents, strength, direction)
-        return ReAger(model.re_ager)(all_portraits(faces), changes, _EVERY, masks)
+        return ReAger(model.fast.re_ager)(all_portraits(faces), changes, _EVERY, masks)
 
     def generator(_: FaceSet, latents: Latents, strength: float) -> np.ndarray:
         return np.rint(enlarged(drawn(model, latents, strength)[:, 1:])).astype(np.uint8)
@@ -78,7 +78,7 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
         return np.clip(np.rint(sums), 0, 255).astype(np.uint8)
 
     ways: dict[str, Draw] = {}
-    if model.re_ager is not None:
+    if model.fast.re_ager is not None:
         ways["photographs"] = photographs
         if (gender := model.gender) is not None:
             # Everybody as the gender that their label gives.

@@ -15,7 +15,7 @@ from faceage.evaluation.verification import best_threshold, embed
 from faceage.faces.largest import largest_faces
 from faceage.model import Model
 from faceage.people.optimise import LatentOptimiser
-from faceage.people.options import OptimiserOptions
+from faceage.people.options import FACES_AT_ONCE, OptimiserOptions
 
 FALSE_MATCHES = 0.01
 """Share of pairs of different people that are let through where true matches are counted."""
@@ -24,7 +24,6 @@ FAR_APART = 2
 """Age classes between the photos of a pair that is called far apart in age."""
 
 _RESAMPLED = 2000
-_FACES_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -139,10 +138,10 @@ def find_people(
     if not faces:
         return found
     # The compiled batch is as small as the work: most are asked about two photos.
-    optimiser = LatentOptimiser(model.fast, OptimiserOptions(), batch_size=min(_FACES_AT_ONCE, len(faces)))
+    optimiser = LatentOptimiser(model.fast, OptimiserOptions(), batch_size=min(FACES_AT_ONCE, len(faces)))
     paths, done = list(faces), 0
-    for start in range(0, len(paths), _FACES_AT_ONCE):
-        chosen = paths[start : start + _FACES_AT_ONCE]
+    for start in range(0, len(paths), FACES_AT_ONCE):
+        chosen = paths[start : start + FACES_AT_ONCE]
         aligned = np.stack([faces[path][0] for path in chosen])
         latents = optimiser(aligned)
         direct = embed(model.recognizer, aligned)

@@ -30,7 +30,7 @@ def paste_face(photo: np.ndarray, transform: np.ndarray, face: np.ndarray, aged:
     change = (aged.astype(np.float32) - face) * face_mask(side)[..., None]
     if photo.shape[2] < 3:
         change = (change @ _LUMA)[..., None]
-    rows, columns = _region(transform, photo.shape[:2])
+    rows, columns = face_region(transform, photo.shape[:2])
     region = photo[rows, columns]
     # One channel after the other: the face may have as many pixels as memory has room for.
     for channel in range(change.shape[2]):
@@ -76,8 +76,8 @@ def _in_photo(values: np.ndarray, transform: np.ndarray, rows: slice, columns: s
     return np.asarray(picture.transform(size, Image.Transform.AFFINE, at, Image.Resampling.BICUBIC))
 
 
-def _region(transform: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """The rows and columns of a photo that the aligned square touches."""
+def face_region(transform: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of a photo of `shape` (h, w) that the aligned square touches; no other is changed."""
     inverse = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))
     corners = inverse[:2] @ np.array([[0, FACE_SIZE, 0, FACE_SIZE], [0, 0, FACE_SIZE, FACE_SIZE], [1, 1, 1, 1]])
     height, width = shape

@@ -66,7 +66,8 @@ class FilmPainter:
         self._ages = ages
         self._strength = options.strength
         self._direction = gender_direction(model, options.gender)
-        self._re_ager = ReAger(model.re_ager) if model.re_ager is not None and options.draw == "photo" else None
+        re_ager = model.fast.re_ager if options.draw == "photo" else None
+        self._re_ager = None if re_ager is None else ReAger(re_ager)
         self._proposed: dict[int, np.ndarray] = {}
 
     def draw(

@@ -33,7 +33,8 @@ class PeoplePainter:
         """
         self._model = model
         self._direction = gender_direction(model, gender)
-        self._re_ager = ReAger(model.re_ager) if model.re_ager is not None and draw == "photo" else None
+        re_ager = model.fast.re_ager if draw == "photo" else None
+        self._re_ager = None if re_ager is None else ReAger(re_ager)
 
     def __call__(self, rows: Sequence[FaceRow], ages: Sequence[Age], strength: float) -> list[Drawn]:
         """The people of `rows` at each of `ages`, by `strength` (`ages.towards`); of grey or sepia photos, in those."""
@@ -87,9 +88,12 @@ def draw_people(
     `direction`, (100,), is added to the latents at those ages: of a gender, say, that a child does not show yet.
     """
     offset = latents.offset.astype(np.float32)
-    every = [(latents.latent, latents.age)]
-    every += [(latents.latent + np.float32(direction), towards(latents.age, age, strength)) for age in ages]
-    return np.stack([draw(person_generator, *one, offset, batch_size=AT_ONCE) for one in every], axis=1)
+    every = [(latents.latent, latents.age, offset)]
+    every += [(latents.latent + np.float32(direction), towards(latents.age, age, strength), offset) for age in ages]
+    # All ages of all people in one column, since batches are filled up.
+    columns = (np.concatenate(column) for column in zip(*every, strict=True))
+    drawn = draw(person_generator, *columns, batch_size=AT_ONCE)
+    return drawn.reshape(len(every), len(offset), *drawn.shape[1:]).swapaxes(0, 1)
 
 
 def draw_mirrored(

@@ -28,7 +28,7 @@ from faceage.images import to_float
 from faceage.model import Model
 from faceage.networks.landmarks import landmark_difference
 from faceage.networks.recognizer import feature_difference, identity_distance, with_features
-from faceage.people.options import OBJECTIVES, OptimiserOptions
+from faceage.people.options import FACES_AT_ONCE, OBJECTIVES, OptimiserOptions
 from faceage.sizes import FACE_SIZE, LATENT_SIZE
 
 
@@ -65,7 +65,7 @@ class LatentOptimiser:
     """What FR makes of the photo is worked out once for each of so many views, not at each step."""
 
     def __init__(
-        self, model: Model, options: OptimiserOptions, batch_size: int = 32, age: np.ndarray | None = None
+        self, model: Model, options: OptimiserOptions, batch_size: int = FACES_AT_ONCE, age: np.ndarray | None = None
     ) -> None:
         """`age` (6,) are the age weights of every face, if known; otherwise the model's estimator gives their y."""
         if options.objective not in OBJECTIVES:
@@ -75,7 +75,7 @@ class LatentOptimiser:
         self.options = options
         self.batch_size = batch_size
         self._age = age
-        self._model = model
+        self._encoder, self._recognizer, self._age_estimator = model.encoder, model.recognizer, model.age_estimator
         self._generator = model.person_generator
         self._features = with_features(model.recognizer)
         self._latent = keras.Variable(np.zeros((batch_size, LATENT_SIZE), np.float32), name="latent")
@@ -188,10 +188,10 @@ class LatentOptimiser:
 
     def _prepare_step(self, faces):
         if self._age is None:
-            age = self._model.age_estimator(faces, training=False)
+            age = self._age_estimator(faces, training=False)
         else:
             age = ops.convert_to_tensor(np.tile(self._age, (self.batch_size, 1)))
-        return age, self._model.encoder(faces, training=False), self._model.recognizer(faces, training=False)
+        return age, self._encoder(faces, training=False), self._recognizer(faces, training=False)
 
     def _look_through(self, faces, rows, columns):
         """FR's inner layers and its embedding of the faces in one view."""
@@ -200,7 +200,7 @@ class LatentOptimiser:
     def _objective(self, latent, offset, faces, age, target):
         """(value that decides which latents are kept, identity distance), each (b,), without any view."""
         drawn = self._generator([ops.convert_to_tensor(latent), age, ops.convert_to_tensor(offset)], training=False)
-        distance = identity_distance(self._model.recognizer(drawn, training=False), target)
+        distance = identity_distance(self._recognizer(drawn, training=False), target)
         pixel = ops.mean(ops.abs(drawn - faces), axis=(1, 2, 3))
         return (pixel if self.options.objective == "pixel" else distance), distance
 
@@ -231,8 +231,8 @@ class LatentOptimiser:
         def loss():
             drawn, prior = self._drawn(age)
             viewed = _view(drawn, rows, columns) + noise
-            distance = identity_distance(self._model.recognizer(viewed, training=False), target)
-            guess = self._model.age_estimator(viewed, training=False)
+            distance = identity_distance(self._recognizer(viewed, training=False), target)
+            guess = self._age_estimator(viewed, training=False)
             dated = -ops.sum(other * ops.log(guess + 1e-7), axis=-1)
             strayed = ops.mean(ops.abs(drawn - anchor), axis=(1, 2, 3))
             alike = options.other * distance + options.anchor * strayed

@@ -1,6 +1,6 @@
 """People at other ages as photographs: G says at 64 pixels what an age changes, R draws it at the photo's own size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from faceage.backend import compile_step
-from faceage.images import to_float, to_uint8
+from faceage.images import to_float
 from faceage.networks.predict import in_batches
 from faceage.networks.skin import smooth_skin
 from faceage.sizes import PORTRAIT_SIZE
@@ -22,8 +22,8 @@ class ReAger:
 
     def __init__(self, re_ager: keras.Model) -> None:
         self._re_ager = re_ager
-        self._smooth = compile_step(smooth_skin)
-        self._draw = compile_step(self._add)
+        self._smooth = _of_arrays(smooth_skin)
+        self._draw = _of_arrays(self._add)
 
     def __call__(
         self, portraits: np.ndarray, changes: np.ndarray, ages: Sequence[np.ndarray], masks: np.ndarray
@@ -34,17 +34,26 @@ class ReAger:
         (n, 160, 160, 1), 0..1, are 0, portraits stay as they are: beside the head G knows little.
         """
         count, of_each = changes.shape[:2]
-        skin = _all(self._smooth, to_float(portraits))
-        pairs = np.repeat(skin, of_each, axis=0), changes.reshape(-1, *changes.shape[2:]) / np.float32(127.5)
-        asked = np.tile(np.stack(ages).astype(np.float32), (count, 1))
-        drawn = _all(self._draw, *pairs, asked)
-        drawn = drawn.reshape(count, of_each, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)
-        unaged = to_float(portraits)[:, None]
-        return to_uint8(unaged + masks[:, None] * (drawn - unaged))
+        portraits = to_float(portraits)
+        skin = np.concatenate(list(in_batches(self._smooth, [portraits], _AT_ONCE)))
 
-    def _add(self, skin: Any, change: Any, age: Any) -> Any:
+        def draw(faces: np.ndarray, change: np.ndarray, age: np.ndarray) -> np.ndarray:
+            return self._draw(skin[faces], portraits[faces], masks[faces], change, age)
+
+        columns = (
+            np.repeat(np.arange(count), of_each),
+            changes.reshape(-1, *changes.shape[2:]) / np.float32(127.5),
+            np.tile(np.stack(ages).astype(np.float32), (count, 1)),
+        )
+        aged = in_batches(draw, columns, _AT_ONCE)
+        return np.concatenate(list(aged)).reshape(count, of_each, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)
+
+    def _add(self, skin: Any, portrait: Any, mask: Any, change: Any, age: Any) -> Any:
+        """Aged portraits, uint8."""
         started = lay_over(skin, change)
-        return started + self._re_ager([started, age], training=False)
+        drawn = started + self._re_ager([started, age], training=False)
+        aged = portrait + mask * (drawn - portrait)
+        return ops.cast(ops.clip(ops.round((aged + 1) * 127.5), 0, 255), "uint8")
 
 
 def lay_over(skin: Any, change: Any) -> Any:
@@ -63,8 +72,7 @@ def mean_change(drawn: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
     return whole[:, 1:] - whole[:, :1]
 
 
-def _all(call: Any, *columns: np.ndarray) -> np.ndarray:
-    def of_arrays(*batch: np.ndarray) -> np.ndarray:
-        return ops.convert_to_numpy(call(*map(ops.convert_to_tensor, batch)))
-
-    return np.concatenate(list(in_batches(of_arrays, columns, _AT_ONCE)))
+def _of_arrays(call: Callable[..., Any]) -> Callable[..., np.ndarray]:
+    """`call`, compiled, from arrays to an array."""
+    step = compile_step(call)
+    return lambda *arrays: ops.convert_to_numpy(step(*map(ops.convert_to_tensor, arrays)))

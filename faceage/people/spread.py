@@ -59,7 +59,8 @@ class Spread:
         """`gender` is as of `PeoplePainter`: no alternative is of the other."""
         self._model = model
         self._gender = gender_direction(model, gender)
-        self._re_ager = None if model.re_ager is None else ReAger(model.re_ager)
+        re_ager = model.fast.re_ager
+        self._re_ager = None if re_ager is None else ReAger(re_ager)
 
     def __call__(self, row: FaceRow, ages: Sequence[Age], count: int, strength: float = ADULT_STRENGTH) -> list[Adult]:
         """The first `count`, at most `MOST_ADULTS`, of the people that the one of `row` may be at `ages`.

@@ -122,14 +122,15 @@ def repaint(pixels: np.ndarray, before: np.ndarray, after: np.ndarray, from_srgb
     Both are (h, w, 3) uint8. Pixels that are equal in both stay as they are, bit for bit, and so does alpha; colours
     that sRGB cannot hold keep what they have beyond it, as the difference is added. Grey pixels take the luma.
     """
+    if pixels.shape[2] > 2 and not from_srgb:
+        pixels[..., :3] = after
+        return
     channels = 3 if pixels.shape[2] > 2 else 1
-    changed = np.any(before != after, axis=2)
-    old, new = (shown[changed][None] for shown in (before, after))
+    old, new = before, after
     if channels == 1:
-        old, new = (np.asarray(Image.fromarray(shown).convert("L"))[..., None] for shown in (old, new))
+        old, new = (np.asarray(Image.fromarray(shown).convert("L"))[..., None] for shown in (before, after))
     difference = _through(new, from_srgb).astype(np.int16) - _through(old, from_srgb)
-    own = pixels[..., :channels]
-    own[changed] = np.clip(own[changed] + difference[0], 0, 255).astype(np.uint8)
+    pixels[..., :channels] = np.clip(pixels[..., :channels] + difference, 0, 255)
 
 
 def rgb_profile(xy: tuple[float, ...], gamma: float) -> bytes:

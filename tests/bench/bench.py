@@ -1,4 +1,4 @@
-"""`make bench`: `faceage batch` beside the published recipe done plainly, its stages, and a training step.
+"""`make bench`: the stages of `faceage batch`, and a training step. `beside_recipe.py` compares it with another.
 
 bench.py [PHOTOS]     a folder of photos; without it, the astronaut, moved and scaled into photos of 12 megapixels
 """
@@ -17,7 +17,6 @@ import numpy as np
 from PIL import Image
 
 PHOTOS = 112
-REFERENCE_PHOTOS = 3
 REPEATS = 7
 
 
@@ -35,7 +34,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(sys.argv[1]) if len(sys.argv) > 1 else make_photos(Path(folder, "photos"))
         found = choose_photos([photos], Path(folder, "out"))
-        reference = time_reference(model, steps, [photo.path for photo in found], Path(folder))
         started = time.perf_counter()
         summary = run_batch(make_task(Path(folder, "out"), weights, FindOptions(), DrawOptions()), found)
         whole = time.perf_counter() - started
@@ -46,11 +44,7 @@ def main() -> None:
     for stage, seconds in [*summary.seconds.items(), ("whole, start included", whole)]:
         print(f"{stage:<24}{seconds:>10.2f}{summary.faces / seconds:>10.1f}")
     print("(photos are decoded and searched, and grids written, while the optimiser is at work)")
-    rate = summary.faces / whole
-    print(f"\n{'':<24}{'faces/s':>10}{'ratio':>8}")
-    print(f"{'published, plainly':<24}{reference:>10.4f}{1:>8}")
-    print(f"{'faceage batch':<24}{rate:>10.4f}{rate / reference:>8.1f}")
-    print(f"{'faceage render':<24}{summary.faces / again:>10.4f}{summary.faces / again / reference:>8.1f}")
+    print(f"{'faceage render':<24}{again:>10.2f}{summary.faces / again:>10.1f}")
     drawn = sum(summary.seconds[stage] for stage in ("optimise", "draw"))
     print(f"(render is {drawn / again:.0f} times as fast as batch, start and compilation left out of both)")
     share_of_peak(model)
@@ -69,20 +63,6 @@ def time_render(model, aged: Path, out: Path) -> float:
     started = time.perf_counter()
     render(aged / "latents.h5", model, out / "timed", options, Layout())
     return time.perf_counter() - started
-
-
-def time_reference(model, steps: int, photos: list[Path], folder: Path) -> float:
-    """Faces per second of the plain recipe, start and compilation left out."""
-    from reference import Reference
-
-    reference = Reference(model, steps)
-    for name in ("warm", "plain"):
-        (folder / name).mkdir()
-    # The first photo traces MTCNN for this size and compiles the step.
-    reference.run(photos[:1], folder / "warm")
-    started = time.perf_counter()
-    faces = reference.run(photos[1 : 1 + REFERENCE_PHOTOS], folder / "plain")
-    return faces / (time.perf_counter() - started)
 
 
 def share_of_peak(model) -> None:
