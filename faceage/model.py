@@ -277,7 +277,7 @@ def load_model(folder: str | os.PathLike[str] | None = None, dtype: str = "float
 
 def load_network(folder: Path, card: dict[str, Any], name: str, dtype: str = "float32") -> "keras.Model":
     """Build network `name` as `card` describes it, under the Keras dtype policy `dtype`, and fill in its weights."""
-    check_files(folder, card, [name], remembered_sha256)
+    check_files(folder, card, [name])
     return _load_checked(folder, card, name, dtype)
 
 

@@ -21,7 +21,7 @@ from plain_stage import BATCH, Batches, outcome, train
 from tiny_training import Enlarged, narrow_trunk, photo_options, tiny_re_ager, write_vgg
 
 from faceage.ages import AGE_CLASSES
-from faceage.data.dataset import GENDERS
+from faceage.genders import GENDERS
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, patch_discriminator, projected_discriminator
 from faceage.networks.encoder import encoder

@@ -93,7 +93,8 @@ def log_since(run: Run, before: int) -> str:
 def test_all_stages_make_one_model(trained):
     model = load_model(trained.model_folder)
     networks, scores = model.card["networks"], model.card["scores"]
-    assert set(networks) == {"recognizer", "age_estimator", "generator", "discriminator", "encoder", "re_ager"}
+    made = {"recognizer", "age_estimator", "generator", "discriminator", "encoder", "gender", "re_ager"}
+    assert set(networks) == made
     assert {"recognizer", "age_estimator", "encoder", "identity", "batch"} == set(scores)
     for name, entry in networks.items():
         assert entry["data"] == "noise"
