@@ -7,7 +7,7 @@ has many batches and merges.
 import os
 import signal
 import sys
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import shared
@@ -24,7 +24,6 @@ from faceage.people.options import OptimiserOptions
 from faceage.store import latents
 
 shared.small_batches()
-find_people.LatentOptimiser = partial(find_people.LatentOptimiser, batch_size=2)
 find_people._PHOTOS_AT_ONCE = 2
 find_people._SECONDS_A_BLOCK = 0.0
 worker._SECONDS_UNRECORDED = 0.0
@@ -59,6 +58,7 @@ for name in ("replace", "fsync", "unlink", "posix_fallocate"):
 # The objective that is compiled soonest.
 find = FindOptions(optimiser=OptimiserOptions("pixel", steps=4))
 task = make_task(out, find_model(), find, DrawOptions(parse_ages("60+"), draw="generator", paste=True))
+task = replace(task, faces_at_once=2)
 summary = run_batch(task, choose_photos([photos], out))
 print(writes, flush=True)
 sys.exit(summary.exit_code)
