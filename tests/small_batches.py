@@ -4,12 +4,13 @@ A few photos then take several batches, between which the process can be killed.
 """
 
 import sys
-from functools import partial
 
 import shared
 
 from faceage.cli.app import main
 
 shared.small_batches()
-shared.find_people.LatentOptimiser = partial(shared.LatentOptimiser, batch_size=shared.FACES_AT_ONCE)
+shared.find_people.LatentOptimiser = lambda model, options, size, age: shared.LatentOptimiser(
+    model, options, min(size, shared.FACES_AT_ONCE), age
+)
 main(sys.argv[1:])

@@ -86,7 +86,7 @@ def render(
     weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw the people of a batch again, at any ages.
+    """Draw the people of a batch again, at any age.
 
     \b
         faceage render aged/latents.h5 --out again --ages 25,40,70
