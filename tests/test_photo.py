@@ -55,6 +55,7 @@ def rewound(stage: keras.Model, start: list[np.ndarray]) -> keras.Model:
     """The stage as new, since compiling one takes seconds."""
     for variable, value in zip(everything(stage), start, strict=True):
         variable.assign(value)
+    stage.reset_metrics()
     return stage
 
 

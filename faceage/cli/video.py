@@ -83,7 +83,7 @@ def video(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw the people of a film at other ages: all of it at each age, with its sound.
+    """Draw the people of a film at other ages.
 
     faceage video clip.mp4 --out aged --ages 60+
 
