@@ -8,12 +8,13 @@ from typing import Any
 from faceage.ages import years_of
 from faceage.batch.names import lies_below, picture_path
 from faceage.batch.options import PrintOptions
+from faceage.batch.render import check_weights
 from faceage.errors import UsageError
 from faceage.images import decode_portrait
 from faceage.model import Model
 from faceage.people.spread import Adult, Spread, one_of
 from faceage.pictures.paper import PAPERS, Page, Picture, Text, lines, printable, save_pdf, save_picture
-from faceage.store.latents import FaceRow, read_rows, read_settings
+from faceage.store.latents import FaceRow, read_rows
 
 PRINTS = "prints"
 """The folder of sheets in --out."""
@@ -51,9 +52,7 @@ def make_prints(
 
     Raises UsageError where the file is none, holds nobody, or was made with other weights than `model`'s.
     """
-    weights, found = read_settings(latents)
-    if weights != model.fingerprint:
-        raise UsageError(f"{latents} was made with other weights than {model.folder}", "name those with --weights DIR")
+    found = check_weights(latents, model)
     rows = read_rows(latents)
     if not rows:
         raise UsageError(f"{latents} holds no face", "age some photos first: faceage batch")

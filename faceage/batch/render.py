@@ -38,9 +38,7 @@ def render(
     The answer has every photo, and "" or why it could not be done. Raises UsageError where the file is none, or was
     made with other weights than `model`'s.
     """
-    weights, _ = read_settings(latents)
-    if weights != model.fingerprint:
-        raise UsageError(f"{latents} was made with other weights than {model.folder}", "name those with --weights DIR")
+    check_weights(latents, model)
     if isinstance(layout, Sheets):
         for faces in draw_sheets(_rows(latents), model, out, options, layout.file):
             progress(faces)
@@ -53,6 +51,14 @@ def render(
             progress(len(photo.faces))
             photo.forget()
     return said
+
+
+def check_weights(latents: Path, model: Model) -> dict[str, Any]:
+    """The options that people of a latents file were found with. Raises UsageError where `model` did not find them."""
+    weights, found = read_settings(latents)
+    if weights != model.fingerprint:
+        raise UsageError(f"{latents} was made with other weights than {model.folder}", "name those with --weights DIR")
+    return found
 
 
 def find_again(latents: Path, files: Sequence[FoundPhoto]) -> dict[str, FoundPhoto]:

@@ -19,6 +19,7 @@ from faceage.cli.options import (
     Json,
     Mark,
     MaxPixels,
+    Overwrite,
     PhotoMemory,
     PhotoSeconds,
     Quiet,
@@ -137,9 +138,7 @@ def batch(
         ),
     ] = False,
     seed: Seed = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do everything again.", rich_help_panel=panels.RESUMING)
-    ] = False,
+    overwrite: Overwrite = False,
     retry_failed: Annotated[
         bool,
         typer.Option(

@@ -7,7 +7,7 @@ import typer
 
 from faceage.ages import AGE_CLASSES
 from faceage.cli.completion import complete_ages, complete_models
-from faceage.cli.panels import AGE, LOOKS, MODEL, PHOTOS, SCRIPTS
+from faceage.cli.panels import AGE, LOOKS, MODEL, PHOTOS, RESUMING, SCRIPTS
 
 if TYPE_CHECKING:
     from faceage.batch.options import DrawOptions
@@ -54,6 +54,11 @@ Gender = Annotated[
         rich_help_panel=AGE,
     ),
 ]
+LatentsFile = Annotated[
+    Path,
+    typer.Argument(metavar="LATENTS.h5", help="Written by 'faceage batch'.", show_default=False, rich_help_panel=AGE),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do everything again.", rich_help_panel=RESUMING)]
 Scale = Annotated[
     int | None,
     typer.Option(

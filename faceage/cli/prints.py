@@ -7,17 +7,12 @@ import typer
 
 from faceage.cli import panels
 from faceage.cli.console import bar, err, open_model, start_backend
-from faceage.cli.options import Gender, Quiet, Strength, Weights
+from faceage.cli.options import Gender, LatentsFile, Quiet, Strength, Weights
 from faceage.errors import EXIT_OK, UsageError
 
 
 def print_sheets(
-    latents: Annotated[
-        Path,
-        typer.Argument(
-            metavar="LATENTS.h5", help="Written by 'faceage batch'.", show_default=False, rich_help_panel=panels.AGE
-        ),
-    ],
+    latents: LatentsFile,
     to: Annotated[
         Path,
         typer.Option(

@@ -11,6 +11,7 @@ from faceage.cli.options import (
     Ages,
     Draw,
     Gender,
+    LatentsFile,
     Mark,
     MaxPixels,
     PhotoMemory,
@@ -29,12 +30,7 @@ _YOUNG_TO_OLD = ",".join(map(str, range(5, 81, 3)))
 
 
 def render(
-    latents: Annotated[
-        Path,
-        typer.Argument(
-            metavar="LATENTS.h5", help="Written by 'faceage batch'.", show_default=False, rich_help_panel=panels.AGE
-        ),
-    ],
+    latents: LatentsFile,
     to: Annotated[
         Path,
         typer.Option(

@@ -15,6 +15,7 @@ from faceage.cli.options import (
     Draw,
     Gender,
     Json,
+    Overwrite,
     Quiet,
     Seed,
     Strength,
@@ -77,9 +78,7 @@ def video(
     ] = 60,
     weights: Weights = None,
     seed: Seed = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do everything again.", rich_help_panel=panels.RESUMING)
-    ] = False,
+    overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -15,6 +15,7 @@ from faceage.film.make import films_of, make_films
 from faceage.film.task import FilmTask, open_film
 from faceage.model import MIN_ACCURACY, check_entry, check_files, check_recognizer, find_model, read_card
 from faceage.store.film import PEOPLE, read_tables
+from faceage.store.hashes import remembered_sha256
 
 _FIND, _DRAW = FindOptions(), DrawOptions()
 
@@ -64,7 +65,7 @@ def age_film(
     opened = open_film(Path(film))
     folder = find_model(None if weights is None else Path(weights))
     card = read_card(folder)
-    check_files(folder, card)
+    check_files(folder, card, hashed=remembered_sha256)
     if find.optimiser.objective in ("identity", "paper"):
         check_recognizer(card["scores"], MIN_ACCURACY, "take other weights: --weights MODEL")
     if draw.gender:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from faceage.ages import Age
+from faceage.batch.age_photos import draw_digest
 from faceage.batch.options import DrawOptions, FindOptions
 from faceage.errors import UsageError
 from faceage.film.clip import Clip
 from faceage.film.encode import check_encoder
 from faceage.film.folder import FrameFolder
-from faceage.model import Model, drawing_fingerprint, fingerprint, load_model, read_card
+from faceage.model import Model, fingerprint, load_model, read_card
 from faceage.photos.find import printable
 
 STRETCH_FRAMES = 250
@@ -86,10 +87,7 @@ class FilmTask:
 
     def drawn(self, age: Age) -> str:
         """Hash of all that decides the film at an age."""
-        card = read_card(self.weights)
-        photo = self.draw.draw == "photo" or self.draw.gender
-        weights = drawing_fingerprint(card) if photo else fingerprint(card)
-        return _digest(self.found, replace(self.draw, ages=(age,)).digest(weights))
+        return _digest(self.found, draw_digest(replace(self.draw, ages=(age,)), read_card(self.weights)))
 
 
 def in_stretches(frames: Iterable[T], overlap: int) -> Iterator[tuple[int, int, list[T], Iterator[T]]]:
