@@ -87,6 +87,14 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def user_cache() -> Path:
+    """The folder for what the user's other runs may take up."""
+    import platformdirs
+
+    # Without $HOME, as in cron, it is the one that the system knows for the user.
+    return Path(platformdirs.user_cache_dir("faceage"))
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` the same file as `source`, or a copy where the disk has no hard links. Whole or not at all."""
     with written_whole(target) as partial:

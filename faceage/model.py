@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from faceage.ages import AGE_CLASSES
 from faceage.errors import UsageError, WeightsError, did_you_mean
 from faceage.faces.align import TEMPLATE
-from faceage.files import write_text, written_whole
+from faceage.files import user_cache, write_text, written_whole
 from faceage.networks.build import build_network
 from faceage.sizes import FACE_SIZE
 from faceage.store.hashes import remembered_sha256
@@ -126,10 +126,7 @@ def _fingerprint(card: dict[str, Any], names: Iterable[str]) -> str:
 
 def cache_folder() -> Path:
     """Where `faceage weights pull` puts models: in the user's cache, each in a folder of its name."""
-    import platformdirs
-
-    # Without $HOME, as in cron, it is the one that the system knows for the user.
-    return Path(platformdirs.user_cache_dir("faceage")) / "weights"
+    return user_cache() / "weights"
 
 
 def search_path(option: Path | None = None) -> list[tuple[Path, str]]:

@@ -238,10 +238,6 @@ def _row(face: _Face, latents: Latents, i: int) -> FaceRow:
         confidence=face.detection.confidence,
         aligned=face.aligned,
         portrait=face.portrait,
-        age=latents.age[i],
-        latent_initial=latents.initial[i],
-        latent=latents.latent[i],
-        offset=latents.offset[i],
-        identity_distance=latents.distance[i],
+        **latents.columns(i),
         transform=face.transform.astype(np.float32),
     )

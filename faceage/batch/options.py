@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from faceage.ages import AGE_CLASSES, EVERY_CLASS, STRENGTH, Age
 from faceage.errors import UsageError
-from faceage.genders import GENDERS
+from faceage.genders import check_gender
 from faceage.people.options import ADULT_STRENGTH, MOST_ADULTS, OBJECTIVES, OptimiserOptions
 from faceage.pictures.paper import PAPERS
 from faceage.sizes import FACE_SIZE, PORTRAIT_SIZE
@@ -68,7 +68,7 @@ class FindOptions:
     def digest(self, weights: str) -> str:
         """Hash of these options with the networks of fingerprint `weights`."""
         versions = {"face_size": FACE_SIZE, "colours": _COLOURS, "search": _SEARCH}
-        return _digest({**self.to_json(), "weights": weights, **versions})
+        return settings_digest({**self.to_json(), "weights": weights, **versions})
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,7 @@ class DrawOptions:
             raise UsageError("ages to draw are one or more, each once", f"all of them: {', '.join(AGE_CLASSES)}")
         if self.draw not in DRAW:
             raise UsageError(f"draw {self.draw!r} is none of {', '.join(DRAW)}")
-        if self.gender not in (None, *GENDERS):
-            raise UsageError(f"gender {self.gender!r} is none of {', '.join(GENDERS)}")
+        check_gender(self.gender)
         if not 1 <= self.scale <= MAX_SCALE:
             raise UsageError(f"scale {self.scale} is not 1 to {MAX_SCALE}")
 
@@ -135,7 +134,7 @@ class DrawOptions:
 
     def digest(self, weights: str) -> str:
         """Hash of these options with the networks of fingerprint `weights`."""
-        return _digest({**self.to_json(), "weights": weights, "portrait_size": PORTRAIT_SIZE})
+        return settings_digest({**self.to_json(), "weights": weights, "portrait_size": PORTRAIT_SIZE})
 
 
 PRINTED_AGES = tuple(map(Age.of, (12, 18, 25, 35)))
@@ -160,13 +159,13 @@ class PrintOptions:
         for what, value, allowed in (("paper", self.paper, PAPERS), ("file", self.file, ("pdf", "png"))):
             if value not in allowed:
                 raise UsageError(f"{what} {value!r} is none of {', '.join(allowed)}")
-        if self.gender not in (None, *GENDERS):
-            raise UsageError(f"gender {self.gender!r} is none of {', '.join(GENDERS)}")
+        check_gender(self.gender)
         if not 1 <= self.spread <= MOST_ADULTS:
             raise UsageError(f"a spread of {self.spread} people is not 1 to {MOST_ADULTS}")
         if not 1 <= len(self.ages) <= 6:
             raise UsageError(f"a sheet has room for 1 to 6 ages, not {len(self.ages)}", "name them with --ages")
 
 
-def _digest(values: Mapping[str, Any]) -> str:
+def settings_digest(values: Any) -> str:
+    """A short hash of JSON values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -99,10 +99,6 @@ def _row(view: View, person: int, latents: Latents, name: str) -> FaceRow:
         confidence=view.face.confidence,
         aligned=view.aligned,
         portrait=view.portrait,
-        age=latents.age[0],
-        latent_initial=latents.initial[0],
-        latent=latents.latent[0],
-        offset=latents.offset[0],
-        identity_distance=latents.distance[0],
+        **latents.columns(0),
         transform=face_transform(view.face.landmarks).astype(np.float32),
     )

@@ -1,7 +1,5 @@
 """What is asked of a film, and what both passes over it share."""
 
-import hashlib
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +10,7 @@ from typing import Any, TypeVar
 
 from faceage.ages import Age
 from faceage.batch.age_photos import draw_digest
-from faceage.batch.options import DrawOptions, FindOptions
+from faceage.batch.options import DrawOptions, FindOptions, settings_digest
 from faceage.errors import UsageError
 from faceage.film.clip import Clip
 from faceage.film.encode import check_encoder
@@ -83,11 +81,11 @@ class FilmTask:
     def found(self) -> str:
         """Hash of all that decides who is found where."""
         own = self.find.digest(fingerprint(read_card(self.weights)))
-        return _digest(_METHOD, STRETCH_FRAMES, own, self.film.stamp)
+        return settings_digest((_METHOD, STRETCH_FRAMES, own, self.film.stamp))
 
     def drawn(self, age: Age) -> str:
         """Hash of all that decides the film at an age."""
-        return _digest(self.found, draw_digest(replace(self.draw, ages=(age,)), read_card(self.weights)))
+        return settings_digest((self.found, draw_digest(replace(self.draw, ages=(age,)), read_card(self.weights))))
 
 
 def in_stretches(frames: Iterable[T], overlap: int) -> Iterator[tuple[int, int, list[T], Iterator[T]]]:
@@ -108,7 +106,3 @@ def in_stretches(frames: Iterable[T], overlap: int) -> Iterator[tuple[int, int, 
         held, taken = list(before), stretch(first)
         yield number, number * STRETCH_FRAMES, held, taken
         deque(taken, maxlen=0)
-
-
-def _digest(*values: Any) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ from faceage.images import decode_portrait
 from faceage.model import Model, check_entry
 from faceage.networks.predict import draw, predict
 from faceage.people.drawn import Drawn, tones_of
-from faceage.people.optimise import Latents
+from faceage.people.optimise import STORED, Latents
 from faceage.people.re_age import ReAger, mean_change
 from faceage.sizes import LATENT_SIZE, PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
@@ -122,5 +122,4 @@ def draw_changes(
 
 def latents_of(rows: Sequence[FaceRow]) -> Latents:
     """The latents of stored `rows`."""
-    names = ("age", "latent_initial", "latent", "offset", "identity_distance")
-    return Latents(*(np.stack([getattr(row, name) for row in rows]) for name in names))
+    return Latents(*(np.stack([getattr(row, name) for row in rows]) for name in STORED))

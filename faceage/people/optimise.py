@@ -51,6 +51,14 @@ class Latents:
         """Those of the faces at the indices `chosen`."""
         return Latents(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
+    def columns(self, number: int) -> dict[str, Any]:
+        """Those of one face as the columns `STORED` of its row."""
+        return {name: getattr(self, field.name)[number] for name, field in zip(STORED, fields(self), strict=True)}
+
+
+STORED = "age", "latent_initial", "latent", "offset", "identity_distance"
+"""The columns of a stored row that are latents, in the order of the fields of `Latents`."""
+
 
 class LatentOptimiser:
     """Encodes faces and optimises their latents in compiled batches of one fixed size.

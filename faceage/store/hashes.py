@@ -5,7 +5,7 @@ import json
 import time
 from pathlib import Path
 
-from faceage.files import write_text
+from faceage.files import user_cache, write_text
 from faceage.store.weights import sha256
 
 _MEMORY = "hashes.json"
@@ -39,9 +39,7 @@ def _is_of_another(entry: str, name: str) -> bool:
 
 
 def _memory() -> Path:
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("faceage")) / _MEMORY
+    return user_cache() / _MEMORY
 
 
 def _read(memory: Path) -> dict[str, str]:
