@@ -6,7 +6,7 @@ import sys
 import warnings
 from typing import Any
 
-from faceage.errors import UsageError
+from faceage.errors import EXIT_INTERRUPTED, UsageError
 
 
 def main() -> None:
@@ -31,7 +31,15 @@ def main() -> None:
     sys.path[:] = [place for place in sys.path if os.path.isabs(place) and place != here]
     from faceage.cli import app
 
-    app.main()
+    try:
+        app.main()
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED and "ray" not in sys.modules:
+            # What there is to save is saved; to take TensorFlow down takes many seconds on a busy machine, during which
+            # a scheduler may lose its patience. Ray ends its own processes on the way.
+            sys.stdout.flush()
+            os._exit(EXIT_INTERRUPTED)
+        raise
 
 
 def _open_streams() -> None:

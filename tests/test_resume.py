@@ -242,3 +242,24 @@ def test_what_is_drawn_is_told_before_the_rest_of_its_block(astronaut, tmp_path,
     working.close()
     assert sorted(row.path for row in finished) == ["photos/a.png", "photos/b.png"]
     assert waits == [True, True]
+
+
+@pytest.mark.parametrize(("wait", "batches"), [(30.0, [3]), (-1.0, [1, 2])])
+def test_a_batch_that_fills_slowly_is_not_waited_for(astronaut, tmp_path, monkeypatch, wait, batches):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        Image.fromarray(astronaut).save(folder / name)
+    sizes = []
+    optimise = find_people.PeopleFinder._optimise
+
+    def counting(self, faces):
+        sizes.append(len(faces))
+        return optimise(self, faces)
+
+    monkeypatch.setattr(find_people, "_SECONDS_TO_FILL", wait)
+    monkeypatch.setattr(find_people, "_FIRST_PHOTOS", 1)
+    monkeypatch.setattr(find_people.PeopleFinder, "_optimise", counting)
+    done = faceage("batch", folder, "--out", tmp_path / "out", "--objective", "none", "--ages", "60+", "--no-report")
+    assert done.returncode == 0, done.stderr
+    assert sizes == batches

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
-from faceage.batch.photo import Photo
+from faceage.batch.photo import Photo, Tell, tell_nobody
 from faceage.batch.plan import Task
 from faceage.errors import MissingExtraError, UsageError
 
@@ -18,7 +18,7 @@ _PHOTOS_A_TASK = 128
 
 
 class Engine(Protocol):
-    """Does both jobs of a task; `record` is given what is on disk and has to be entered.
+    """Does both jobs of a task; `record` is given what is on disk and has to be entered, `tell` how far it is.
 
     `to_draw` is an iterator that reads: it is used once.
     """
@@ -29,6 +29,7 @@ class Engine(Protocol):
         to_find: Sequence[Photo],
         to_draw: Iterable[Photo],
         record: Callable[["Done"], Any],
+        tell: Tell = tell_nobody,
     ) -> None: ...
 
 
@@ -37,12 +38,13 @@ def local_engine(
     to_find: Sequence[Photo],
     to_draw: Iterable[Photo],
     record: Callable[["Done"], Any],
+    tell: Tell = tell_nobody,
 ) -> None:
     """Everything in this process."""
     # Keras takes seconds to import; a run that is refused, or has nothing left to do, must not wait for it.
     from faceage.batch.worker import Worker
 
-    worker = Worker(task, "0")
+    worker = Worker(task, "0", tell)
     try:
         for done in worker.draw(to_draw):
             record(done)
@@ -77,9 +79,10 @@ class RayEngine:
         to_find: Sequence[Photo],
         to_draw: Iterable[Photo],
         record: Callable[["Done"], Any],
+        tell: Tell = tell_nobody,
     ) -> None:
         # Drawing again takes this machine little time, and its rows are read here.
-        local_engine(task, [], to_draw, record)
+        local_engine(task, [], to_draw, record, tell)
         if to_find:
             with tempfile.TemporaryDirectory() as nowhere:
                 self._start(nowhere)

@@ -10,7 +10,7 @@ import numpy as np
 
 from faceage.ahead import ahead
 from faceage.batch.options import FindOptions
-from faceage.batch.photo import Photo, timed
+from faceage.batch.photo import OPTIMISED, SEARCHED, Photo, Tell, tell_nobody, timed
 from faceage.faces.align import align, face_transform, resized, side_in_photo
 from faceage.faces.canvas import Letterbox
 from faceage.faces.detect import Detection, Detector, failure
@@ -24,12 +24,18 @@ from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 from faceage.store.manifest import FAILED, NO_FACE, OK, UNREADABLE
 
-_PHOTOS_AT_ONCE = 32
+_FIRST_PHOTOS, _PHOTOS_AT_ONCE = 4, 32
 _PIXELS_AT_ONCE = 100_000_000
-"""Decoded photos wait for the detector in groups of at most so many; one larger photo makes a group of its own."""
+"""Decoded photos wait for the detector in groups of at most so many; one larger photo makes a group of its own.
+
+The first groups are small, so that there soon is something to see.
+"""
 
 _SECONDS_A_BLOCK = 10.0
 """A block of photos is answered at the latest after so long, so that a kill costs little."""
+
+_SECONDS_TO_FILL = 30.0
+"""Longest wait for a full batch of the optimiser: where few photos show a face, it would take hours."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,15 @@ class PeopleFinder:
     """The detector and the optimiser, loaded once."""
 
     def __init__(
-        self, model: Model, options: FindOptions, limits: Limits = LIMITS, faces_at_once: int = FACES_AT_ONCE
+        self,
+        model: Model,
+        options: FindOptions,
+        limits: Limits = LIMITS,
+        faces_at_once: int = FACES_AT_ONCE,
+        tell: Tell = tell_nobody,
     ) -> None:
         self._options = options
+        self._tell = tell
         self._limits = limits
         self._detector = Detector()
         self._decoder = Decoder(limits)
@@ -62,16 +74,20 @@ class PeopleFinder:
         """
         waiting: list[_Face] = []
         finished: list[Photo] = []
-        answered = time.monotonic()
-        size = self._optimiser.batch_size
+        answered = begun = time.monotonic()
+        size, searched = self._optimiser.batch_size, 0
         try:
             with closing(ahead(self._detected(photos))) as groups:
                 for group, faces in groups:
+                    searched += len(group)
+                    self._tell(SEARCHED, searched, len(photos))
                     finished += [photo for photo in group if not photo.waiting]
+                    begun = begun if waiting else time.monotonic()
                     waiting += faces
-                    while len(waiting) >= size:
+                    while len(waiting) >= size or (waiting and time.monotonic() - begun > _SECONDS_TO_FILL):
                         finished += self._optimise(waiting[:size])
                         del waiting[:size]
+                        begun = time.monotonic()
                         if sum(len(photo.faces) for photo in finished) >= size:
                             yield self._finish(finished)
                             finished, answered = [], time.monotonic()
@@ -108,7 +124,7 @@ class PeopleFinder:
 
     def _groups(self, photos: Sequence[Photo]) -> Iterator[list[Photo]]:
         group: list[Photo] = []
-        pixels = 0
+        pixels, most = 0, min(_FIRST_PHOTOS, _PHOTOS_AT_ONCE)
         # Detection needs only 640 pixels a side, so decode at reduced size.
         reduction = Letterbox.reduction(self._options.min_face)
         reads = read_ahead([photo.file for photo in photos], reduction, limits=self._limits)
@@ -116,9 +132,9 @@ class PeopleFinder:
             self._enter(photo, read)
             size = 0 if read.pixels is None else read.pixels.shape[0] * read.pixels.shape[1]
             del read
-            if group and (len(group) == _PHOTOS_AT_ONCE or pixels + size > _PIXELS_AT_ONCE):
+            if group and (len(group) == most or pixels + size > _PIXELS_AT_ONCE):
                 yield group
-                group, pixels = [], 0
+                group, pixels, most = [], 0, min(2 * most, _PHOTOS_AT_ONCE)
             group.append(photo)
             pixels += size
         if group:
@@ -209,8 +225,13 @@ class PeopleFinder:
 
     def _optimise(self, faces: list[_Face]) -> list[Photo]:
         """Find the latents of a batch of faces; the photos whose last face this was."""
+        steps = self._options.optimiser.steps
+
+        def stepped(step: int) -> None:
+            self._tell(OPTIMISED, step, steps)
+
         with timed("optimise", [face.photo for face in faces]):
-            latents = self._optimiser(np.stack([face.aligned for face in faces]))
+            latents = self._optimiser(np.stack([face.aligned for face in faces]), stepped=stepped)
         finished = []
         for i, face in enumerate(faces):
             photo = face.photo

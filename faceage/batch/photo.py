@@ -2,15 +2,24 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from faceage.photos.find import FoundPhoto
 from faceage.store.latents import FaceRow
 from faceage.store.manifest import PhotoOutcome
+
+SEARCHED, OPTIMISED = "photos searched", "optimiser steps"
+Tell = Callable[[str, int, int], Any]
+"""Is told how far a stage is that takes long: `SEARCHED` or `OPTIMISED`, how much is done, of how much."""
+
+
+def tell_nobody(stage: str, done: int, total: int) -> None:
+    """A `Tell` for work that nobody watches."""
 
 
 @dataclass(slots=True)

@@ -5,14 +5,14 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from faceage.batch.draw import Drawer
 from faceage.batch.find_people import PeopleFinder
-from faceage.batch.photo import Photo, take_seconds, timed
+from faceage.batch.photo import Photo, Tell, take_seconds, tell_nobody, timed
 from faceage.batch.plan import LATENTS, Task, writing_to
 from faceage.model import load_model
 from faceage.store.latents import LatentWriter
@@ -20,6 +20,10 @@ from faceage.store.manifest import OK, PhotoOutcome
 
 _SECONDS_UNRECORDED = 10.0
 """What has been drawn is recorded at least so often, so that a kill costs no more."""
+
+
+_SECONDS_TO_STOP = 5.0
+"""Time that drawing gets, where a run is interrupted, to end and be recorded; the rest is drawn again."""
 
 
 @dataclass
@@ -43,8 +47,9 @@ class Done:
 class Worker:
     """The networks of a task, which both jobs of a batch are done with."""
 
-    def __init__(self, task: Task, writer: str) -> None:
+    def __init__(self, task: Task, writer: str, tell: Tell = tell_nobody) -> None:
         """Write latents under the name `writer`."""
+        self._tell = tell
         self._task = task
         self._model = load_model(task.weights)
         self._latents = LatentWriter(task.out / LATENTS, writer, self._model.fingerprint, task.find.to_json())
@@ -54,22 +59,24 @@ class Worker:
 
     @cached_property
     def _finder(self) -> PeopleFinder:
-        return PeopleFinder(self._model, self._task.find, self._task.limits, self._task.faces_at_once)
+        return PeopleFinder(self._model, self._task.find, self._task.limits, self._task.faces_at_once, self._tell)
 
     def find(self, photos: Sequence[Photo]) -> Iterator[Done]:
         """Find the people of `photos` and draw them, a block of photos being drawn beside the search in the next."""
         drawing: Future[None] | None = None
-        with ThreadPoolExecutor(1) as beside:
-            try:
-                with closing(self._finder.find(photos)) as blocks:
-                    for block in blocks:
-                        yield from self._wait_for(drawing)
-                        yield self._enter(block)
-                        if drawable := [photo for photo in block if photo.faces]:
-                            drawing = beside.submit(self._draw_beside, drawable)
-                yield from self._wait_for(drawing)
-            finally:
-                self._stopping.set()
+        beside = ThreadPoolExecutor(1)
+        try:
+            with closing(self._finder.find(photos)) as blocks:
+                for block in blocks:
+                    yield from self._wait_for(drawing)
+                    yield self._enter(block)
+                    if drawable := [photo for photo in block if photo.faces]:
+                        drawing = beside.submit(self._draw_beside, drawable)
+            yield from self._wait_for(drawing)
+        finally:
+            self._stopping.set()
+            wait([drawing] if drawing else [], timeout=_SECONDS_TO_STOP)
+            beside.shutdown(wait=False)
         self._stopping.clear()
 
     def draw(self, photos: Iterable[Photo]) -> Iterator[Done]:

@@ -107,12 +107,20 @@ class LatentOptimiser:
     def _searched(self) -> list[keras.Variable]:
         return [self._latent, self._offset] if self.options.objective == "identity" else [self._latent]
 
-    def __call__(self, faces: np.ndarray, progress: Callable[[int], Any] = lambda done: None) -> Latents:
-        """Latents for (n, 64, 64, 3) uint8 faces; `progress` is told how many faces have just been done."""
+    def __call__(
+        self,
+        faces: np.ndarray,
+        progress: Callable[[int], Any] = lambda done: None,
+        stepped: Callable[[int], Any] = lambda step: None,
+    ) -> Latents:
+        """Latents for (n, 64, 64, 3) uint8 faces.
+
+        `progress` is told how many faces have just been done, `stepped` how many steps of their batch.
+        """
         parts = []
         for start in range(0, len(faces), self.batch_size):
             batch = faces[start : start + self.batch_size]
-            parts.append(self._run(batch))
+            parts.append(self._run(batch, stepped))
             progress(len(batch))
         if not parts:
             widths = (len(AGE_CLASSES), LATENT_SIZE, LATENT_SIZE, self._offset.shape[1], 2)
@@ -120,7 +128,7 @@ class LatentOptimiser:
         age, initial, latent, offset, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
         return Latents(age, initial, latent, offset.astype(np.float16), distance)
 
-    def _run(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _run(self, batch: np.ndarray, stepped: Callable[[int], Any]) -> tuple[np.ndarray, ...]:
         count = len(batch)
         # One compiled shape: a short batch is filled up with its first face.
         padded = np.concatenate([batch, np.repeat(batch[:1], self.batch_size - count, axis=0)])
@@ -146,6 +154,7 @@ class LatentOptimiser:
                     self._step(faces, age, *views[i], seen[i], noise)
                 else:
                     self._other_step(faces, *others[target], *views[i], seen[i][-1], noise)
+                stepped(step)
                 if step % self.CHECK_EVERY == 0 or step == self.options.steps:
                     # As they will be kept: what is read back from a file draws the same face.
                     offset = ops.cast(ops.cast(self._offset.value, "float16"), "float32")
