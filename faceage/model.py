@@ -232,6 +232,11 @@ def check_files(
             raise WeightsError(f"{path} is not the file that {CARD} describes (its SHA-256 differs)", _FETCH_AGAIN)
 
 
+def same_person_below(card: dict[str, Any]) -> float | None:
+    """The identity distance below which a model's recogniser takes two faces for one person; None if not measured."""
+    return card["scores"].get("recognizer", {}).get("same_different", {}).get("threshold")
+
+
 def check_recognizer(scores: dict[str, Any], min_accuracy: float, hint: str) -> None:
     """Raise UsageError, with `hint`, unless a model's `scores` say that its recogniser tells people apart.
 

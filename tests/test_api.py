@@ -95,7 +95,7 @@ def test_few_photos_are_optimised_in_small_batches(tmp_path, photos, shard, at_o
         Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / "photos" / f"{number}.png")
     found = []
 
-    def engine(task, to_find, to_draw, record):
+    def engine(task, to_find, to_draw, record, tell):
         found.append(task.faces_at_once)
         done = [replace(photo.outcome, status="no_face", found=task.found) for photo in to_find[1:]]
         for photo, outcome in zip(to_find[1:], done, strict=True):

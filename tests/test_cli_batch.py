@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -352,7 +353,7 @@ def test_photos_done_with_other_options_are_done_again_and_that_is_said(tmp_path
     (tmp_path / "out" / "report.html").unlink()
     result = faceage(*arguments, "--objective", "none", "--age", "30", "--no-report")
     assert not (tmp_path / "out" / "report.html").exists()
-    assert "1 photos were done with other options or weights" in result.stderr
+    assert "1 photo to do again, with --age 30 in place of no --age\n" in result.stderr
     with h5py.File(tmp_path / "out" / "latents.h5") as file:
         np.testing.assert_allclose(file["age"][0], Age.of(30).weights)
 
@@ -437,7 +438,10 @@ def test_the_pictures_of_other_ages_go(tmp_path, portrait):
         "--paste",
     )
     for ages in ("0-18,60+", "25"):
-        assert faceage(*arguments, "--ages", ages).returncode == 0
+        result = faceage(*arguments, "--ages", ages)
+        assert result.returncode == 0
+    assert "with --ages 25 in place of --ages 0-18,60+: earlier pictures are removed" in result.stderr
+    assert re.search(r"found by an earlier run +│ 1 ", result.stderr)
     assert [path.name for path in (tmp_path / "out" / "pasted").rglob("*.jpg")] == ["a.jpg_25.jpg"]
 
 
@@ -448,7 +452,7 @@ def test_a_replaced_photo_is_said(tmp_path, portrait):
     Image.fromarray(skimage.data.coffee()).save(tmp_path / "a.jpg")
     result = faceage(*arguments)
     assert result.returncode == 1
-    assert "1 photos have changed: the people and pictures of the old ones are removed" in result.stderr
+    assert "1 photo changed: earlier people and pictures are removed" in result.stderr
     assert not list((tmp_path / "out" / "grids").rglob("*.png"))
     with h5py.File(tmp_path / "out" / "latents.h5") as file:
         assert len(file["source"]) == 0
@@ -499,7 +503,7 @@ def test_lists_limits_and_what_is_left_out(tmp_path, portrait):
     assert "rows are missing" in rows["cut.jpg"]["warning"]
     summary = json.loads(result.stdout)
     assert (summary["warnings"], summary["skipped_folders"]) == (1, {"@eaDir": 1})
-    assert "1 folders of other programs are left out: @eaDir (1)" in result.stderr
+    assert "left out 1 folder of other programs: @eaDir (1)" in result.stderr
 
     again = faceage(*arguments, "--objective", "none", "--retry-failed", "--dry-run")
     assert set(again.stdout.split()) == {"photos/large.png", "photos/gone.jpg"}

@@ -9,6 +9,7 @@ from typing import Any
 
 from faceage.batch.engines import Engine, local_engine
 from faceage.batch.options import DrawOptions, FindOptions
+from faceage.batch.photo import Tell, tell_nobody
 from faceage.batch.pipeline import RunSummary, run_batch
 from faceage.batch.plan import NOTHING_AGAIN, Again, Plan, Task, check_out, choose_photos, left_of, shard_folder
 from faceage.errors import UsageError
@@ -52,6 +53,7 @@ def age_photos(
     engine: Engine = local_engine,
     begins: Callable[[Plan], Any] = lambda plan: None,
     progress: Callable[[int, int], Any] = lambda photos, faces: None,
+    tell: Tell = tell_nobody,
 ) -> RunSummary:
     """Find every face in `photos` and draw the same person at other ages into the folder `out`.
 
@@ -63,13 +65,13 @@ def age_photos(
     `limits` bound what reading one photo may cost. `shard` (k, n) does the k-th of n shares of the photos, into a
     folder of its own in `out`. `any_recognizer` optimises through a recogniser too that is not known to tell people
     apart. `begins(plan)` is told what is left before Keras is imported, `progress(photos, faces)` what has just been
-    finished.
+    finished, `tell(stage, done, total)` how far a stage of it is.
 
     A photo that cannot be used is a row in the manifest and a count in the summary. Raises UsageError or WeightsError,
     both a FaceageError, for what would make the whole run fail, before any work; UsageError where writing fails later.
     """
     task, files, skipped = _checked(photos, out, listed, exclude, weights, find, draw, limits, shard, any_recognizer)
-    return run_batch(task, files, again, engine, begins, progress, skipped)
+    return run_batch(task, files, again, engine, begins, progress, tell, skipped)
 
 
 def plan_photos(

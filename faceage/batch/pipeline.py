@@ -12,17 +12,20 @@ import numpy as np
 
 from faceage.batch.engines import Engine, local_engine
 from faceage.batch.names import remove_pictures
-from faceage.batch.photo import Photo
+from faceage.batch.photo import Photo, Tell, tell_nobody
 from faceage.batch.plan import LATENTS, MANIFEST, NOTHING_AGAIN, Again, Plan, Task, left_of, open_out, writing_to
 from faceage.errors import EXIT_OK, EXIT_SOME_FAILED
 from faceage.files import only_one
-from faceage.model import fingerprint, read_card
+from faceage.model import fingerprint, read_card, same_person_below
 from faceage.photos.find import FoundPhoto
 from faceage.store.latents import LatentIndex, row_blocks
 from faceage.store.manifest import OK, STATUSES, Manifest, PhotoOutcome
 
 if TYPE_CHECKING:
     from faceage.batch.worker import Done
+
+
+MOST_PROBLEMS = 5
 
 
 @dataclass
@@ -38,6 +41,8 @@ class RunSummary:
     """Photos whose people were found with other options or weights before."""
     replaced: int = 0
     """Photos that others have taken the place of."""
+    problems: list[PhotoOutcome] = field(default_factory=list)
+    """The first `MOST_PROBLEMS` rows of photos that failed or show no face."""
     warnings: int = 0
     """Photos that are used though something is not quite right with them; their rows say what."""
     skipped_folders: Mapping[str, int] = field(default_factory=dict)
@@ -47,6 +52,8 @@ class RunSummary:
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     distances: "array[float]" = field(default_factory=lambda: array("f"))
     """Before and after by turns, in four bytes each: there may be millions."""
+    same_person_below: float | None = None
+    """As of `model.same_person_below`."""
 
     @property
     def optimised(self) -> int:
@@ -54,12 +61,17 @@ class RunSummary:
         return len(self.distances) // 2
 
     @property
+    def without_face(self) -> int:
+        """Photos that failed or show no face."""
+        return self.photos.total() - self.photos[OK]
+
+    @property
     def exit_code(self) -> int:
         return EXIT_OK if set(self.photos) <= {OK} else EXIT_SOME_FAILED
 
     @property
     def median_distance(self) -> tuple[float, float]:
-        """Identity distance before and after optimisation, over the faces of this run; there must be one."""
+        """Of the rebuilt faces of this run, at least one: distance to the photo before and after optimisation."""
         before, after = np.median(np.array(self.distances).reshape(-1, 2), axis=0)
         return float(before), float(after)
 
@@ -76,6 +88,8 @@ class RunSummary:
         for outcome in outcomes:
             self.photos[outcome.status] += 1
             self.warnings += bool(outcome.warning)
+            if outcome.status != OK and len(self.problems) < MOST_PROBLEMS:
+                self.problems.append(outcome)
             self.faces += outcome.faces if outcome.status == OK else 0
 
     def to_json(self) -> dict[str, Any]:
@@ -103,34 +117,37 @@ def run_batch(
     engine: Engine = local_engine,
     begins: Callable[[Plan], Any] = lambda plan: None,
     progress: Callable[[int, int], Any] = lambda photos, faces: None,
+    tell: Tell = tell_nobody,
     skipped_folders: Mapping[str, int] | None = None,
 ) -> RunSummary:
     """Do what an earlier run has left of `files`.
 
-    `begins(plan)` is told what is left, and `progress(photos, faces)` what has just been finished; `skipped_folders`,
-    which were left out of `files`, are handed on to the plan and the summary. Raises UsageError if
-    the output folder cannot be used or another run uses it, and WeightsError if the model cannot, before any work;
-    UsageError too where writing fails later.
+    `begins(plan)` is told what is left, `progress(photos, faces)` what has just been finished, and
+    `tell(stage, done, total)` how far a stage is. `skipped_folders`, which were left out of `files`, are handed on to
+    the plan and the summary. Raises UsageError if the output folder cannot be used or another run uses it, and
+    WeightsError if the model cannot, before any work; UsageError too where writing fails later.
     """
     open_out(task.out)
     with only_one(task.out, "aging photos"):
         plan = left_of(task, files, again, skipped_folders)
         begins(plan)
-        return _run(plan, task, engine, progress)
+        return _run(plan, task, engine, progress, tell)
 
 
-def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], Any]) -> RunSummary:
+def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], Any], tell: Tell) -> RunSummary:
+    card = read_card(task.weights)
     summary = RunSummary(
         skipped=len(plan.done),
         outdated=plan.outdated,
         replaced=plan.replaced,
         skipped_folders=plan.skipped_folders,
+        same_person_below=same_person_below(card),
     )
     summary.count(plan.done)
     standing = {row.path for row in plan.standing}
     with writing_to(task.out):
         drawing = {**task.draw.to_json(), "drawn": task.drawn}
-        index = LatentIndex(task.out / LATENTS, fingerprint(read_card(task.weights)), task.find.to_json(), drawing)
+        index = LatentIndex(task.out / LATENTS, fingerprint(card), task.find.to_json(), drawing)
         index.begin(keep=standing.__contains__)
         manifest = Manifest(task.out / MANIFEST, plan.standing)
 
@@ -149,7 +166,7 @@ def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], 
             stale = [*plan.to_find, *(photo for photo in plan.to_draw if photo.outcome.drawn != task.drawn)]
             remove_pictures(task.out, {photo.name for photo in stale})
         if plan.to_find or plan.to_draw:
-            engine(task, plan.to_find, _with_faces(task.out, plan.to_draw), record)
+            engine(task, plan.to_find, _with_faces(task.out, plan.to_draw), record, tell)
     finally:
         manifest.close()
     return summary

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
+from faceage.batch.changes import changed_options
 from faceage.batch.names import GRIDS, PICTURES, album_photos, digest_of, grid_path, name_photos, pasted_paths
 from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.photo import Photo
@@ -20,7 +21,7 @@ from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.decoders import stamp
 from faceage.photos.find import EXTENSIONS, FoundPhoto
 from faceage.store.latent_parts import VERSION, read_contents
-from faceage.store.latents import count_rows
+from faceage.store.latents import count_rows, read_drawing, read_settings
 from faceage.store.manifest import FAILED, UNREADABLE, PhotoOutcome, read_manifest
 
 MANIFEST, LATENTS, SHARDS = "manifest.jsonl", "latents.h5", "shards"
@@ -71,6 +72,12 @@ class Plan:
     """Rows of photos that are not asked for this time."""
     outdated: int = 0
     """Photos of `to_find` whose people were found with other options or weights."""
+    redrawn: int = 0
+    """Photos of `to_draw` that were drawn with other options or weights: their pictures go."""
+    found_anew: str = ""
+    """What is different for `outdated`, as of `changed_options`."""
+    drawn_anew: str = ""
+    """What is different for `redrawn`."""
     replaced: int = 0
     """Photos of `to_find` that are not the ones that were there before: their people and pictures go."""
     skipped_folders: Mapping[str, int] = field(default_factory=dict)
@@ -130,7 +137,7 @@ def left_of(
     before = read_manifest(task.out / MANIFEST)
     stored = count_rows(task.out / LATENTS)
     _check_version(task.out, before)
-    to_find, to_draw, done, outdated, replaced = [], [], [], 0, 0
+    to_find, to_draw, done, outdated, redrawn, replaced = [], [], [], 0, 0, 0
     for photo in name_photos(files, before.values()):
         row = before.pop(photo.name, None)
         unchanged = row is not None and _unchanged(photo.file, row)
@@ -151,12 +158,14 @@ def left_of(
             done.append(photo.outcome)
         else:
             if photo.outcome.drawn != task.drawn:
+                redrawn += bool(photo.outcome.drawn)
                 photo.outcome = replace(photo.outcome, drawn="")
             to_draw.append(photo)
     if any(row.faces and row.found != task.found for row in before.values()):
         # One latents.h5 has one model and one set of options; dropping the others' rows would lose them.
         raise UsageError(
-            f"--out {task.out} holds other photos whose people were found with other options or weights",
+            f"--out {task.out} holds other photos whose people were found with other options or weights: "
+            f"{_found_anew(task)}",
             "choose another --out folder",
         )
     others = tuple(row for row in before.values() if row.found == task.found)
@@ -167,9 +176,17 @@ def left_of(
         tuple(done),
         others,
         outdated,
+        redrawn,
+        _found_anew(task) if outdated else "",
+        changed_options(read_drawing(task.out / LATENTS), task.draw.to_json()) if redrawn else "",
         replaced,
         dict(skipped_folders or {}),
     )
+
+
+def _found_anew(task: Task) -> str:
+    latents = task.out / LATENTS
+    return changed_options(read_settings(latents)[1] if latents.exists() else {}, task.find.to_json())
 
 
 def _check_version(out: Path, rows: dict[str, PhotoOutcome]) -> None:
@@ -228,10 +245,13 @@ def check_out(places: Sequence[Path], out: Path) -> None:
             raise UsageError(f"the input {place} lies inside the results of --out {out}", hint)
 
 
-def open_out(out: Path) -> None:
-    """Make the output folder and write to it once. Raises UsageError for a read-only or full disk."""
+def open_out(out: Path, folder: str = GRIDS) -> None:
+    """Make the output folder with `folder` in it, and write to it once.
+
+    Raises UsageError for a read-only or full disk.
+    """
     with writing_to(out):
-        (out / GRIDS).mkdir(parents=True, exist_ok=True)
+        (out / folder).mkdir(parents=True, exist_ok=True)
         # Without a name, so that a kill leaves nothing.
         with tempfile.TemporaryFile(dir=out) as file:
             file.write(b"\0" * 65536)

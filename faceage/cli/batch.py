@@ -8,13 +8,14 @@ import typer
 
 from faceage.ages import STRENGTH
 from faceage.cli import panels
-from faceage.cli.batch_messages import Progress, print_plan, print_summary
+from faceage.cli.batch_messages import Progress, print_in_short, print_plan, print_summary
 from faceage.cli.completion import complete_ages
 from faceage.cli.console import bar, out
 from faceage.cli.options import (
     EVERY_CLASS,
     Ages,
     Draw,
+    Faces,
     Gender,
     Json,
     Mark,
@@ -72,14 +73,7 @@ def batch(
     ] = False,
     scale: Scale = 1,
     mark: Mark = False,
-    faces: Annotated[
-        str,
-        typer.Option(
-            metavar="all|largest|LIST",
-            help="Faces of each photo; 0 is the largest: 0,2.",
-            rich_help_panel=panels.PHOTOS,
-        ),
-    ] = "all",
+    faces: Faces = "all",
     min_face: Annotated[
         int | None,
         typer.Option(
@@ -198,7 +192,8 @@ def batch(
 
     Writes DIR/report.html, which shows it all; DIR/grids/<photo>_<face>.png; DIR/latents.h5, a row per face; and
     DIR/manifest.jsonl, a row per photo. The same command again does only what is left, however this one ended; with
-    other --ages, --strength, --draw, --scale, --mark or --paste it draws again and looks for nobody.
+    other --ages, --strength, --draw, --scale, --mark or --paste it draws again and looks for nobody. The pictures at
+    earlier ages go then: 'faceage render' draws into another folder.
     """
     from faceage.ages import Age
     from faceage.batch.age_photos import age_photos, plan_photos
@@ -230,13 +225,16 @@ def batch(
         return
 
     with bar(None, " photos", quiet=quiet or json) as shown:
-        told = Progress(shown, quiet)
+        told = Progress(shown, len(drawn.ages), quiet)
         runs_on = RayEngine(address, workers) if engine == "ray" else local_engine
-        summary = age_photos(photos or [], to, **asked, engine=runs_on, begins=told.begins, progress=told.progress)
+        asked |= {"begins": told.begins, "progress": told.progress, "tell": told.tell}
+        summary = age_photos(photos or [], to, **asked, engine=runs_on)
     to = shard_folder(to, share)
     if json:
         out.print_json(data=summary.to_json())
-    elif not quiet:
+    elif quiet:
+        print_in_short(summary, to)
+    else:
         print_summary(summary, to)
     stands = not told.photos and (to / REPORT).is_file()
     if report and share == (1, 1) and not stands:
@@ -262,8 +260,13 @@ Many machines must see photos, weights and DIR under the same paths. Shards know
 that died again, and put all together with 'faceage merge DIR'. A Ray worker that dies is replaced. A million faces take
 17 GB of latents and 210 GB of grids; fewer --ages take less, and 'faceage render' draws any of them again.
 
-After Ctrl-C, kill -9, a power cut or a full disk, the same command goes on, and at most half a minute of work is done
-again. Photos that changed are done again, and so are all where an option changed; you are told.
+After Ctrl-C, kill -9, a power cut or a full disk, the same command goes on. What has a row in the manifest is kept;
+what is begun is done again: a batch of up to 32 faces and the photos searched after it. That is half a minute on two
+idle cores, and more on busy ones. Before its first row, a run loads and compiles the networks, each time. Photos that
+changed are done again, and so are all where an option changed; you are told.
+
+The identity distance that the end and the report show is of the face that the generator rebuilds from its latents,
+before and after they were optimised, and not of aged faces. 'rm -r DIR' deletes all that is personal.
 
 Exit status: 0 all done, 1 some photos failed or showed no face, 2 wrong usage or weights, 130 interrupted.
 """

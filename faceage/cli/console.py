@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from faceage.model import Model
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 photo", "1,200 photos": of a noun that takes an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 class _Output(Console):
     def print_json(self, json: str | None = None, *, data: Any = None, **options: Any) -> None:
         """Write `data` for another program to read: without colours, whatever the environment says of terminals."""
@@ -42,17 +47,29 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[str] = (), title: str
     to.print(shown)
 
 
+SECONDS_A_LINE = 60.0
+"""Between two lines of progress, where stderr is no terminal."""
+_LINE = "faceage: {desc}{n_fmt}/{total_fmt}{unit}, {elapsed} gone, {remaining} left{postfix}"
+
+
+class _Lines:
+    """Stderr that is no terminal: each state of a bar becomes a line of its own."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            sys.stderr.write(f"{line}\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 @contextmanager
 def bar(total: int | None, unit: str, what: str = "", quiet: bool = False) -> Iterator[tqdm]:
-    """A progress bar on stderr with rate and time left; silent where stderr is no terminal or `quiet`."""
-    with tqdm(
-        total=total,
-        unit=unit,
-        desc=what or None,
-        file=sys.stderr,
-        disable=quiet or not sys.stderr.isatty(),
-        leave=False,
-    ) as shown:
+    """A progress bar on stderr with rate and time left; where that is no terminal, a line a minute. None if `quiet`."""
+    as_lines = {"file": _Lines(), "bar_format": _LINE, "mininterval": SECONDS_A_LINE, "delay": SECONDS_A_LINE}
+    where: dict[str, Any] = {"file": sys.stderr} if sys.stderr.isatty() else as_lines
+    # Without `miniters`, an update of 0, which only tells of a stage, would show nothing.
+    with tqdm(total=total, unit=unit, desc=what or None, disable=quiet, leave=False, miniters=0, **where) as shown:
         yield shown
 
 

@@ -8,6 +8,7 @@ import typer
 from faceage.ages import AGE_CLASSES
 from faceage.cli.completion import complete_ages, complete_models
 from faceage.cli.panels import AGE, LOOKS, MODEL, PHOTOS, RESUMING, SCRIPTS
+from faceage.errors import UsageError
 
 if TYPE_CHECKING:
     from faceage.batch.options import DrawOptions
@@ -54,9 +55,45 @@ Gender = Annotated[
         rich_help_panel=AGE,
     ),
 ]
+
+
+def _latents_in(place: Path | None) -> Path | None:
+    """The latents file that is meant by `place`, which may be the folder of a batch."""
+    if place is None:
+        return None
+    file = place / "latents.h5" if place.is_dir() else place
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}", "name the --out of a batch, or the latents.h5 in it")
+    return file
+
+
 LatentsFile = Annotated[
     Path,
-    typer.Argument(metavar="LATENTS.h5", help="Written by 'faceage batch'.", show_default=False, rich_help_panel=AGE),
+    typer.Argument(
+        metavar="LATENTS.h5",
+        callback=_latents_in,
+        help="Written by 'faceage batch'; or the folder that it lies in.",
+        show_default=False,
+        rich_help_panel=AGE,
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="PATTERN",
+        help="Photos of these names (*_0001.jpg), or paths with a slash; repeatable.",
+        rich_help_panel=PHOTOS,
+    ),
+]
+Faces = Annotated[
+    str,
+    typer.Option(
+        "--faces",
+        metavar="all|largest|LIST",
+        help="Faces of each photo; 0 is the largest: 0,2.",
+        rich_help_panel=PHOTOS,
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Do everything again.", rich_help_panel=RESUMING)]
 Scale = Annotated[

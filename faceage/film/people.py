@@ -10,7 +10,7 @@ from faceage.batch.options import FindOptions
 from faceage.faces.align import face_transform
 from faceage.film.follow import Stretch, View
 from faceage.film.link import Placed, Trail, join_stretches, one_person, place, shots_of
-from faceage.model import Model
+from faceage.model import Model, same_person_below
 from faceage.networks.predict import predict
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.store.latents import FaceRow
@@ -44,8 +44,7 @@ def find_people(
     shots = shots_of(stretches, length)
     trails = [trail for trail in join_stretches(stretches) if len(trail.frames) >= min(_SHORTEST, length)]
     embeddings = [predict(model.recognizer, np.stack([view.aligned for view in trail.views])) for trail in trails]
-    measured = model.card["scores"].get("recognizer", {}).get("same_different", {})
-    threshold = measured.get("threshold", _USUAL_THRESHOLD)
+    threshold = same_person_below(model.card) or _USUAL_THRESHOLD
     views, places = [], []
     for shot in np.unique(shots[[trail.frames[0] for trail in trails]]) if trails else []:
         inside = [number for number, trail in enumerate(trails) if shots[trail.frames[0]] == shot]
