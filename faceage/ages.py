@@ -80,6 +80,8 @@ class Age:
             years = float(label)
             age_weights(years)
         except ValueError as error:
+            if "," in label:
+                raise UsageError(f"{label!r} is not one age", f"ages to draw are given by --ages {label}") from error
             hint = f"{_nearest(label)}ages are 0 to {MAX_AGE} years, or one of {', '.join(AGE_CLASSES)}"
             raise UsageError(f"unknown age {label!r}", hint) from error
         return cls(f"{years:g}")
@@ -92,11 +94,17 @@ class Age:
         return age_weights(float(self.label))
 
 
+_WIDEST_CLASS = 20
+"""Years; a wider range is no class that somebody remembers wrongly."""
+
+
 def _nearest(label: str) -> str:
     """The beginning of a hint on what is no age: "did you mean 19-29? " for "20-29"."""
     years = list(map(int, re.findall(r"[0-9]{1,3}", label)))
     if not years or max(years) > MAX_AGE:
         return ""
+    if len(years) == 2 and abs(years[1] - years[0]) > _WIDEST_CLASS:
+        return f"for {years[0]} and {years[1]} write {years[0]},{years[1]}; "
     near = AGE_CLASSES[age_class(sum(years) // len(years))]
     return f"did you mean {f'{years[0]} or {near}' if len(years) == 1 else near}? "
 

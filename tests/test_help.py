@@ -49,7 +49,7 @@ def test_no_summary_is_cut_off(words):
 def test_examples_keep_their_lines():
     shown = told("render", "--help")
     examples = [line for line in commands()["render"].help.splitlines() if line.startswith("    faceage ")]
-    assert len(examples) == 3
+    assert len(examples) == 4
     assert all(line in shown.replace("      ", "    ") for line in examples)
 
 
@@ -93,6 +93,12 @@ def test_the_limits_in_the_help_are_those_of_reading():
         ("batch {tmp}/a.jpg --out {tmp}/out --weights utkface64 --dry-run", "did you mean utkface-64?"),
         ("train gan --data {tmp} --run {tmp}/run --set learning_rat=1", "did you mean learning_rate?"),
         ("batch photos --out x --draw foto", "'foto' is not one of 'photo', 'generator'\n  see faceage batch --help"),
+        ("batch photos --out x --age 25,60", "'25,60' is not one age\n  ages to draw are given by --ages 25,60"),
+        ("batch photos --out x --ages 25-60", "unknown age '25-60'\n  for 25 and 60 write 25,60; "),
+        ("{tmp}/a.jpg", "/a.jpg' is no command\n  did you mean: faceage batch /"),
+        ("batch {tmp}/b.jpg --out x", "no such file or folder: "),
+        ("batch {tmp}/b.jpg --out x", "\n  did you mean a.jpg? check the spelling"),
+        ("render {tmp} --out x", "/latents.h5\n  name the --out of a batch, or the latents.h5 in it"),
         ("batch photos", "missing option '--out'\n  see faceage batch --help"),
     ],
 )

@@ -118,6 +118,21 @@ def test_a_sheet_a_face_as_pictures_of_letter_paper(tmp_path, latents):
     assert [Image.open(sheet).size for sheet in sheets] == [(2550, 3300)] * 2
 
 
+def test_who_is_grown_up_is_left_out(tmp_path, model, child):
+    rows = [child(1), replace(child(2), source="child/mother.jpg", face=1, age=age_weights(37))]
+    index = LatentIndex(tmp_path / "latents.h5", model.fingerprint, {})
+    index.begin(lambda source: True)
+    index.count(LatentWriter(tmp_path / "latents.h5", "w", model.fingerprint, {}).write(rows))
+    done = faceage("print", tmp_path, "--out", tmp_path, "--spread", 1, "--ages", "25")
+    assert done.returncode == 0, done.stderr
+    assert "child/mother.jpg, face 1 (37) is no child, and is left out; if that is wrong, say" in done.stderr
+    assert "1 sheet → " in done.stderr
+    assert len(list((tmp_path / "prints").rglob("*.pdf"))) == 1
+    done = faceage("print", tmp_path, "--out", tmp_path / "no", "--only", "mother.jpg")
+    assert done.returncode == 2
+    assert "nobody here is below 18 years: child/mother.jpg, face 1 (37)\n" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -95,6 +95,23 @@ def test_marked_pictures_differ_in_their_corners_alone(aged, tmp_path):
         assert not changed.any()
 
 
+def test_one_face_of_one_photo_of_a_batchs_folder(aged, tmp_path):
+    photo = "photos/a.png"
+    name = photo.rpartition("/")[2]
+    chosen = ("--only", name, "--faces", "largest", "--as", "faces", "--ages", "60+", "--draw", "generator")
+    status, _, told = in_this_process("render", aged, "--out", tmp_path / "out", *chosen)
+    assert status == 0
+    assert f"1 face → {tmp_path / 'out' / 'faces'}" in told
+    # No folder is there for what was not asked for.
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")] == [
+        f"faces/{photo}_0/60+.png"
+    ]
+    status, _, told = in_this_process("render", aged, "--out", tmp_path / "out", "--only", "a.pgn")
+    assert status == 2
+    assert f"did you mean {name}" in told
+
+
 def test_every_kind_but_sheets_shows_one_person():
     kinds = get_args(get_type_hints(render)["kind"])
     assert set(kinds) == set(FILES)

@@ -22,9 +22,9 @@ from faceage.photos.find import FoundPhoto, find_photos, printable
 from faceage.photos.write_like import ending_for
 from faceage.store.manifest import PhotoOutcome
 
-GRIDS, PASTED, STRIPS = "grids", "pasted", "report"
+GRIDS, PASTED, STRIPS, PRINTS = "grids", "pasted", "report", "prints"
 PICTURES = GRIDS, PASTED, STRIPS
-"""Folders of what is drawn."""
+"""Folders of what a batch draws."""
 
 _LONGEST = 220
 """Bytes of a photo's name in a picture's: file systems take 255, and an underscore, an age and an ending follow."""

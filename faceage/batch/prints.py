@@ -6,21 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from faceage.ages import years_of
-from faceage.batch.names import lies_below, picture_path
+from faceage.batch.chosen import EVERYBODY, Chosen
+from faceage.batch.names import PRINTS, lies_below, picture_path
 from faceage.batch.options import PrintOptions
 from faceage.batch.render import check_weights
 from faceage.errors import UsageError
 from faceage.images import decode_portrait
-from faceage.model import Model
+from faceage.model import Model, same_person_below
 from faceage.people.spread import Adult, Spread, one_of
 from faceage.pictures.paper import PAPERS, Page, Picture, Text, lines, printable, save_pdf, save_picture
-from faceage.store.latents import FaceRow, read_rows
+from faceage.store.latents import FaceRow
 
-PRINTS = "prints"
-"""The folder of sheets in --out."""
-
+_GROWN_UP = 18
+"""Years; what a child may look like later, of these is no question."""
 _YOUNGEST = 4
 """Years; of younger children, the adults were seen to be children with lines and stains."""
+
+_SAY_THE_AGE = "if that is wrong, say the child's age: faceage batch … --age 8"
 
 _MARGIN = 15.0
 _PHOTO = 45.0
@@ -46,30 +48,37 @@ def make_prints(
     model: Model,
     out: Path,
     options: PrintOptions,
-    progress: Callable[[int], Any] = lambda faces: None,
-) -> list[str]:
-    """Write a sheet for each person of the file `latents` into `out`/prints; sentences on what is not as one may think.
+    chosen: Chosen = EVERYBODY,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
+) -> tuple[int, list[str]]:
+    """Write a sheet for each of the `chosen` children of the file `latents` into `out`/prints.
 
-    Raises UsageError where the file is none, holds nobody, or was made with other weights than `model`'s.
+    `progress` is told how many of how many there are. Answers their number, and sentences on what is not as one may
+    think. Raises UsageError where the file is none, holds no child, or was made with other weights than `model`'s.
     """
     found = check_weights(latents, model)
-    rows = read_rows(latents)
-    if not rows:
+    everybody = list(chosen.rows(latents))
+    if not everybody:
         raise UsageError(f"{latents} holds no face", "age some photos first: faceage batch")
-    threshold = model.card["scores"].get("recognizer", {}).get("threshold", 1.0)
-    warnings, of = [], 1
+    rows = [row for row in everybody if _years(row) < _GROWN_UP]
+    grown_up = [f"{row.source}, face {row.face} ({_years(row):.0f})" for row in everybody if _years(row) >= _GROWN_UP]
+    if not rows:
+        raise UsageError(f"nobody here is below {_GROWN_UP} years: {', '.join(grown_up[:5])}", _SAY_THE_AGE)
+    threshold = same_person_below(model.card) or 1.0
+    warnings, of = [f"{person} is no child, and is left out; {_SAY_THE_AGE}" for person in grown_up], 1
     if options.same_person:
         row, others = one_of(rows, model, threshold)
         of = len(rows) - len(others)
         warnings += [f"{other.source} seems to show another person, and is left out" for other in others]
         rows = [row]
+    progress(0, len(rows))
     spread = Spread(model, options.gender)
-    for row in rows:
+    for number, row in enumerate(rows, 1):
         if not lies_below(row.source):
             raise UsageError(f"the source {row.source!r} is no path below a folder")
         if printable(row.source) != row.source:
             warnings.append(f"no font here has all letters of {row.source}: the others are printed as ?")
-        if years_of(row.age[None])[0] < _YOUNGEST:
+        if _years(row) < _YOUNGEST:
             warnings.append(f"{row.source}: adults drawn of a child below {_YOUNGEST} look wrong; take a later photo")
         adults = spread(row, options.ages, options.spread, options.strength)
         page = _page(row, adults, options, bool(found.get("age")), of, threshold)
@@ -79,8 +88,13 @@ def make_prints(
             save_pdf(page, options.paper, "What a child may look like later: a guess", path)
         else:
             save_picture(page, options.paper, path)
-        progress(1)
-    return warnings
+        progress(number, len(rows))
+    return len(rows), warnings
+
+
+def _years(row: FaceRow) -> float:
+    """How old somebody is in the photo, as said or as estimated."""
+    return float(years_of(row.age[None])[0])
 
 
 def _page(
@@ -88,7 +102,7 @@ def _page(
 ) -> Page:
     width, height = PAPERS[options.paper]
     inner = width - 2 * _MARGIN
-    years = f"{float(years_of(row.age[None])[0]):.0f}"
+    years = f"{_years(row):.0f}"
     page: list[Text | Picture] = [
         Text(_MARGIN, _MARGIN + 5, 16, "What this child may look like later: a guess"),
         Picture(_MARGIN, _MARGIN + 10, _PHOTO, decode_portrait(row.portrait) if row.portrait else row.aligned),

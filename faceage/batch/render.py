@@ -4,10 +4,11 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
+from faceage.batch.chosen import EVERYBODY, Chosen
 from faceage.batch.draw import Drawer, Layout, Sheets, draw_sheets
 from faceage.batch.names import MARK, digest_of, lies_below
 from faceage.batch.options import DrawOptions
@@ -17,7 +18,7 @@ from faceage.errors import UsageError
 from faceage.model import Model
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.find import FoundPhoto, printable
-from faceage.store.latents import FaceRow, count_rows, read_settings, row_blocks
+from faceage.store.latents import FaceRow, count_rows, read_settings
 from faceage.store.manifest import OK, PhotoOutcome, read_manifest
 
 
@@ -30,8 +31,9 @@ def render(
     files: Sequence[FoundPhoto] = (),
     progress: Callable[[int], Any] = lambda faces: None,
     limits: Limits = LIMITS,
+    chosen: Chosen = EVERYBODY,
 ) -> dict[str, str]:
-    """Draw every person of the file `latents` into `out`, and, if the options say so, paste into the photos `files`.
+    """Draw the `chosen` people of the file `latents` into `out`; paste into the photos `files`, if the options say so.
 
     `limits` bound what reading one of them may cost.
 
@@ -40,13 +42,13 @@ def render(
     """
     check_weights(latents, model)
     if isinstance(layout, Sheets):
-        for faces in draw_sheets(_rows(latents), model, out, options, layout.file):
+        for faces in draw_sheets(chosen.rows(latents), model, out, options, layout.file):
             progress(faces)
-        return dict.fromkeys(count_rows(latents), "")
+        return {name: "" for name in count_rows(latents) if chosen.photo(name)}
     said = {}
     known = find_again(latents, files) if options.paste else {}
     with closing(Drawer(model, out, options, layout, limits=limits)) as drawer:
-        for photo in drawer.draw(_photos(latents, known)):
+        for photo in drawer.draw(_photos(chosen.rows(latents), known)):
             said[photo.name] = photo.outcome.reason
             progress(len(photo.faces))
             photo.forget()
@@ -83,13 +85,9 @@ def find_again(latents: Path, files: Sequence[FoundPhoto]) -> dict[str, FoundPho
     return found
 
 
-def _rows(latents: Path) -> Iterator[FaceRow]:
-    return chain.from_iterable(row_blocks(latents))
-
-
-def _photos(latents: Path, known: Mapping[str, FoundPhoto]) -> Iterator[Photo]:
+def _photos(chosen: Iterator[FaceRow], known: Mapping[str, FoundPhoto]) -> Iterator[Photo]:
     # A photo's rows follow each other.
-    for name, rows in groupby(_rows(latents), key=lambda row: row.source):
+    for name, rows in groupby(chosen, key=lambda row: row.source):
         if not lies_below(name):
             # A stranger's file must not choose where on this machine something is written.
             raise UsageError(f"the source {name!r} is no path below a folder")

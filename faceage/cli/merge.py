@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from faceage.cli.console import err, out
+from faceage.cli.console import counted, err, out
 from faceage.cli.options import Json, Quiet, Report
 from faceage.cli.report import find_used, make_report
 
@@ -37,7 +37,7 @@ def merge(
     if json:
         out.print_json(data={"photos": {status: photos[status] for status in STATUSES}, "faces": faces})
     elif not quiet:
-        err.print(f"{len(rows)} photos, {faces} faces → {results}")
+        err.print(f"{counted(len(rows), 'photo')}, {counted(faces, 'face')} → {results}")
     if report:
         make_report(results, find_used(None), quiet=quiet or json)
     raise typer.Exit(EXIT_OK if set(photos) <= {OK} else EXIT_SOME_FAILED)

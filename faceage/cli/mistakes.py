@@ -1,5 +1,8 @@
 """A wrong command line: one sentence that says what is wrong, and what to write instead."""
 
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 from faceage.errors import UsageError
@@ -38,5 +41,13 @@ def explained(error: Any) -> UsageError:
         return UsageError(f"{option} is gone from {command}", instead)
     if near := getattr(error, "possibilities", None):
         return UsageError(error.message.lower(), f"did you mean {' or '.join(near)}? {hint}")
+    if len(words) == 1 and (path := _path_in(error.format_message())):
+        return UsageError(f"{path!r} is no command", f"did you mean: faceage batch {shlex.quote(path)} --out aged?")
     said = error.format_message().removesuffix(".").replace("Value error, ", "")
     return UsageError(said[:1].lower() + said[1:], hint)
+
+
+def _path_in(complaint: str) -> str:
+    """What was given in place of a command, where it is a photo or a folder; else "" """
+    given = re.match("No such command '(.+?)'", complaint)
+    return given[1] if given and Path(given[1]).exists() else ""

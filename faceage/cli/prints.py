@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from faceage.cli import panels
-from faceage.cli.console import bar, err, open_model, start_backend
-from faceage.cli.options import Gender, LatentsFile, Quiet, Strength, Weights
-from faceage.errors import EXIT_OK, UsageError
+from faceage.cli.console import bars, counted, err, open_model, start_backend
+from faceage.cli.options import Faces, Gender, LatentsFile, Only, Quiet, Strength, Weights
+from faceage.errors import EXIT_OK
 
 
 def print_sheets(
@@ -46,6 +46,8 @@ def print_sheets(
             metavar="pdf|png", help="Type of file; a PNG has 300 pixels an inch.", rich_help_panel=panels.LOOKS
         ),
     ] = "pdf",
+    only: Only = None,
+    faces: Faces = "all",
     weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
@@ -55,8 +57,9 @@ def print_sheets(
         faceage batch anna.jpg --out anna --age 6
         faceage print anna/latents.h5 --out anna --gender female
 
-    Writes DIR/prints/<photo>_<face>.pdf. Say the child's age to the batch: children's is estimated roughly. With
-    --same-person, faces that the recogniser takes for somebody else are named and left out.
+    Writes DIR/prints/<photo>_<face>.pdf, say for the search for a missing child. Say the child's age to the batch:
+    children's is estimated roughly. Whoever is 18 or older in the photo is named and left out; so are, with
+    --same-person, faces that the recogniser takes for somebody else.
 
     No photo says which adult a child becomes. So several are drawn: they differ in features and build, by as much as
     the recogniser lets pass for the child of the photo. They are guesses, and of children below 4 poor ones. Measured
@@ -65,25 +68,28 @@ def print_sheets(
     looks like them, as no data here shows one person as a child and as an adult.
     """
     from faceage.ages import parse_ages
+    from faceage.batch.chosen import Chosen
+    from faceage.batch.names import PRINTS
     from faceage.batch.options import PrintOptions
     from faceage.batch.plan import open_out, writing_to
-    from faceage.store.latents import count_rows
 
-    if not latents.is_file():
-        raise UsageError(f"there is no file {latents}", "name the latents.h5 in the --out of a batch")
     assert strength is not None
     options = PrintOptions(parse_ages(ages), strength, spread, paper, file, gender, same_person)
-    total = 1 if same_person else count_rows(latents).total()
-    open_out(to)
+    chosen = Chosen(tuple(only or ()), faces)
+    if not quiet:
+        err.print(f"faceage: {counted(chosen.count(latents), 'face')} to look at; loading the networks")
+    open_out(to, PRINTS)
 
     start_backend()
-    from faceage.batch.prints import PRINTS, make_prints
+    from faceage.batch.prints import make_prints
 
     model = open_model(weights)
-    with bar(total, " sheets", quiet=quiet) as shown, writing_to(to):
-        warnings = make_prints(latents, model, to, options, shown.update)
+    with bars(quiet) as shown, writing_to(to):
+        total, warnings = make_prints(
+            latents, model, to, options, chosen, lambda done, total: shown("sheets", done, total)
+        )
     for warning in warnings:
         err.print(f"faceage: {warning}")
     if not quiet:
-        err.print(f"{total} sheets → {to / PRINTS}")
+        err.print(f"{counted(total, 'sheet')} → {to / PRINTS}")
     raise typer.Exit(EXIT_OK)

@@ -6,14 +6,16 @@ from typing import Annotated, Literal
 import typer
 
 from faceage.cli import panels
-from faceage.cli.console import bar, err, open_model, start_backend
+from faceage.cli.console import bar, counted, err, open_model, start_backend
 from faceage.cli.options import (
     Ages,
     Draw,
+    Faces,
     Gender,
     LatentsFile,
     Mark,
     MaxPixels,
+    Only,
     PhotoMemory,
     PhotoSeconds,
     Quiet,
@@ -76,6 +78,8 @@ def render(
             "--photos", metavar="PATH", help="Where the photos are now; repeatable.", rich_help_panel=panels.PHOTOS
         ),
     ] = None,
+    only: Only = None,
+    faces: Faces = "all",
     max_pixels: MaxPixels = None,
     photo_seconds: PhotoSeconds = None,
     photo_memory: PhotoMemory = None,
@@ -86,6 +90,7 @@ def render(
 
     \b
         faceage render aged/latents.h5 --out again --ages 25,40,70
+        faceage render aged --out again --as faces --ages 10,30,70 --only anna.jpg
         faceage render aged/latents.h5 --out moving --as animations
         faceage render aged/latents.h5 --out again --ages 70 --paste --photos photos
 
@@ -95,8 +100,6 @@ def render(
     from faceage.batch.names import PASTED, album_photos
     from faceage.batch.plan import check_out, open_out, writing_to
 
-    if not latents.is_file():
-        raise UsageError(f"there is no file {latents}", "name the latents.h5 in the --out of a batch")
     if bool(photos) != paste:
         raise UsageError("--paste and --photos PATH need each other", "name the photos as they were for the batch")
     if paste and kind == "sheets":
@@ -106,10 +109,10 @@ def render(
     files = album_photos(places)
 
     start_backend()
+    from faceage.batch.chosen import Chosen
     from faceage.batch.draw import FILES, SHEETS, Layout, Sheets
     from faceage.batch.options import DrawOptions
     from faceage.batch.render import render as draw_again
-    from faceage.store.latents import count_rows
 
     ending = file or FILES[kind][0]
     if ending not in FILES[kind]:
@@ -127,16 +130,20 @@ def render(
         paste=paste,
     )
     limits = photo_limits(max_pixels, photo_seconds, photo_memory)
-    total = count_rows(latents).total()
+    chosen = Chosen(tuple(only or ()), faces)
+    total = chosen.count(latents)
+    if not quiet:
+        at = counted(len(options.ages), "age")
+        err.print(f"faceage: {counted(total, 'face')} to draw at {at}; loading the networks")
     model = open_model(weights)
-    open_out(to)
+    open_out(to, kind)
     with bar(total, " faces", quiet=quiet) as shown, writing_to(to):
-        said = draw_again(latents, model, to, options, layout, files, shown.update, limits)
+        said = draw_again(latents, model, to, options, layout, files, shown.update, limits, chosen)
     failed = {name: problem for name, problem in said.items() if problem}
     for name, problem in failed.items():
         err.print(f"faceage: {name}: {problem}")
     if not quiet:
-        err.print(f"{total} faces → {to / kind}")
+        err.print(f"{counted(total, 'face')} → {to / kind}")
         if paste:
-            err.print(f"{len(said) - len(failed)} photos → {to / PASTED}")
+            err.print(f"{counted(len(said) - len(failed), 'photo')} → {to / PASTED}")
     raise typer.Exit(EXIT_SOME_FAILED if failed else EXIT_OK)

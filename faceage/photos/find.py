@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
-from faceage.errors import UsageError
+from faceage.errors import UsageError, did_you_mean
 
 EXTENSIONS = frozenset(
     [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif"],
@@ -64,7 +64,7 @@ def find_photos(
     """
     for place in places:
         if not os.path.lexists(place):
-            raise UsageError(f"no such file or folder: {place}", "check the spelling, or quote a name with spaces")
+            raise UsageError(f"no such file or folder: {place}", _beside(place))
     everywhere = [*places, *listed]
     if not everywhere:
         return []
@@ -93,6 +93,15 @@ def _base(places: Sequence[Path]) -> Path:
     if len(places) == 1 and os.path.isdir(places[0]):
         return Path(os.path.abspath(places[0]))
     return Path(os.path.commonpath([os.path.dirname(os.path.abspath(place)) for place in places]))
+
+
+def _beside(place: Path) -> str:
+    """A hint at what lies where `place` does not, and is called much like it."""
+    try:
+        names = os.listdir(place.parent)
+    except OSError:
+        names = []
+    return f"{did_you_mean(place.name, names)}check the spelling, or quote a name with spaces"
 
 
 def _walk(
