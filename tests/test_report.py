@@ -113,7 +113,7 @@ def test_a_page_says_what_the_run_did(some):
     assert len(data["names"]) == 150
     assert data["names"][:2] == ["people/000.jpg", "people/001.jpg"]
     assert data["names"][-2:] == ["two.jpg", "two.jpg"]
-    assert data["numbers"] == [0] * 148 + [1, 2]
+    assert data["numbers"] == [-1] * 148 + [0, 1]
     assert data["ages"] == data["classes"] == list(AGE_CLASSES)
     assert data["looks"] == [i % 6 for i in range(150)]
     assert data["before"][10] == pytest.approx(0.54)
@@ -129,7 +129,7 @@ def test_a_page_says_what_the_run_did(some):
     }
     for text in (
         "photos 152 faces 150 no face 1 unreadable 1 failed 1",
-        "identity distance, median 0.80 → to 0.50",
+        "rebuilt faces, identity distance 0.80 → to 0.50",
         "model the-model",
         f"weights {WEIGHTS}",
         "objective identity",
@@ -339,7 +339,7 @@ def test_a_distance_that_is_no_number_is_left_out(batch):
     batch.add("b.jpg")
     page = report(batch.write())
     assert page.data["before"] == [None, 0.504]
-    assert "identity distance, median 0.50 → to 0.20" in page.said
+    assert "rebuilt faces, identity distance 0.50 → to 0.20" in page.said
 
 
 def test_a_run_without_a_face_has_a_page(batch):

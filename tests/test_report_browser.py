@@ -253,9 +253,9 @@ def test_filters(visit, written):
     page.get_by_label("Photo's name").fill("broken")
     assert failures(page) == ["people/broken.jpg"]
     page.get_by_label("Photo's name").fill("two")
-    assert names(page) == ["two.jpg · face 1", "two.jpg · face 2"]
+    assert names(page) == ["two.jpg · face 0", "two.jpg · face 1"]
     assert_seen(page, 1, "photo", 149, 0)
-    assert page.locator(".photo").nth(1).get_attribute("aria-label") == "two.jpg · face 2, photo"
+    assert page.locator(".photo").nth(1).get_attribute("aria-label") == "two.jpg · face 1, photo"
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def many(tmp_path_factory) -> SimpleNamespace:
         title="many",
         photos={"ok": faces, "no_face": 0, "unreadable": faces, "failed": 0},
         faces=[
-            ShownFace(f"{i % 100:02}/photo {i:05}.jpg", 0, strips[i], True, f"grids/{i}.png", "", i % 6, *distances[i])
+            ShownFace(f"{i % 100:02}/photo {i:05}.jpg", -1, strips[i], True, f"grids/{i}.png", "", i % 6, *distances[i])
             for i in range(faces)
         ],
         total_faces=faces,
@@ -439,6 +439,7 @@ def many(tmp_path_factory) -> SimpleNamespace:
         ages=AGE_CLASSES,
         distances=distances,
         age_counts=np.full(6, faces // 6),
+        same_person_below=0.97,
         seconds={"decode": 1.0},
         settings={"weights": WEIGHTS},
         versions={"python": "3"},

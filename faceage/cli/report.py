@@ -32,11 +32,12 @@ def report(
     \b
         faceage report aged
 
-    It has a slider from young to old for every face, a larger view with the aged face over the photo, the identity
-    distance before and after, filters by status, age and distance, every failure with its reason, settings, versions
-    and times. Any browser opens it, without network. If the pictures are too many for one file (some 600 faces), they
-    lie in DIR/report: move both. It shows what the batch drew, and draws only what is missing. Written while the batch
-    is at work, it shows what is finished. Its figures count all faces, even if fewer are shown.
+    It has a slider from young to old for every face, a larger view with the aged face over the photo, the rebuilt
+    face's identity distance before and after, filters by status, age and distance, every failure with its reason,
+    settings, versions and times. Any browser opens it, without network. Its pictures are kept in DIR/report, for the
+    next report; where they are too many for one file (some 600 faces), the page needs them: move both. It shows what
+    the batch drew, and draws only what is missing. Written while the batch is at work, it shows what is finished. Its
+    figures count all faces, even if fewer are shown.
     """
     make_report(results, find_used(weights), quiet, limit)
 
@@ -60,16 +61,18 @@ def make_report(results: Path, model: Path | None, quiet: bool, limit: int = MOS
     What the batch did not keep for it is drawn by `model`, where that is the one that found its people.
     """
     from faceage.batch.plan import LATENTS
-    from faceage.model import fingerprint, read_card
+    from faceage.model import fingerprint, read_card, same_person_below
     from faceage.report.rows import write_report
     from faceage.store.latents import read_settings
 
-    name, painter, latents = "", None, results / LATENTS
+    name, painter, one_person, latents = "", None, None, results / LATENTS
     card = None if model is None else read_card(model)
     if model and card and latents.is_file() and fingerprint(card) == read_settings(latents)[0]:
         name, painter = card.get("name", model.name), _painter(model, card, latents)
+        one_person = same_person_below(card)
     with bars(quiet) as shown:
-        page = write_report(results, limit, name, painter, progress=lambda done, total: shown("report", done, total))
+        told = functools.partial(shown, "report")
+        page = write_report(results, limit, name, painter, progress=told, same_person_below=one_person)
     if not quiet:
         err.print(f"report → {page}")
 

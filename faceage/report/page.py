@@ -30,7 +30,7 @@ class ShownFace:
     name: str
     """Its photo's."""
     number: int
-    """From 1 where the photo has several faces, else 0."""
+    """As in the files, from 0; -1 where the photo has one face."""
     strip: Path | None
     """Its pictures: photo, rebuilt, then from young to old; None where there are none to be shown."""
     drawn: bool
@@ -42,7 +42,7 @@ class ShownFace:
     age: int
     """Index of the class that the photo shows."""
     before: float
-    """Identity distance before optimisation."""
+    """Identity distance of the rebuilt face to the photo, before optimisation."""
     after: float
     warning: str = ""
     """What is not quite right with the photo."""
@@ -66,6 +66,8 @@ class Contents:
     """(total_faces, 2) float: identity distances before and after."""
     age_counts: np.ndarray
     """(6,): faces that look each class."""
+    same_person_below: float | None
+    """As of `model.same_person_below`, for the model that found the people; None if that is not known."""
     seconds: Mapping[str, float]
     settings: Mapping[str, str]
     versions: Mapping[str, str]

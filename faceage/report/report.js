@@ -106,7 +106,7 @@ function title(face) {
 }
 
 function numbered(face) {
-  return data.numbers[face] ? ` · face ${data.numbers[face]}` : "";
+  return data.numbers[face] < 0 ? "" : ` · face ${data.numbers[face]}`;
 }
 
 function makeCard(face) {
@@ -161,7 +161,7 @@ function fillDistance(card, before, after) {
   if (track.hidden) return;
   const bold = document.createElement("b");
   bold.textContent = after.toFixed(2);
-  card.querySelector(".distance").append(`distance ${before.toFixed(2)} → `, bold);
+  card.querySelector(".distance").append(`rebuilt: distance ${before.toFixed(2)} → `, bold);
   track.style.setProperty("--from", before / farthest);
   track.style.setProperty("--to", after / farthest);
 }

@@ -53,13 +53,15 @@ def write_report(
     painter: Painter | None = None,
     inline_bytes: int = INLINE_BYTES,
     progress: Callable[[int, int], Any] = lambda done, total: None,
+    same_person_below: float | None = None,
 ) -> Path:
     """Write the report of the batch in the folder `out`, which may still be running; the page's path.
 
     At most `most` faces are shown, evenly chosen from all: as the batch drew them, or else as the `painter` draws them
     of their latents; without it only the photos are. Pictures lie in the page if they take `inline_bytes` there or
-    less, beside it otherwise. `model` is the name of the model that was used. `progress` is told how many of how many
-    faces are there. Raises UsageError where there is no batch in `out`, or it cannot be written to.
+    less, beside it otherwise. `model` is the name of the model that was used, and below the identity distance
+    `same_person_below` it takes two faces for one person. `progress` is told how many of how many faces are there.
+    Raises UsageError where there is no batch in `out`, or it cannot be written to.
     """
     if not (out / MANIFEST).is_file() or not (out / LATENTS).is_file():
         raise UsageError(f"there is no batch in {out}", "name the --out of 'faceage batch'; shards have to be merged")
@@ -86,6 +88,7 @@ def write_report(
             ages=[age.label for age in young_to_old(options.ages)],
             distances=np.array(faces.distances, np.float32).reshape(-1, 2),
             age_counts=faces.ages,
+            same_person_below=same_person_below,
             seconds=_sum_seconds(photos.values()),
             settings=_describe(out / LATENTS, options, model),
             versions=_versions(),
@@ -154,7 +157,7 @@ def _shown(out: Path, row: FaceRow, photo: PhotoOutcome, options: DrawOptions, d
     grid = grid_path(out, row.source, face)
     return ShownFace(
         name=row.source,
-        number=face + 1 if photo.faces > 1 else 0,
+        number=face if photo.faces > 1 else -1,
         strip=strip,
         drawn=drawn,
         grid=file_url(out, grid) if strip and grid.is_file() else "",
