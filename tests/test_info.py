@@ -11,7 +11,7 @@ from PIL import Image
 from test_data import face_set
 
 from faceage.ages import AGE_CLASSES
-from faceage.data.info import contact_sheet, read_info
+from faceage.data.info import contact_sheet, few_faces, read_info
 
 CLASSES = [0, 0, 0, 1, 2, 2, 5]
 SPLIT = [0, 0, 2, 1, 0, 0, 2]
@@ -34,7 +34,7 @@ def test_faces_are_counted_by_class_and_split(file):
     assert info.per_class_and_split["0-18"] == {"train": 2, "validation": 0, "test": 1}
     assert info.per_class_and_split["50-59"] == {"train": 0, "validation": 0, "test": 0}
     assert info.dropped == {"missing file": 1}
-    assert info.small_classes == list(AGE_CLASSES)
+    assert [sentence.split()[3] for sentence in few_faces(info.per_class)] == [f"{name};" for name in AGE_CLASSES]
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 4])

@@ -190,7 +190,10 @@ def test_a_dry_run_trains_nothing(tmp_path, write_faces):
     stages = json.loads(result.stdout)["stages"]
     assert [stage["stage"] for stage in stages] == list(JOBS)
     assert (stages[2]["steps"], stages[2]["left"]) == (2, 2)
-    assert "photo" in faceage(*command).stdout
+    told = faceage(*command)
+    assert "photo" in told.stdout
+    # 72 faces.
+    assert told.stderr.count("; the paper has 5000 of each class or more\n") == 6
     assert not (tmp_path / "run").exists()
 
 

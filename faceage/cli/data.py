@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from faceage.cli.console import bar, bars, check_file, err, out, start_backend, table
+from faceage.cli.console import bar, bars, check_file, counted, err, out, start_backend, table
 from faceage.cli.options import Json, Quiet
 from faceage.errors import UsageError
 
@@ -117,7 +117,7 @@ def info(
 
     It also counts the rows that were dropped, by reason. A class with few faces ages badly: look before you train.
     """
-    from faceage.data.info import PAPER_FACES, contact_sheet, read_info
+    from faceage.data.info import contact_sheet, few_faces, read_info
     from faceage.pictures.save import save_png
     from faceage.store.dataset import load_dropped
 
@@ -135,10 +135,8 @@ def info(
         out.print_json(data=asdict(found))
     else:
         _print(file, found)
-    for name in found.small_classes:
-        err.print(
-            f"warning: {found.per_class[name]} faces of {name}; the paper has {PAPER_FACES} of each class or more"
-        )
+    for sentence in few_faces(found.per_class):
+        err.print(f"warning: {sentence}")
 
 
 def _print(path: Path, info: "DataInfo") -> None:
@@ -150,4 +148,4 @@ def _print(path: Path, info: "DataInfo") -> None:
         (),
         *((f"dropped: {reason}", *[""] * len(info.per_split), count) for reason, count in info.dropped.items()),
     ]
-    table(rows, ("", *info.per_split, "all"), f"{path}: {info.faces} faces{people}")
+    table(rows, ("", *info.per_split, "all"), f"{path}: {counted(info.faces, 'face')}{people}")

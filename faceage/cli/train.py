@@ -1,13 +1,15 @@
 """`faceage train`: every stage by itself or all in their order, each resumable, into one run folder."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from faceage.cli.console import bars, out, start_backend, table
+from faceage.ages import AGE_CLASSES, age_class
+from faceage.cli.console import bars, err, out, start_backend, table
 from faceage.cli.options import Json, Quiet
 from faceage.errors import DataError, UsageError
 
@@ -104,6 +106,7 @@ def _command(names: Sequence[str]) -> Callable[..., None]:
     ) -> None:
         _check(data, people, start)
         start_backend()
+        from faceage.data.info import few_faces
         from faceage.training import everything
         from faceage.training.jobs import JOBS
         from faceage.training.run import Run, train_stage
@@ -115,7 +118,10 @@ def _command(names: Sequence[str]) -> Callable[..., None]:
             say = (lambda line: None) if quiet else shown.say
             training = Run(run, start=start, people=people, devices=devices, progress=shown, say=say)
             if dry_run:
-                _print_plan(everything.make_plan(options, training, *_known(data, training)), data, json)
+                splits, faces, per_class = _known(data, training)
+                _print_plan(everything.make_plan(options, training, splits, faces), data, json)
+                for sentence in () if quiet else few_faces(per_class):
+                    err.print(f"warning: {sentence}")
                 return
             prepared = _prepared(data, training)
             if several:
@@ -159,8 +165,11 @@ def _prepared(data: Path, run: "Run") -> "Splits":
     return Splits(path)
 
 
-def _known(data: Path, run: "Run") -> tuple["Splits | None", int]:
-    """The prepared data, or None where there are none yet, and the number of training faces, estimated then."""
+def _known(data: Path, run: "Run") -> tuple["Splits | None", int, Mapping[str, int]]:
+    """The prepared data, or None where there are none; how many faces to train on, and how many in all of each class.
+
+    Where nothing is prepared yet, both are estimated.
+    """
     from faceage.data.info import read_info
     from faceage.data.prepare import SHARES
     from faceage.data.rows import Filters
@@ -169,8 +178,11 @@ def _known(data: Path, run: "Run") -> tuple["Splits | None", int]:
 
     prepared = data if data.is_file() else run.folder / "data.h5"
     if prepared.is_file():
-        return Splits(prepared), read_info(prepared).per_split["train"]
-    return None, round(len(read_rows(data, Filters()).rows) * SHARES[0])
+        info = read_info(prepared)
+        return Splits(prepared), info.per_split["train"], info.per_class
+    rows = read_rows(data, Filters()).rows
+    counts = Counter(AGE_CLASSES[age_class(row.age)] for row in rows)
+    return None, round(len(rows) * SHARES[0]), {name: counts[name] for name in AGE_CLASSES}
 
 
 def _print_plan(plan: "list[Planned]", data: Path, json: bool) -> None:

@@ -45,7 +45,7 @@ def list_models(weights: Weights = None, json: Json = False) -> None:
             lines += [
                 ("size", f"{row['bytes'] / 1e6:.0f} MB"),
                 *((f"trained, {stage}", said) for stage, said in row["trained"].items()),
-                *((score, f"{value:.1%}") for score, value in row["scores"].items()),
+                *((_title(score), f"{value:.1%}") for score, value in row["scores"].items()),
                 ("licence", row["licence"] or "none given"),
                 ("fingerprint", row["fingerprint"][:8] or "none: a network is missing"),
             ]
@@ -156,6 +156,11 @@ _SCORES = {
     "looks the age asked for": ("evaluation", "age_hit", "aged"),
 }
 """What to call the scores that a card may have, and where in it they are."""
+
+
+def _title(score: str) -> str:
+    """A score's name that says which pictures it is about: of pasted photos, the model card has the figures."""
+    return f"generator's 64-pixel faces, {score}" if _SCORES[score][0] == "evaluation" else score
 
 
 def _row(folder: Path, said: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The counts of a prepared data set, and a sheet of its faces."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +30,11 @@ class DataInfo:
     per_class_and_split: dict[str, dict[str, int]]
     dropped: dict[str, int]
 
-    @property
-    def small_classes(self) -> list[str]:
-        """The classes with fewer faces than the paper's."""
-        return [name for name, count in self.per_class.items() if count < PAPER_FACES]
+
+def few_faces(per_class: Mapping[str, int]) -> list[str]:
+    """A sentence for each class with fewer faces than the paper's."""
+    enough = f"the paper has {PAPER_FACES} of each class or more"
+    return [f"{count} faces of {name}; {enough}" for name, count in per_class.items() if count < PAPER_FACES]
 
 
 def read_info(path: Path) -> DataInfo:
