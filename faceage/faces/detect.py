@@ -89,6 +89,9 @@ class Detector:
                     stages.StageONet(weights=str(weights / "onet.lz4")),
                 ]
             )
+        proposals, refinements, outputs = (stage._model for stage in self._mtcnn.stages)
+        for scores in (proposals.conv4_2, refinements.fc5_2, outputs.fc6_3):
+            scores.activation = _unsaturated_softmax
         signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
         for stage in self._mtcnn.stages:
             # Called eagerly, as the package does, each layer is dispatched from Python for every pyramid level.
@@ -257,6 +260,13 @@ def _overlap(one: Detection, other: Detection) -> bool:
 def failure(error: Exception) -> str:
     """Why a photo that the detector fails on has no faces."""
     return f"the detector failed on it: {' '.join(str(error).split()) or type(error).__name__}"
+
+
+def _unsaturated_softmax(logits: Any) -> Any:
+    """In float32 the best places of a large face all score 1, and which photos share a batch decides between them."""
+    import tensorflow as tf
+
+    return tf.nn.softmax(tf.cast(logits, tf.float64))
 
 
 def _normalised(pictures: Sequence[np.ndarray]) -> Any:
