@@ -31,6 +31,8 @@ REFUSED = {
 """What a disk without allocation, locks, sync of folders, links and modes answers to these calls."""
 
 _FORBIDDEN = set('\\:*?"<>|') | set(map(chr, range(32)))
+_LONGEST_NAME = 143
+"""Bytes, as on an encrypted disk."""
 _SECONDS_TO_MOUNT = 20
 
 
@@ -40,8 +42,8 @@ def mounted(
 ) -> Iterator[Path]:
     """A disk in `folder`, which is empty and takes its files too; `mount` are options of FUSE.
 
-    `refused` are calls and their errnos, by default `REFUSED`. On a disk of `plain_names`, names are as on FAT. A disk
-    that is `busy` replaces and removes no file that is open, as SMB does.
+    `refused` are calls and their errnos, by default `REFUSED`. On a disk of `plain_names`, names are short, and as on
+    FAT. One that is `busy` replaces and removes no file that is open, as SMB does.
     """
     pytest.importorskip("mfusepy", reason="needs mfusepy and libfuse", exc_type=(ImportError, OSError, AttributeError))
     below, top = folder / "below", folder / "disk"
@@ -93,6 +95,8 @@ def _serve(below: str, top: str, options: dict[str, Any], mount: dict[str, Any])
             name = path.rpartition("/")[2]
             if self._plain_names and (_FORBIDDEN & set(name) or name.endswith((" ", "."))):
                 raise OSError(errno.EINVAL, "")
+            if self._plain_names and len(name.encode()) > _LONGEST_NAME:
+                raise OSError(errno.ENAMETOOLONG, "")
             return self._real(path)
 
         def _check_free(self, real: str) -> None:
@@ -111,7 +115,8 @@ def _serve(below: str, top: str, options: dict[str, Any], mount: dict[str, Any])
 
         def statfs(self, path):
             found = os.statvfs(below)
-            return {name: getattr(found, name) for name in dir(found) if name.startswith("f_") and name != "f_fsid"}
+            whole = {name: getattr(found, name) for name in dir(found) if name.startswith("f_") and name != "f_fsid"}
+            return whole | {"f_namemax": _LONGEST_NAME if self._plain_names else found.f_namemax}
 
         def open(self, path, flags):
             return self._opened(self._real(path), flags)

@@ -18,6 +18,7 @@ from conftest import REPOSITORY
 from test_resume import SCRIPT
 from test_store import KILLED
 
+from faceage.batch.names import grid_path, pictures_under, remove_pictures
 from faceage.store.latents import count_rows, read_rows
 
 
@@ -62,6 +63,22 @@ def test_the_disk_is_what_its_name_says(disk):
     folder = os.open(disk, os.O_RDONLY)
     assert refusal(os.fsync, folder) == fuse_disk.REFUSED["fsyncdir"]
     os.close(folder)
+
+
+def test_pictures_have_names_that_the_disk_takes(disk, tmp_path):
+    names = ["12:30?.jpg", "12?30:.jpg", "12_30_.jpg", "Trip. /1.jpg", "n" * 200 + ".jpg", "n" * 200 + "m.jpg", "ü.jpg"]
+    paths = {name: grid_path(disk / "pictures", name, 0) for name in names}
+    for path in paths.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert len(set(paths.values())) == len(names)
+    assert paths["ü.jpg"].name == "ü.jpg_0.png"
+    assert paths["12:30?.jpg"].name.startswith("12_30_.jpg~")
+    assert grid_path(tmp_path, "12:30?.jpg", 0).name == "12:30?.jpg_0.png"
+    moved = pictures_under(disk / "pictures", {"12:30?.jpg": "b/12:30?.jpg"}, tmp_path)
+    assert list(moved) == [(paths["12:30?.jpg"], tmp_path / "grids" / "b" / "12:30?.jpg_0.png")]
+    remove_pictures(disk / "pictures", names[:3])
+    assert set((disk / "pictures").rglob("*.png")) == {paths[name] for name in names[3:]}
 
 
 def test_a_store_that_is_killed_there_loses_and_doubles_no_row(disk):
