@@ -1,20 +1,17 @@
 """A disk as memory cards and network shares are, mounted by FUSE over a local folder.
 
-It ignores case, and refuses whatever a test says. `fuse_disk.py BELOW MOUNT OPTIONS` serves it; `mounted` does that for
-a test, and skips the test where nothing can be mounted.
+It ignores case, takes short names only and none with some characters, refuses calls, and replaces and removes no file
+that is open. `fuse_disk.py BELOW MOUNT` serves it; `mounted` does that for a test, which it skips where it cannot.
 """
 
 import errno
-import json
 import os
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,21 +34,13 @@ _SECONDS_TO_MOUNT = 20
 
 
 @contextmanager
-def mounted(
-    folder: Path, refused: dict[str, int] | None = None, plain_names: bool = False, busy: bool = False, **mount: Any
-) -> Iterator[Path]:
-    """A disk in `folder`, which is empty and takes its files too; `mount` are options of FUSE.
-
-    `refused` are calls and their errnos, by default `REFUSED`. On a disk of `plain_names`, names are short, and as on
-    FAT. One that is `busy` replaces and removes no file that is open, as SMB does.
-    """
+def mounted(folder: Path) -> Iterator[Path]:
+    """A disk in `folder`, which is empty and takes its files too."""
     pytest.importorskip("mfusepy", reason="needs mfusepy and libfuse", exc_type=(ImportError, OSError, AttributeError))
     below, top = folder / "below", folder / "disk"
     below.mkdir()
     top.mkdir()
-    options = {"refused": REFUSED if refused is None else refused, "plain_names": plain_names, "busy": busy}
-    command = [sys.executable, __file__, below, top, json.dumps(options), json.dumps(mount)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen([sys.executable, __file__, below, top], stderr=subprocess.PIPE, text=True) as server:
         deadline = time.monotonic() + _SECONDS_TO_MOUNT
         while not os.path.ismount(top):
             if server.poll() is not None or time.monotonic() > deadline:
@@ -66,7 +55,7 @@ def mounted(
             server.wait(10)
 
 
-def _serve(below: str, top: str, options: dict[str, Any], mount: dict[str, Any]) -> None:
+def _serve(below: str, top: str) -> None:
     import mfusepy
 
     class Disk(mfusepy.Operations):
@@ -74,10 +63,9 @@ def _serve(below: str, top: str, options: dict[str, Any], mount: dict[str, Any])
 
         use_ns = True
 
-        def __init__(self, refused: dict[str, int], plain_names: bool, busy: bool) -> None:
-            self._plain_names, self._busy = plain_names, busy
+        def __init__(self) -> None:
             self._open: dict[int, str] = {}
-            for call, number in refused.items():
+            for call, number in REFUSED.items():
                 setattr(self, call, _refusing(number))
 
         def _real(self, path: str) -> str:
@@ -93,14 +81,14 @@ def _serve(below: str, top: str, options: dict[str, Any], mount: dict[str, Any])
         def _new(self, path: str) -> str:
             """The same for what is to be made. Raises OSError for a name that the disk does not take."""
             name = path.rpartition("/")[2]
-            if self._plain_names and (_FORBIDDEN & set(name) or name.endswith((" ", "."))):
+            if _FORBIDDEN & set(name) or name.endswith((" ", ".")):
                 raise OSError(errno.EINVAL, "")
-            if self._plain_names and len(name.encode()) > _LONGEST_NAME:
+            if len(name.encode()) > _LONGEST_NAME:
                 raise OSError(errno.ENAMETOOLONG, "")
             return self._real(path)
 
         def _check_free(self, real: str) -> None:
-            if self._busy and Counter(self._open.values())[real]:
+            if real in self._open.values():
                 raise OSError(errno.EACCES, "")
 
         def getattr(self, path, fh=None):
@@ -116,7 +104,7 @@ def _serve(below: str, top: str, options: dict[str, Any], mount: dict[str, Any])
         def statfs(self, path):
             found = os.statvfs(below)
             whole = {name: getattr(found, name) for name in dir(found) if name.startswith("f_") and name != "f_fsid"}
-            return whole | {"f_namemax": _LONGEST_NAME if self._plain_names else found.f_namemax}
+            return whole | {"f_namemax": _LONGEST_NAME}
 
         def open(self, path, flags):
             return self._opened(self._real(path), flags)
@@ -171,9 +159,9 @@ def _serve(below: str, top: str, options: dict[str, Any], mount: dict[str, Any])
         return refuse
 
     # Nothing is remembered: names that differ by case would be two to the kernel. What is removed while open is gone.
-    mount |= {"attr_timeout": 0, "entry_timeout": 0, "hard_remove": True}
-    mfusepy.FUSE(Disk(**options), top, foreground=True, nothreads=True, **mount)
+    options = {"attr_timeout": 0, "entry_timeout": 0, "hard_remove": True}
+    mfusepy.FUSE(Disk(), top, foreground=True, nothreads=True, **options)
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4]))
+    _serve(sys.argv[1], sys.argv[2])

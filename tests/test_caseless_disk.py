@@ -24,7 +24,7 @@ from faceage.store.latents import count_rows, read_rows
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory):
-    with fuse_disk.mounted(tmp_path_factory.mktemp("fuse"), plain_names=True, busy=True) as disk:
+    with fuse_disk.mounted(tmp_path_factory.mktemp("fuse")) as disk:
         yield disk
 
 
