@@ -120,7 +120,7 @@ def test_the_discriminator_alone_learns_to_see_what_is_drawn(stage):
 
 def test_a_step_with_the_discriminator_moves_both_and_nothing_frozen(stage):
     stage.begin_epoch(3)
-    frozen = [stage.encoder, stage.generator, stage.age_estimator]
+    frozen = stage.proposals.networks
     before = [values(network.weights) for network in frozen]
     for done in range(1, 5):
         report = {}
@@ -176,11 +176,11 @@ def test_pairs_teach_the_re_ager_to_restore_the_photo(stage):
 def test_the_change_is_what_the_generator_draws_otherwise_at_the_age_asked_for(stage):
     faces = to_float(FACES.faces)
     targets = one_hot([0, 1, 4, 5])
-    aged, own, asked, change = (ops.convert_to_numpy(part) for part in stage._change(faces, targets, 1.5))
+    aged, own, asked, change = (ops.convert_to_numpy(part) for part in stage.proposals(faces, targets, 1.5))
     np.testing.assert_allclose(own.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(asked, own + 1.5 * (targets - own), atol=1e-6)
     np.testing.assert_allclose(aged, np.clip(faces + change, -1, 1), atol=1e-6)
-    mirrored = ops.convert_to_numpy(stage._change(faces[:, :, ::-1], targets, 0.0)[3])
+    mirrored = ops.convert_to_numpy(stage.proposals(faces[:, :, ::-1], targets, 0.0).change)
     # At no strength nothing changes.
     np.testing.assert_allclose(mirrored, 0, atol=1e-6)
 

@@ -169,7 +169,7 @@ def photo_stage(options: PhotoOptions) -> PhotoTraining:
         age_estimator=age_estimator(width=8),
         options=options,
     )
-    for frozen in (stage.encoder, stage.generator, stage.age_estimator):
+    for frozen in stage.proposals.networks:
         frozen.trainable = False
     stage.compile()
     return stage

@@ -1,6 +1,6 @@
 """The photo stage: R learns on real photos to draw, at their resolution, what G knows of an age at 64 pixels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,8 +24,8 @@ from faceage.pictures.grid import draw_grid
 from faceage.training.adversarial import AdversarialOptions, AdversarialStage
 from faceage.training.job import Job
 from faceage.training.people import GENDER_KNOWN, split_labels
+from faceage.training.proposals import Proposals
 from faceage.training.stage import unit_faces
-from faceage.training.views import View, in_views, mean_of_views, random_view
 
 SHOWN = 2
 """People of each class in the picture of an epoch."""
@@ -47,14 +47,14 @@ class PhotoOptions(AdversarialOptions):
     epochs: int = 20
     steps_per_epoch: int = 200
     batch_size: int = 16
-    learning_rate: float = 3e-4
-    discriminator_rate: float = 1.5
+    learning_rate: float = 1e-4
+    discriminator_rate: float = 4.0
     clip: float = 1.0
     beta_1: float = 0.5
     average_decay: float = 0.998
     wrong_age: float = 0.2
     r1: float = 0.0
-    pairs_epochs: int = 3
+    pairs_epochs: int = 5
     """Epochs of pairs alone, before the discriminator has a say."""
     alone_epochs: int = 2
     """Epochs in which the discriminator then learns alone, until it sees at once what R draws."""
@@ -64,13 +64,13 @@ class PhotoOptions(AdversarialOptions):
     """Steps over which R's learning rate rises: Adam's first steps, at full rate, undo what R knew."""
     edges: float = 2.0
     """Weight of the difference of neighbouring pixels in pairs; that of the pixels themselves is 1."""
-    hold: float = 2.0
+    hold: float = 0.7
     """Weight of how far the means of 5×5 and of 10×10 pixels move from what G decided."""
     colour: float = 0.3
     """Of that, the weight of how far their colours move, beside their brightness."""
     full: float = 0.02
     """Weight of how far single pixels do."""
-    adversarial: float = 0.3
+    adversarial: float = 0.1
     """Weight of the discriminator's loss, after `ramp`."""
     strength: float = 1.6
     """Ageing strength in training lies between half of this and all of it."""
@@ -154,9 +154,7 @@ class PhotoTraining(AdversarialStage):
         super().__init__(discriminator, [re_ager], [drawing], options)
         self.re_ager = re_ager
         self.drawing = drawing
-        self.encoder = encoder
-        self.generator = generator
-        self.age_estimator = age_estimator
+        self.proposals = Proposals(encoder, generator, age_estimator, self.random)
         self.part = BOTH
 
     def learning_rate(self) -> Any:
@@ -178,15 +176,15 @@ class PhotoTraining(AdversarialStage):
         ages, genders = split_labels(labels)
         targets = self.wrong_ages(ages)
         strength = self._uniform(faces, self.options.strength / 2, self.options.strength)
-        aged, own, asked, change = self._change(faces, targets, strength[..., 0, 0])
+        aged, own, asked, change = self.proposals(faces, targets, strength[..., 0, 0])
         smoothing = SMOOTHING / 3 * ops.exp(self._uniform(faces, 0.0, np.log(10.0)))
         skin = smooth_skin(portraits, smoothing)
         started = lay_over(skin, change)
-        known = genders * self._known(genders)
-        labels, wanted = (ops.concatenate([each, known], axis=1) for each in (ages, targets))
+        genders *= ops.cast(keras.random.uniform((ops.shape(faces)[0], 1), seed=self.random) < GENDER_KNOWN, "float32")
+        labels, wanted = (ops.concatenate([each, genders], axis=1) for each in (ages, targets))
         n = self._pairs_a_batch
         # What G leaves of a face that it ages and takes back.
-        stains = change[:n] + self._changed(aged[:n], asked[:n], own[:n])
+        stains = change[:n] + self.proposals.changed(aged[:n], asked[:n], own[:n])
         spoilt = lay_over(skin[:n], stains * self._uniform(stains, 0.1, self.options.stains))
 
         def drawn(added: Any) -> Any:
@@ -212,8 +210,7 @@ class PhotoTraining(AdversarialStage):
 
     def proposed(self, faces: Any, portraits: Any, targets: Any, strength: float) -> Any:
         """What R is shown: (b, 160, 160, 3) `portraits`, skin smoothed, with G's change to the ages `targets`."""
-        _, _, _, change = self._change(faces, targets, strength)
-        return lay_over(smooth_skin(portraits), change)
+        return lay_over(smooth_skin(portraits), self.proposals(faces, targets, strength).change)
 
     def _restore(self, portraits: Any, spoilt: Any, ages: Any) -> dict[str, Any]:
         """R's step on pairs alone."""
@@ -293,23 +290,6 @@ class PhotoTraining(AdversarialStage):
         }
         return total, (loss, shares)
 
-    def _change(self, faces: Any, targets: Any, strength: Any) -> tuple[Any, Any, Any, Any]:
-        """G's faces at the ages `targets`, the own and the asked (b, 6) ages, and the change that it proposes.
-
-        The change is the mean over views of the face: stains are in one of them, age is in all.
-        """
-        own = self.age_estimator(faces, training=False)
-        asked = own + strength * (targets - own)
-        change = self._changed(faces, own, asked, [random_view(ops.shape(faces)[0], self.random)])
-        return ops.clip(faces + change, -1, 1), own, asked, change
-
-    def _changed(self, faces: Any, before: Any, after: Any, views: Sequence[View] = ()) -> Any:
-        """How G's faces change between two (b, 6) ages, the mean of `in_views`."""
-        latents = self.encoder(in_views(faces, views), training=False)
-        ages = (ops.tile(age, (2 + 2 * len(views), 1)) for age in (before, after))
-        one, other = (self.generator([latents, age], training=False) for age in ages)
-        return mean_of_views(other - one, views)
-
     def _views(self, portraits: Any, drawn: Any) -> tuple[list[Any], list[Any]]:
         """What D sees of portraits and of those drawn of them: the same squares of both.
 
@@ -322,10 +302,6 @@ class PhotoTraining(AdversarialStage):
             for whole, side, scale in zip((both, half), (NEAR, FAR), self.SCALES, strict=True)
         ]
         return [view[..., :3] for view in seen], [view[..., 3:] for view in seen]
-
-    def _known(self, genders: Any) -> Any:
-        known = keras.random.uniform((ops.shape(genders)[0], 1), seed=self.random) < GENDER_KNOWN
-        return ops.cast(known, "float32")
 
     def _uniform(self, faces: Any, least: float, most: float) -> Any:
         return keras.random.uniform((ops.shape(faces)[0], 1, 1, 1), least, most, seed=self.random)
