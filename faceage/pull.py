@@ -16,7 +16,8 @@ from typing import Any
 from faceage.download import TIMEOUT, Downloader, RemoteFile, check_address, shown_address, split_address
 from faceage.errors import FaceageError, UsageError, WeightsError
 from faceage.files import only_one
-from faceage.model import CARD, KNOWN_NETWORKS, NETWORKS, check_entry, check_files, parse_card, read_card
+from faceage.model import KNOWN_NETWORKS, NETWORKS, check_entry, check_files, parse_card, read_card
+from faceage.model_search import CARD
 from faceage.store.weights import sha256
 
 MAX_CARD_BYTES = 1_000_000

@@ -27,7 +27,8 @@ from faceage.evaluation.recognizers import (
     open_judge,
     strangers_distances,
 )
-from faceage.model import find_model, load_model, read_card
+from faceage.model import load_model, read_card
+from faceage.model_search import find_model
 from faceage.people.samples import sample_faces
 
 

@@ -13,7 +13,8 @@ from faceage.data.dataset import load_faces
 from faceage.evaluation.people import all_portraits, find_latents, ways_to_draw
 from faceage.evaluation.photographs import Judges, judge_photographs, kid, skin_detail
 from faceage.evaluation.published import AgeGenderJudge, FeatureJudge
-from faceage.model import find_model, load_model
+from faceage.model import load_model
+from faceage.model_search import find_model
 from faceage.networks.re_ager import re_ager
 from faceage.people.samples import sample_faces
 from faceage.sizes import PORTRAIT_SIZE

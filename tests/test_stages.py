@@ -14,7 +14,9 @@ from faceage.ages import age_class, one_hot
 from faceage.backend import compile_step
 from faceage.data.dataset import FaceBatches, PeopleBatches, one_hot_people
 from faceage.errors import TrainingError, UsageError
-from faceage.model import find_model, load_network, read_card
+from faceage.evaluation.held_out import identity_scores, z_error
+from faceage.model import load_network, read_card
+from faceage.model_search import find_model
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
@@ -24,13 +26,12 @@ from faceage.networks.recognizer import identity_distance, recognizer
 from faceage.people.samples import aged_grid
 from faceage.training.age import AgeJob, AgeOptions, AgeTraining, age_scores, soft_classes, start_from_trunk
 from faceage.training.checkpoint import read_position
-from faceage.training.encoder import EncoderTraining, z_error
+from faceage.training.encoder import EncoderTraining
 from faceage.training.gan import GAN, GANJob, GANOptions
 from faceage.training.head_start import HeadStart, give_head_start
 from faceage.training.identity import (
     IdentityOptions,
     IdentityTraining,
-    identity_scores,
     tone_difference,
 )
 from faceage.training.job import Inputs

@@ -11,7 +11,8 @@ import pytest
 from commands import finish
 from tiny_training import face_set
 
-from faceage.model import check_files, find_model, read_card
+from faceage.model import check_files, read_card
+from faceage.model_search import find_model
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed: make test-torch")
 

@@ -20,7 +20,8 @@ from PIL import Image
 from tiny_training import TinySplits, eagerly, face_set, narrow_trunk, write_vgg
 
 from faceage.errors import MissingExtraError, UsageError
-from faceage.model import check_files, find_model, load_model, read_card
+from faceage.model import check_files, load_model, read_card
+from faceage.model_search import find_model
 from faceage.networks.predict import draw, predict
 from faceage.people.optimise import LatentOptimiser
 from faceage.people.options import OptimiserOptions

@@ -18,10 +18,10 @@ from faceage.model import (
     check_files,
     check_recognizer,
     drawing_fingerprint,
-    find_model,
     fingerprint,
     read_card,
 )
+from faceage.model_search import find_model
 from faceage.people.options import FACES_AT_ONCE
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.find import FoundPhoto

@@ -205,7 +205,7 @@ def batch(
     from faceage.batch.engines import RayEngine, local_engine
     from faceage.batch.options import DrawOptions, FindOptions
     from faceage.batch.plan import Again, shard_folder
-    from faceage.model import find_model
+    from faceage.model_search import find_model
     from faceage.people.options import OptimiserOptions
 
     optimiser = OptimiserOptions(objective, steps, seed=seed)

@@ -39,7 +39,8 @@ def verify(
     pairs, also ROC figures of both ways. No proof of who anybody is.
     """
     asked = _asked(a, b, pairs)
-    from faceage.model import MIN_ACCURACY, check_files, check_recognizer, find_model, read_card
+    from faceage.model import MIN_ACCURACY, check_files, check_recognizer, read_card
+    from faceage.model_search import find_model
 
     folder = find_model(weights)
     card = read_card(folder)

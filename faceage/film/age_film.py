@@ -13,7 +13,8 @@ from faceage.errors import EXIT_OK, EXIT_SOME_FAILED
 from faceage.files import only_one, remove_partials
 from faceage.film.make import films_of, make_films
 from faceage.film.task import FilmTask, open_film
-from faceage.model import MIN_ACCURACY, check_entry, check_files, check_recognizer, find_model, read_card
+from faceage.model import MIN_ACCURACY, check_entry, check_files, check_recognizer, read_card
+from faceage.model_search import find_model
 from faceage.store.film import PEOPLE, read_tables
 from faceage.store.hashes import remembered_sha256
 
