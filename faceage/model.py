@@ -178,6 +178,13 @@ def check_files(
             raise WeightsError(f"{path} is not the file that {CARD} describes (its SHA-256 differs)", _FETCH_AGAIN)
 
 
+def open_card(folder: Path) -> dict[str, Any]:
+    """The card of a model folder whose files are whole. Raises WeightsError."""
+    card = read_card(folder)
+    check_files(folder, card, hashed=remembered_sha256)
+    return card
+
+
 def check_recognizer(scores: dict[str, Any], min_accuracy: float, hint: str) -> None:
     """Raise UsageError, with `hint`, unless a model's `scores` say that its recogniser tells people apart.
 
@@ -213,9 +220,7 @@ def load_model(folder: str | os.PathLike[str] | None = None, dtype: str = "float
     Without a folder it is the one that `find_model` finds. Raises WeightsError.
     """
     folder = find_model() if folder is None else Path(folder)
-    card = read_card(folder)
-    check_files(folder, card, hashed=remembered_sha256)
-    return Model(folder, card, dtype)
+    return Model(folder, open_card(folder), dtype)
 
 
 def load_network(folder: Path, card: dict[str, Any], name: str, dtype: str = "float32") -> "keras.Model":

@@ -188,3 +188,8 @@ def test_every_way_to_draw_gives_pictures_of_one_size(tmp_path, write_faces):
     assert np.abs(pictures["photographs"].astype(int) - pictures["plain sum"]).mean() < 6
     # Strength 0 leaves people at their own age: the plain sum is then the photo.
     assert np.abs(ways["plain sum"](faces, latents, 0.0)[:, 3].astype(int) - all_portraits(faces)).max() <= 1
+    # As in a batch, a photo in greys stays in greys.
+    grey = replace(faces, faces=np.repeat(faces.faces[..., 1:2], 3, axis=-1))
+    for way, draw in ways.items():
+        levels = draw(grey.first(1), latents.take(slice(1)), 1.0)
+        assert (levels == levels[..., :1]).all(), way

@@ -99,17 +99,18 @@ def _ensure_strips(
     out: Path, rows: Sequence[FaceRow], options: DrawOptions, wanted: str, painter: Painter | None
 ) -> list[bool]:
     """Draw those of `rows` whose strips are missing or drawn otherwise than `wanted`; which are drawn now."""
-    paths = [_strip(out, row) for row in rows]
-    stand = [path is not None and bool(wanted) and drawn_with(path) == wanted for path in paths]
-    missing = [(row, path) for row, path, stands in zip(rows, paths, stand, strict=True) if path and not stands]
+    right = {wanted, painter.drawn if painter else ""} - {""}
+    strips = [(row, path, drawn_with(path) if path else None) for row in rows for path in [_strip(out, row)]]
+    missing = [(row, path, drawn) for row, path, drawn in strips if path and drawn not in right]
     if painter and missing:
-        people = painter.draw([row for row, _ in missing], options.ages, options.strength)
-        for (_, path), person in zip(missing, people, strict=True):
+        people = painter.draw([row for row, _, _ in missing], options.ages, options.strength)
+        for (_, path, _), person in zip(missing, people, strict=True):
             write_strip(path, person, options.ages, painter.drawn)
-        return [path is not None for path in paths]
-    for row, path in missing:
-        write_strip(path, _undrawn(row), (), "")
-    return stand
+        return [path is not None for _, path, _ in strips]
+    for row, path, drawn in missing:
+        if drawn != "":
+            write_strip(path, _undrawn(row), (), "")
+    return [drawn in right for _, _, drawn in strips]
 
 
 def _strip(out: Path, row: FaceRow) -> Path | None:
