@@ -57,7 +57,7 @@ def age_photos(
     What `faceage batch` does, which calls this: pictures, latents.h5 and manifest.jsonl are written, and what an
     earlier run into the same folder has done is not done again, unless `again` says so; with other `draw` options, the
     same people are drawn again and nobody is looked for. `weights` is a model folder, None the one that `find_model`
-    finds. `listed` are more photos, from a list that may be out of date: one that is gone is a row and no error. What
+    finds. `listed` are more photos, from a list that may be out of date: a missing one is a row, not an error. What
     matches a pattern of `exclude` (* ? [ ]) is left out, by its name or, with a slash, by its path below the folder.
     `limits` bound what reading one photo may cost. `shard` (k, n) does the k-th of n shares of the photos, into a
     folder of its own in `out`. `any_recognizer` optimises through a recogniser too that is not known to tell people

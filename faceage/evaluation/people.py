@@ -74,7 +74,7 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
         return np.rint(enlarged(drawn(model, latents, strength)[:, 1:])).astype(np.uint8)
 
     def plain_sum(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
-        """What any other way has to beat."""
+        """The baseline of the other ways."""
         sums = all_portraits(faces)[:, None] + enlarged(change(faces, latents, strength))
         return np.clip(np.rint(sums), 0, 255).astype(np.uint8)
 
