@@ -12,7 +12,7 @@ import pytest
 from keras import ops
 from test_run import assert_same_checkpoint, without_seconds
 from test_stages import assert_equal, moving, values
-from tiny_training import STEPS, TinyPhoto, TinySplits, eagerly, face_set, photo_options, photo_stage, write_vgg
+from tiny_training import TinyPhoto, TinySplits, eagerly, face_set, photo_options, photo_stage, write_vgg
 
 from faceage.ages import one_hot
 from faceage.backend import compile_step, gradients
@@ -148,7 +148,7 @@ def test_the_discriminator_is_listened_to_slowly_after_the_pairs(stage, monkeypa
 
     stage.begin_epoch(stage.options.pairs_epochs)
     start = values(everything(stage))
-    first = stage.options.pairs_epochs * STEPS
+    first = stage.options.pairs_epochs * stage.options.steps_per_epoch
     assert_equal(update(first, 0.0), update(first, 1.0))
     later = update(first + 4, 0.0), update(first + 4, 1.0)
     assert any((one != other).any() for one, other in zip(*later, strict=True))
@@ -225,14 +225,18 @@ class Killed(BaseException):
     """Ends a training as a kill does: nothing is saved."""
 
 
-def test_stopped_and_killed_in_both_phases_it_ends_bit_for_bit_as_the_unbroken_one(only_stage, tmp_path):
+def test_stopped_and_killed_in_both_phases_it_ends_bit_for_bit_as_the_unbroken_one(only_stage, tmp_path, monkeypatch):
+    monkeypatch.setattr("faceage.training.photo.SHOWN", 1)
+    options = photo_options(epochs=4)
+    steps = options.steps_per_epoch
+
     class Rewound(TinyPhoto):
         def stage(self):
             return rewound(*only_stage)
 
     def train(name: str, at: int = 0, act=lambda: None) -> Path:
         run = Run(tmp_path / name, progress=lambda what, done, total: act() if done == at else None)
-        train_stage(Rewound, photo_options(epochs=4), run, TinySplits())
+        train_stage(Rewound, options, run, TinySplits())
         return run.folder / "photo"
 
     def stop() -> None:
@@ -245,9 +249,9 @@ def test_stopped_and_killed_in_both_phases_it_ends_bit_for_bit_as_the_unbroken_o
         one = train("unbroken")
         # In the pairs' second epoch; after the change of phase; in the last epoch, whose beginning is then done again.
         for act, at, position in (
-            (stop, STEPS + 2, Position(1, 2)),
-            (stop, 2 * STEPS + 1, Position(2, 1)),
-            (kill, 3 * STEPS + 2, Position(3)),
+            (stop, steps + 1, Position(1, 1)),
+            (stop, 2 * steps + 1, Position(2, 1)),
+            (kill, 3 * steps + 1, Position(3)),
         ):
             with pytest.raises((Interrupted, Killed)):
                 train("broken", at, act)

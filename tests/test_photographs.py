@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from shared import with_re_ager
+from shared import small_batches, with_re_ager
 from tiny_training import face_set
 
 from faceage.ages import AGE_CLASSES
@@ -173,8 +173,9 @@ def test_features_notice_a_grid_of_dots_and_not_how_a_picture_was_saved(portrait
     assert kid(judge.features(dotted), features) > 5 * abs(kid(judge.features(each(portraits, saved)), features))
 
 
-def test_every_way_to_draw_gives_pictures_of_one_size(tmp_path, write_faces):
+def test_every_way_to_draw_gives_pictures_of_one_size(tmp_path, write_faces, monkeypatch):
     """The re-ager is untrained: it draws the photo with the generator's change, its skin smoothed."""
+    small_batches(monkeypatch.setattr)
     model = load_model(find_model())
     people = replace(face_set(4), faces=sample_faces(model.generator, 1, seed=0)[0, :4])
     faces = load_faces(write_faces(tmp_path / "faces.h5", [people] * 3), "test")

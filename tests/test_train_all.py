@@ -17,7 +17,7 @@ from commands import faceage, faceage_alone
 from conftest import DATA
 from imdb_wiki_tree import utkface_photos, write_tree
 from PIL import Image
-from tiny_training import TinySplits, eagerly, face_set, narrow_trunk, write_vgg
+from tiny_training import TinySplits, eagerly, face_set, narrow_trunks, write_vgg
 
 from faceage.errors import MissingExtraError, UsageError
 from faceage.model import check_files, load_model, read_card
@@ -54,11 +54,9 @@ def narrow(tmp_path_factory):
     Faces at the end are few, and soon found. That steps can be compiled is tested where single stages are.
     """
     vgg = write_vgg(tmp_path_factory.mktemp("vgg") / "vgg.h5")
-    with pytest.MonkeyPatch.context() as patch, eagerly():
+    with pytest.MonkeyPatch.context() as patch, eagerly(), narrow_trunks():
         for module in ("networks.vgg", "training.photo"):
             patch.setattr(f"faceage.{module}.published_weights", lambda: vgg)
-        for module in ("recognizer", "age_estimator"):
-            patch.setattr(f"faceage.networks.{module}.residual_trunk", narrow_trunk)
         for name, size in NARROW.items():
             module = importlib.import_module(f"faceage.networks.{name}")
             small = functools.partial(getattr(module, name), **size)
