@@ -20,7 +20,6 @@ from faceage.batch.plan import LATENTS, MANIFEST, writing_to
 from faceage.batch.strips import drawn_with, strip_path, write_strip
 from faceage.errors import UsageError
 from faceage.files import remove_partials_of, write_text
-from faceage.images import decode_portrait
 from faceage.people.drawn import Drawn
 from faceage.photos.find import printable
 from faceage.report.page import INLINE_BYTES, Contents, ShownFace, file_url, picture_urls, render_report
@@ -145,8 +144,7 @@ class _AllFaces:
 def _undrawn(row: FaceRow) -> Drawn:
     """The photo, and grey in place of what is not drawn."""
     grey = np.full_like(row.aligned, _GREY)
-    photo = decode_portrait(row.portrait) if row.portrait else row.aligned
-    return Drawn(photo, grey, grey, grey[None][:0])
+    return Drawn(row.photo, grey, grey, grey[None][:0])
 
 
 def _shown(out: Path, row: FaceRow, photo: PhotoOutcome, options: DrawOptions, drawn: bool) -> ShownFace:
