@@ -178,13 +178,6 @@ def check_files(
             raise WeightsError(f"{path} is not the file that {CARD} describes (its SHA-256 differs)", _FETCH_AGAIN)
 
 
-def open_card(folder: Path) -> dict[str, Any]:
-    """The card of a model folder whose files are whole. Raises WeightsError."""
-    card = read_card(folder)
-    check_files(folder, card, hashed=remembered_sha256)
-    return card
-
-
 def check_recognizer(scores: dict[str, Any], min_accuracy: float, hint: str) -> None:
     """Raise UsageError, with `hint`, unless a model's `scores` say that its recogniser tells people apart.
 
@@ -212,6 +205,13 @@ _STAGE = {
 }
 KNOWN_NETWORKS = frozenset(_STAGE)
 """Every network that a model may hold."""
+
+
+def open_card(folder: Path) -> dict[str, Any]:
+    """The card of a model folder whose files are whole. Raises WeightsError."""
+    card = read_card(folder)
+    check_files(folder, card, hashed=remembered_sha256)
+    return card
 
 
 def load_model(folder: str | os.PathLike[str] | None = None, dtype: str = "float32") -> Model:

@@ -56,9 +56,9 @@ def write_report(
     """Write the report of the batch in the folder `out`, which may still be running; the page's path.
 
     At most `most` faces are shown, evenly chosen from all: as the batch drew them, or else as the `painter` draws them
-    of their latents; without it only the photos are. Pictures are embedded in the page if they take `inline_bytes` or
-    less there, else kept beside it. `model` is the name of the model that was used. `progress` counts faces, done and
-    in all. Raises UsageError where there is no batch in `out`, or it cannot be written to.
+    of their latents; without it only the photos are. Pictures lie in the page if they take `inline_bytes` there or
+    less, beside it otherwise. `model` is the name of the model that was used. `progress` is told how many of how many
+    faces are there. Raises UsageError where there is no batch in `out`, or it cannot be written to.
     """
     if not (out / MANIFEST).is_file() or not (out / LATENTS).is_file():
         raise UsageError(f"there is no batch in {out}", "name the --out of 'faceage batch'; shards have to be merged")
