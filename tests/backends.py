@@ -17,7 +17,7 @@ if os.environ["KERAS_BACKEND"] == "torch":
 import keras
 import numpy as np
 from keras import ops
-from plain_stage import Batches, outcome, train
+from plain_stage import BATCH, Batches, outcome, train
 from tiny_training import Enlarged, narrow_trunks, photo_options, tiny_re_ager, write_vgg
 
 from faceage.ages import AGE_CLASSES
@@ -36,9 +36,6 @@ from faceage.training.gan import GAN
 from faceage.training.identity import IdentityTraining
 from faceage.training.photo import PhotoTraining
 from faceage.training.recognizer import Distillation
-
-PEOPLE = 4
-"""In a step: enough for batch norm's statistics."""
 
 random = np.random.default_rng(0)
 
@@ -115,7 +112,7 @@ def identity():
 
 
 def photo(phase: int):
-    options = photo_options(batch_size=PEOPLE)
+    options = photo_options(batch_size=BATCH)
     with tempfile.TemporaryDirectory() as folder:
         features = vgg_features(options.view, weights=write_vgg(Path(folder) / "vgg.h5"))
     stage = competing(
@@ -159,14 +156,14 @@ def first_step(name: str) -> dict[str, np.ndarray]:
     global random
     random = np.random.default_rng(1)
     stage = STAGES[name]()
-    faces, targets = (part[:PEOPLE] for part in Batches()[0])
+    faces, targets = Batches()[0]
     if name == "recognizer":
-        targets = random.standard_normal((PEOPLE, 128)).astype(np.float32)
+        targets = random.standard_normal((BATCH, 128)).astype(np.float32)
         targets /= np.linalg.norm(targets, axis=1, keepdims=True)
     if name.startswith("photo"):
-        faces = faces, Enlarged(faces)[np.arange(PEOPLE)]
+        faces = faces, Enlarged(faces)[np.arange(BATCH)]
     if name == "identity" or name.startswith("photo"):
-        targets = np.concatenate([targets, np.eye(len(GENDERS))[random.integers(len(GENDERS), size=PEOPLE)]], axis=1)
+        targets = np.concatenate([targets, np.eye(len(GENDERS))[random.integers(len(GENDERS), size=BATCH)]], axis=1)
     losses = stage.train_step(keras.tree.map_structure(ops.convert_to_tensor, (faces, targets)))
     found = {f"{name}_loss_{key}": ops.convert_to_numpy(value) for key, value in losses.items()}
     return {**found, f"{name}_gradients": gradients_of(stage)}

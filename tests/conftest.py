@@ -1,6 +1,5 @@
 """What several test files share."""
 
-import ctypes
 import gc
 import os
 import sys
@@ -50,12 +49,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Give back the memory of a file's networks before the next file: a worker runs dozens of them."""
+    """Free a file's networks before the next file, which uses their memory again: a worker runs dozens of files."""
     if nextitem is not None and nextitem.path != item.path and "keras" in sys.modules:
         sys.modules["keras"].backend.clear_session()
         gc.collect()
-        if sys.platform == "linux":
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")
