@@ -23,13 +23,6 @@ from faceage.sizes import LATENT_SIZE, OFFSET_SIZE
 DTYPES = ("float32", "mixed_bfloat16")
 
 
-def small_features() -> keras.Model:
-    """Feature maps of two sizes, as a VGG16 has them."""
-    picture = keras.Input((32, 32, 3))
-    fine = keras.layers.Conv2D(6, 3, 2, "same")(picture)
-    return keras.Model(picture, [fine, keras.layers.Conv2D(10, 3, 2, "same")(fine)])
-
-
 SMALL = {
     "generator": lambda dtype="float32": generator(dtype, width=8),
     "discriminator": lambda dtype="float32": discriminator(dtype, width=8),
@@ -38,7 +31,7 @@ SMALL = {
     "age_estimator": lambda dtype="float32": age_estimator(dtype, width=8),
     "recognizer": lambda dtype="float32": recognizer("compact", dtype),
     "re_ager": lambda dtype="float32": re_ager(dtype, widths=(4, 6, 6, 8), depths=(1, 1, 1, 1), size=32),
-    "patches": lambda dtype="float32": patch_discriminator(small_features(), 8, dtype, width=8),
+    "patches": lambda dtype="float32": patch_discriminator((32, 16), 8, dtype, widths=(6, 8)),
 }
 OUTPUTS = {
     "generator": (64, 64, 3),
@@ -48,7 +41,7 @@ OUTPUTS = {
     "age_estimator": (6,),
     "recognizer": (EMBEDDING_SIZE,),
     "re_ager": (32, 32, 3),
-    "patches": (2 * 8 * 8,),
+    "patches": (8 * 8 + 4 * 4,),
 }
 
 

@@ -9,8 +9,7 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
 from faceage.data.dataset import FaceSet
-from faceage.faces.align import face_transform
-from faceage.faces.masks import aligned_landmarks, head_mask
+from faceage.faces.masks import head_masks
 from faceage.genders import one_hot_genders
 from faceage.model import Model
 from faceage.people.draw import draw_mirrored, draw_people
@@ -65,8 +64,7 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
     def photographs(
         faces: FaceSet, latents: Latents, strength: float, direction: np.ndarray | float = 0.0
     ) -> np.ndarray:
-        aligned = (aligned_landmarks(face_transform(each), each) for each in faces.landmarks)
-        masks = np.stack([head_mask(each, PORTRAIT_SIZE) for each in aligned])
+        masks = head_masks(faces.landmarks)
         changes = change(faces, latents, strength, direction)
         return ReAger(model.fast.re_ager)(all_portraits(faces), changes, _EVERY, masks)
 
