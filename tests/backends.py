@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 from plain_stage import BATCH, Batches, outcome, train
-from tiny_training import Enlarged, narrow_trunk, photo_options, tiny_patches, tiny_re_ager
+from tiny_training import Enlarged, narrow_trunks, photo_options, tiny_patches, tiny_re_ager
 
 from faceage.ages import AGE_CLASSES
 from faceage.genders import GENDERS
@@ -34,9 +34,6 @@ from faceage.training.gan import GAN
 from faceage.training.identity import IdentityTraining
 from faceage.training.photo import PhotoTraining
 from faceage.training.recognizer import Distillation
-
-for module in ("recognizer", "age_estimator"):
-    sys.modules[f"faceage.networks.{module}"].residual_trunk = narrow_trunk
 
 random = np.random.default_rng(0)
 
@@ -173,8 +170,9 @@ def main(out: Path) -> None:
     # XLA compiles each update for seconds; it is asked to for `train` below.
     fuse = training_stage.fuse
     training_stage.fuse = adversarial.fuse = lambda update: update
-    for name in STAGES:
-        found |= first_step(name)
+    with narrow_trunks():
+        for name in STAGES:
+            found |= first_step(name)
     training_stage.fuse = fuse
     found |= {f"unbroken_{name}": value for name, value in outcome(*train(out.parent, 3)).items()}
     train(out.parent, 2)

@@ -18,7 +18,7 @@ from faceage.batch.plan import choose_photos, writing_to
 from faceage.batch.worker import Done
 from faceage.errors import UsageError
 from faceage.files import find_room, link_or_copy, only_one, sync, written_whole
-from faceage.model import find_model
+from faceage.model_search import find_model
 from faceage.store.manifest import UNREADABLE, PhotoOutcome
 
 REFUSALS = {

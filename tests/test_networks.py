@@ -65,14 +65,7 @@ def output(network: keras.Model, inputs: list[np.ndarray]) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("build", "parameters"),
-    [
-        (encoder, 18_287_268),
-        (generator, 34_885_251),
-        (discriminator, 1_569_665),
-        (lambda: recognizer("inception-resnet-v2"), 54_533_472),
-    ],
-    ids=["encoder", "generator", "discriminator", "inception-resnet-v2"],
+    ("build", "parameters"), [(encoder, 18_287_268), (generator, 34_885_251), (discriminator, 1_569_665)]
 )
 def test_reference_has_the_papers_parameters(build, parameters):
     assert build().count_params() == parameters
@@ -98,9 +91,10 @@ def test_policy_holds_within_and_the_weights_stay_float32(name, dtype):
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_inception_leaves_the_global_policy_alone():
+def test_the_reference_recognizer_has_the_papers_parameters_and_leaves_the_global_policy_alone():
     before = keras.config.dtype_policy()
     network = recognizer("inception-resnet-v2", "mixed_bfloat16")
+    assert network.count_params() == 54_533_472
     assert keras.config.dtype_policy() is before
     assert network.output_shape == (None, EMBEDDING_SIZE)
     assert network.output.dtype == "float32"

@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 from test_run import assert_same_checkpoint, without_seconds
 from test_stages import assert_equal, moving, values
-from tiny_training import STEPS, TinyPhoto, TinySplits, eagerly, face_set, photo_options, photo_stage
+from tiny_training import TinyPhoto, TinySplits, eagerly, face_set, photo_options, photo_stage
 
 from faceage.ages import one_hot
 from faceage.backend import compile_step, gradients
@@ -155,7 +155,7 @@ def test_the_discriminator_is_listened_to_slowly(stage, monkeypatch):
 
     stage.begin_epoch(3)
     start = values(everything(stage))
-    first = 3 * STEPS
+    first = 3 * stage.options.steps_per_epoch
     assert_equal(update(first, 0.0), update(first, 1.0))
     later = update(first + 4, 0.0), update(first + 4, 1.0)
     assert any((one != other).any() for one, other in zip(*later, strict=True))
@@ -241,14 +241,18 @@ class Killed(BaseException):
     """Ends a training as a kill does: nothing is saved."""
 
 
-def test_stopped_and_killed_in_every_part_it_ends_bit_for_bit_as_the_unbroken_one(only_stage, tmp_path):
+def test_stopped_and_killed_in_every_part_it_ends_bit_for_bit_as_the_unbroken_one(only_stage, tmp_path, monkeypatch):
+    monkeypatch.setattr("faceage.training.photo.SHOWN", 1)
+    options = photo_options(epochs=5)
+    steps = options.steps_per_epoch
+
     class Rewound(TinyPhoto):
         def stage(self):
             return rewound(*only_stage)
 
     def train(name: str, at: int = 0, act=lambda: None) -> Path:
         run = Run(tmp_path / name, progress=lambda what, done, total: act() if done == at else None)
-        train_stage(Rewound, photo_options(epochs=5), run, TinySplits())
+        train_stage(Rewound, options, run, TinySplits())
         return run.folder / "photo"
 
     def stop() -> None:
@@ -261,10 +265,10 @@ def test_stopped_and_killed_in_every_part_it_ends_bit_for_bit_as_the_unbroken_on
         one = train("unbroken")
         # In the pairs' second epoch; with D alone; as both begin; in the last epoch, whose beginning is done again.
         for act, at, position in (
-            (stop, STEPS + 2, Position(1, 2)),
-            (stop, 2 * STEPS + 1, Position(2, 1)),
-            (stop, 3 * STEPS + 1, Position(3, 1)),
-            (kill, 4 * STEPS + 2, Position(4)),
+            (stop, steps + 1, Position(1, 1)),
+            (stop, 2 * steps + 1, Position(2, 1)),
+            (stop, 3 * steps + 1, Position(3, 1)),
+            (kill, 4 * steps + 1, Position(4)),
         ):
             with pytest.raises((Interrupted, Killed)):
                 train("broken", at, act)

@@ -17,10 +17,11 @@ from commands import faceage, faceage_alone
 from conftest import DATA
 from imdb_wiki_tree import utkface_photos, write_tree
 from PIL import Image
-from tiny_training import TinySplits, eagerly, face_set, narrow_trunk
+from tiny_training import TinySplits, eagerly, face_set, narrow_trunks
 
 from faceage.errors import UsageError
-from faceage.model import check_files, find_model, load_model, read_card
+from faceage.model import check_files, load_model, read_card
+from faceage.model_search import find_model
 from faceage.networks.predict import draw, predict
 from faceage.people.optimise import LatentOptimiser
 from faceage.people.options import OptimiserOptions
@@ -52,9 +53,7 @@ def narrow(tmp_path_factory):
 
     Faces at the end are few, and soon found. That steps can be compiled is tested where single stages are.
     """
-    with pytest.MonkeyPatch.context() as patch, eagerly():
-        for module in ("recognizer", "age_estimator"):
-            patch.setattr(f"faceage.networks.{module}.residual_trunk", narrow_trunk)
+    with pytest.MonkeyPatch.context() as patch, eagerly(), narrow_trunks():
         for name, size in NARROW.items():
             module = importlib.import_module(f"faceage.networks.{name}")
             small = functools.partial(getattr(module, name), **size)

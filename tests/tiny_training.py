@@ -1,6 +1,6 @@
 """Stages so small that a whole training takes seconds, as a module for the tests and as a program that can be killed.
 
-tiny_training.py RUN EPOCHS     trains a narrow GAN in RUN, bit for bit the same each time; prints each step
+tiny_training.py EPOCHS RUN...     trains a narrow GAN in each RUN, bit for bit the same each time; prints each step
 """
 
 import os
@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
 from faceage.ages import AGE_CLASSES, age_class
@@ -86,9 +87,17 @@ class TinySplits(Splits):
         return face_set(seed=2)
 
 
-def narrow_trunk(face: keras.KerasTensor, width: int, blocks: tuple[int, ...], dtype: str) -> keras.KerasTensor:
-    """`residual_trunk` with a tenth of its operations."""
-    return residual_trunk(face, width=4, blocks=(1,) * len(blocks), dtype=dtype)
+@contextmanager
+def narrow_trunks() -> Iterator[None]:
+    """Inside, recognisers and age estimators are built with a tenth of their operations."""
+
+    def narrow(face: keras.KerasTensor, width: int, blocks: tuple[int, ...], dtype: str) -> keras.KerasTensor:
+        return residual_trunk(face, width=4, blocks=(1,) * len(blocks), dtype=dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("recognizer", "age_estimator"):
+            patch.setattr(f"faceage.networks.{module}.residual_trunk", narrow)
+        yield
 
 
 class Brightness(SupervisedStage):
@@ -189,7 +198,7 @@ class TinyPhoto(PhotoJob):
 
 def photo_options(**changes) -> PhotoOptions:
     """Pairs for two epochs, the discriminator alone for one; its say rises from the fourth epoch on."""
-    small = {"steps_per_epoch": STEPS, "batch_size": 4, "pairs_epochs": 2, "alone_epochs": 1, "ramp": 4, "warm_up": 0}
+    small = {"steps_per_epoch": 2, "batch_size": 4, "pairs_epochs": 2, "alone_epochs": 1, "ramp": 2, "warm_up": 0}
     small |= {"dtype": "float32"}
     return PhotoOptions(**{**small, **changes})
 
@@ -208,13 +217,15 @@ def eagerly() -> Iterator[None]:
 
 
 def main() -> None:
-    epochs = int(sys.argv[2])
+    epochs, *folders = sys.argv[1:]
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-    run = Run(Path(sys.argv[1]), progress=lambda what, done, total: print("step", done, flush=True))
-    train_stage(TinyGAN, GANOptions(epochs=epochs, steps_per_epoch=STEPS, batch_size=8), run, TinySplits())
+    options = GANOptions(epochs=int(epochs), steps_per_epoch=STEPS, batch_size=8)
+    for folder in folders:
+        run = Run(Path(folder), progress=lambda what, done, total: print("step", done, flush=True))
+        train_stage(TinyGAN, options, run, TinySplits())
 
 
 if __name__ == "__main__":
