@@ -16,6 +16,7 @@ from faceage.cli.options import (
     Mark,
     MaxPixels,
     Only,
+    Out,
     PhotoMemory,
     PhotoSeconds,
     Quiet,
@@ -33,12 +34,7 @@ _YOUNG_TO_OLD = ",".join(map(str, range(5, 81, 3)))
 
 def render(
     latents: LatentsFile,
-    to: Annotated[
-        Path,
-        typer.Option(
-            "--out", metavar="DIR", help="Where the pictures go.", show_default=False, rich_help_panel=panels.AGE
-        ),
-    ],
+    to: Out,
     ages: Ages = None,
     kind: Annotated[
         Literal["grids", "sheets", "faces", "animations"],
