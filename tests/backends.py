@@ -20,6 +20,8 @@ from plain_stage import BATCH, Batches, outcome, train
 from tiny_training import Enlarged, narrow_trunks, photo_options, tiny_patches, tiny_re_ager
 
 from faceage.ages import AGE_CLASSES
+from faceage.faces.align import TEMPLATE
+from faceage.faces.masks import head_masks
 from faceage.genders import GENDERS
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, projected_discriminator
@@ -157,7 +159,7 @@ def first_step(name: str) -> dict[str, np.ndarray]:
         targets = random.standard_normal((BATCH, 128)).astype(np.float32)
         targets /= np.linalg.norm(targets, axis=1, keepdims=True)
     if name.startswith("photo"):
-        faces = faces, Enlarged(faces)[np.arange(BATCH)]
+        faces = faces, Enlarged(faces)[np.arange(BATCH)], head_masks(np.float32([TEMPLATE] * BATCH))
     if name == "identity" or name.startswith("photo"):
         targets = np.concatenate([targets, np.eye(len(GENDERS))[random.integers(len(GENDERS), size=BATCH)]], axis=1)
     losses = stage.train_step(keras.tree.map_structure(ops.convert_to_tensor, (faces, targets)))

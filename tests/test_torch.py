@@ -126,6 +126,9 @@ def test_a_stage_has_the_same_first_gradients(outcomes, stage):
     # TensorFlow's moments, which batch norm uses, are right to the first derivative; D's gradient penalty needs the
     # second, where they leave out a term. PyTorch has it.
     tolerance = 0.05 if stage in ("gan", "identity") else 1e-3
+    if stage in ("photo-alone", "photo"):
+        # The discriminator's three steps: Adam makes of a rounding of nothing a whole step.
+        tolerance = 0.01
     length = np.linalg.norm(tensorflow)
     assert length > 0
     assert np.linalg.norm(torch - tensorflow) < tolerance * length
