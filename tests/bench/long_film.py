@@ -8,6 +8,7 @@ film of a run that was left alone; and that of one that was killed in each of it
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -110,6 +111,7 @@ def main() -> None:
         "frames": frames,
         "seconds": round(seconds),
         "frames a second": round(frames / seconds, 2),
+        "CPU seconds": round(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])),
         "peak MB in each tenth of the run": [round(part.max()) for part in np.array_split(memory, 10)],
     }
     print(json.dumps(scores, indent=1), flush=True)
