@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from faceage.model import find_model, load_network, read_card
+from faceage.model import load_network, read_card
+from faceage.model_search import find_model
 from faceage.people.samples import sample_faces
 
 FACE_SIDE, MARGIN = 320, 60

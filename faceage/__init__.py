@@ -9,8 +9,8 @@ Everything here is imported on first use: `import faceage` takes no time, and Ke
 for it.
 
 Rooms, each of which imports only from itself and from those after it:
-cli report film batch training evaluation people pull model networks data store pictures faces photos backend ahead
-download files ages genders images sizes errors
+cli report film batch training evaluation people pull model model_search networks data store pictures faces photos
+backend ahead download files ages genders images sizes errors
 """
 
 import os
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from faceage.batch.plan import Again, Plan
     from faceage.errors import FaceageError
     from faceage.film.age_film import FilmSummary, age_film
-    from faceage.model import Model, find_model, load_model
+    from faceage.model import Model, load_model
+    from faceage.model_search import find_model
     from faceage.photos.decode import Limits
 
 __all__ = [
@@ -68,7 +69,7 @@ _MODULES = {
     "RunSummary": "batch.pipeline",
     "age_film": "film.age_film",
     "age_photos": "batch.age_photos",
-    "find_model": "model",
+    "find_model": "model_search",
     "load_model": "model",
     "plan_photos": "batch.age_photos",
 }

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
 
 
 class FaceageError(Exception):
@@ -54,6 +56,14 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """The beginning of a hint: "did you mean 60+? ", or nothing where none of `words` is near."""
     near = get_close_matches(word, list(words), n=2)
     return f"did you mean {' or '.join(near)}? " if near else ""
+
+
+def import_extra(module: str, extra: str, message: str) -> Any:
+    """The module of an optional package. Raises MissingExtraError with this `message` where it is not installed."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(message, f"pip install 'faceage[{extra}]'") from error
 
 
 EXIT_OK = 0

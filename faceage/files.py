@@ -7,6 +7,7 @@ missing call goes on; where a promise gets weaker, one warning says so.
 import errno
 import logging
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ _REFUSALS = frozenset(
     }
 )
 """What NFS, SMB, FUSE and exFAT answer to a call that they do not have. A full or failing disk answers otherwise."""
+
+SPECIAL = re.compile(r'[\x01-\x1f\\:*?"<>|]|[. ]$')
+"""What memory cards, SMB and Windows refuse: some characters anywhere in a name, and others at its end."""
 
 _BLOCK = 1 << 20
 
@@ -150,6 +154,37 @@ def find_room(path: Path, size: int) -> None:
                 size -= file.write(bytes(min(_BLOCK, size)))
         finally:
             file.truncate(end)
+
+
+@cache
+def longest_name(folder: Path) -> int:
+    """How many bytes the name of a file in `folder` may have, which need not exist yet."""
+    try:
+        return os.pathconf(_existing(folder), "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        return 255
+
+
+@cache
+def takes_special_names(folder: Path) -> bool:
+    """Whether files in `folder`, which need not exist yet, may have every name of Linux: `SPECIAL` too."""
+    place = _existing(folder)
+    # Where neither can be written, nothing is known of the disk's names.
+    return _takes(place, ':*?"<>|\\') or not _takes(place, "plain")
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
+
+
+def _takes(folder: Path, name: str) -> bool:
+    probe = Path(f"{partial_name(folder / 'probe')}{name}")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

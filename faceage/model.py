@@ -1,4 +1,4 @@
-"""A model folder: find it, check every byte of it, and only then load it. No pickle, no code, HDF5 numbers alone.
+"""A model folder: check every byte of it, and only then load it. No pickle, no code, HDF5 numbers alone.
 
 model.json                what it is: networks and their hashes, crop geometry, provenance, measured scores
 <network>.weights.h5      Keras weights, float16 on disk
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceage.ages import AGE_CLASSES
-from faceage.errors import UsageError, WeightsError, did_you_mean
+from faceage.errors import UsageError, WeightsError
 from faceage.faces.align import TEMPLATE
-from faceage.files import user_cache, write_text, written_whole
+from faceage.files import write_text, written_whole
+from faceage.model_search import CARD, find_model
 from faceage.networks.build import build_network
 from faceage.sizes import FACE_SIZE
 from faceage.store.hashes import remembered_sha256
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 FORMAT = "faceage-model"
 VERSION = 1
-CARD = "model.json"
-VARIABLE = "FACEAGE_WEIGHTS"
 NETWORKS = ("generator", "encoder", "recognizer", "age_estimator")
 """What finds people, and draws them at 64 pixels: every complete model has them."""
 OPTIONAL = ("re_ager", "gender")
@@ -38,10 +37,6 @@ OPTIONAL = ("re_ager", "gender")
 
 MIN_ACCURACY = 0.8
 """Recognisers below this balanced same/different accuracy, on people they were not trained on, are refused."""
-
-_PACKAGE = Path(__file__).resolve().parent
-_SHIPPED = _PACKAGE / "weights" if (_PACKAGE / "weights").is_dir() else _PACKAGE.parent / "weights"
-"""The weights lie in the package where it was installed, and beside it in a clone."""
 
 
 def _network(name: str) -> functools.cached_property[Any]:
@@ -122,55 +117,6 @@ def inference_networks(card: dict[str, Any]) -> tuple[str, ...]:
 def _fingerprint(card: dict[str, Any], names: Iterable[str]) -> str:
     hashes = {name: card["networks"][name]["sha256"] for name in names}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-
-
-def cache_folder() -> Path:
-    """Where `faceage weights pull` puts models: in the user's cache, each in a folder of its name."""
-    return user_cache() / "weights"
-
-
-def search_path(option: Path | None = None) -> list[tuple[Path, str]]:
-    """Where a model is looked for, and what to call that: `option`, else $FACEAGE_WEIGHTS, else the defaults.
-
-    These are the models that come along and the user's cache. What is no path may be a name of `models_by_name`.
-    """
-    said = "--weights"
-    if option is None and os.environ.get(VARIABLE):
-        option, said = Path(os.environ[VARIABLE]), VARIABLE
-    if option is None:
-        return [(_SHIPPED, "the default"), (cache_folder(), "the user's cache")]
-    return [(option if option.exists() else models_by_name().get(str(option), option), said)]
-
-
-def models_in(place: Path) -> list[Path]:
-    """The model folders that a place of the search path is or holds, by name."""
-    if (place / CARD).is_file():
-        return [place]
-    return sorted(path.parent for path in place.glob(f"[!.]*/{CARD}")) if place.is_dir() else []
-
-
-def models_by_name() -> dict[str, Path]:
-    """The folders of the models that --weights may name; one in the user's cache goes first."""
-    return {model.name: model for place in (_SHIPPED, cache_folder()) for model in models_in(place)}
-
-
-def find_model(option: Path | None = None) -> Path:
-    """The model folder in the first place of the `search_path` that is one or holds exactly one.
-
-    Raises WeightsError where a place holds several, or none of them any.
-    """
-    places = search_path(option)
-    place, said, models = next(
-        ((place, said, models) for place, said in places if (models := models_in(place))), (*places[0], [])
-    )
-    if len(models) == 1:
-        return models[0]
-    hint = f"name a folder that holds a {CARD} with --weights DIR or {VARIABLE}, or fetch one: faceage weights pull"
-    if models:
-        raise WeightsError(f"{place} ({said}) holds several models: {', '.join(m.name for m in models)}", hint)
-    hint = did_you_mean(place.name, models_by_name()) + hint
-    what = f"holds no {CARD}" if place.is_dir() else "is no folder" if place.exists() else "does not exist"
-    raise WeightsError(f"no model found: {place} ({said}) {what}", hint)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -261,15 +207,20 @@ KNOWN_NETWORKS = frozenset(_STAGE)
 """Every network that a model may hold."""
 
 
+def open_card(folder: Path) -> dict[str, Any]:
+    """The card of a model folder whose files are whole. Raises WeightsError."""
+    card = read_card(folder)
+    check_files(folder, card, hashed=remembered_sha256)
+    return card
+
+
 def load_model(folder: str | os.PathLike[str] | None = None, dtype: str = "float32") -> Model:
     """Check the files of a model folder; its networks will be under the Keras dtype policy `dtype`.
 
     Without a folder it is the one that `find_model` finds. Raises WeightsError.
     """
     folder = find_model() if folder is None else Path(folder)
-    card = read_card(folder)
-    check_files(folder, card, hashed=remembered_sha256)
-    return Model(folder, card, dtype)
+    return Model(folder, open_card(folder), dtype)
 
 
 def load_network(folder: Path, card: dict[str, Any], name: str, dtype: str = "float32") -> "keras.Model":

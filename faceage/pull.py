@@ -1,8 +1,7 @@
-"""Models from a server into the user's cache: trusted for nothing but sending bytes.
+"""Fetching models into the user's cache from a server that is trusted for nothing but sending bytes.
 
-model.json has to be the one of a SHA-256 that the user knows, and each network the file that model.json describes. What
-came stays when a transfer breaks off or is killed, and the next one goes on there; a model's folder appears when all of
-it is there and right.
+model.json must have the SHA-256 that the user gives, and each network the one that model.json gives. An interrupted
+transfer keeps what has arrived, and the next call resumes it; the model's folder appears once it is complete and right.
 """
 
 import os
@@ -16,12 +15,13 @@ from typing import Any
 from faceage.download import TIMEOUT, Downloader, RemoteFile, check_address, shown_address, split_address
 from faceage.errors import FaceageError, UsageError, WeightsError
 from faceage.files import only_one
-from faceage.model import CARD, KNOWN_NETWORKS, NETWORKS, check_entry, check_files, parse_card, read_card
+from faceage.model import KNOWN_NETWORKS, NETWORKS, check_entry, check_files, parse_card, read_card
+from faceage.model_search import CARD
 from faceage.store.weights import sha256
 
 MAX_CARD_BYTES = 1_000_000
 MAX_NETWORK_BYTES = 2_000_000_000
-"""A model.json that names more is not believed: the largest network there is has 110 MB."""
+"""Largest size that model.json may claim for a network; the largest known one has 110 MB."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -32,7 +32,7 @@ _ASK_AGAIN = "ask whoever gave you the address, or try another"
 class Source:
     """A model on a server: the `url` of its folder or its model.json, and the SHA-256 of the latter.
 
-    In the cache it is called as the folder there. Raises UsageError for an impossible URL, name or hash.
+    In the cache it keeps the name of its folder there. Raises UsageError for an impossible URL, name or hash.
     """
 
     url: str
@@ -68,11 +68,11 @@ def pull(
 ) -> Path:
     """Fetch a model into the folder `cache`; the model's folder in it.
 
-    `progress(file, done, total)` is told how many bytes of a file are there. `timeout` seconds without a byte are one
-    try that failed; after some in a row it is given up, and the same call goes on later. A model that is there already
-    is not fetched again, and of one that is damaged only what is. Raises DownloadError where the server does not send
-    the model, WeightsError where it is none, and UsageError where the cache cannot hold it or holds another one by that
-    name.
+    `progress(file, done, total)` is told how many bytes of a file have arrived. A try fails after `timeout` seconds
+    without a byte; after several failures in a row the call gives up, and the same call resumes later. A model that is
+    already there is not fetched again, and of a damaged one only the damaged files are. Raises DownloadError where the
+    server does not send the model, WeightsError where what it sends is no model, and UsageError where the cache cannot
+    hold it or holds another one of that name.
     """
     target, partial = cache / source.name, cache / f".{source.name}.partial"
     try:

@@ -5,7 +5,6 @@ Random numbers differ between backends, so that they come from NumPy here, for w
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 from absent import hide
@@ -18,16 +17,15 @@ import keras
 import numpy as np
 from keras import ops
 from plain_stage import BATCH, Batches, outcome, train
-from tiny_training import Enlarged, narrow_trunk, photo_options, tiny_re_ager, write_vgg
+from tiny_training import Enlarged, narrow_trunks, photo_options, tiny_patches, tiny_re_ager
 
 from faceage.ages import AGE_CLASSES
 from faceage.genders import GENDERS
 from faceage.networks.age_estimator import age_estimator
-from faceage.networks.discriminator import discriminator, patch_discriminator, projected_discriminator
+from faceage.networks.discriminator import discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.recognizer import recognizer
-from faceage.networks.vgg import vgg_features
 from faceage.training import adversarial
 from faceage.training import stage as training_stage
 from faceage.training.age import AgeTraining
@@ -36,9 +34,6 @@ from faceage.training.gan import GAN
 from faceage.training.identity import IdentityTraining
 from faceage.training.photo import PhotoTraining
 from faceage.training.recognizer import Distillation
-
-for module in ("recognizer", "age_estimator"):
-    sys.modules[f"faceage.networks.{module}"].residual_trunk = narrow_trunk
 
 random = np.random.default_rng(0)
 
@@ -114,22 +109,19 @@ def identity():
     )
 
 
-def photo(phase: int):
+def photo(epoch: int):
     options = photo_options(batch_size=BATCH)
-    with tempfile.TemporaryDirectory() as folder:
-        features = vgg_features(options.view, weights=write_vgg(Path(folder) / "vgg.h5"))
     stage = competing(
         PhotoTraining,
         re_ager=drawn(tiny_re_ager()),
         drawing=tiny_re_ager(),
-        discriminator=drawn(patch_discriminator(features, len(AGE_CLASSES) + len(GENDERS), width=4)),
-        features=features,
+        discriminator=drawn(tiny_patches()),
         encoder=drawn(encoder(width=4)),
         generator=generators()[0],
         age_estimator=drawn(age_estimator(width=8)),
         options=options,
     )
-    stage.begin_epoch(phase * options.pairs_epochs)
+    stage.begin_epoch(epoch)
     # All of the discriminator's say.
     stage.steps.assign(1000)
     return stage
@@ -143,7 +135,8 @@ STAGES = {
     "encoder": lambda: supervised(EncoderTraining(drawn(encoder(width=4)), generators()[0], 0)),
     "identity": identity,
     "photo-pairs": lambda: photo(0),
-    "photo": lambda: photo(1),
+    "photo-alone": lambda: photo(2),
+    "photo": lambda: photo(3),
 }
 
 
@@ -177,8 +170,9 @@ def main(out: Path) -> None:
     # XLA compiles each update for seconds; it is asked to for `train` below.
     fuse = training_stage.fuse
     training_stage.fuse = adversarial.fuse = lambda update: update
-    for name in STAGES:
-        found |= first_step(name)
+    with narrow_trunks():
+        for name in STAGES:
+            found |= first_step(name)
     training_stage.fuse = fuse
     found |= {f"unbroken_{name}": value for name, value in outcome(*train(out.parent, 3)).items()}
     train(out.parent, 2)

@@ -1,6 +1,8 @@
 """What several test files share."""
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -18,16 +20,16 @@ DATA = Path(os.environ.get("FACEAGE_DATA", REPOSITORY.parent / "shared" / "data"
 
 
 COSTLIEST = (
-    "test_stages.py",
-    "test_train_all.py",
     "test_torch.py",
-    "test_run.py",
-    "test_cli_batch.py",
-    "test_resume.py",
+    "test_train_all.py",
+    "test_stages.py",
     "test_photo.py",
+    "test_resume.py",
+    "test_cli_batch.py",
+    "test_environment.py",
+    "test_run.py",
     "test_video.py",
     "test_optimise.py",
-    "test_environment.py",
     "test_networks.py",
     "test_hostile.py",
     "test_paste.py",
@@ -43,6 +45,14 @@ COSTLIEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(COSTLIEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Free a file's networks before the next file, which uses their memory again: a worker runs dozens of files."""
+    if nextitem is not None and nextitem.path != item.path and "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from faceage.batch.age_photos import make_task
 from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.pipeline import run_batch
 from faceage.batch.plan import choose_photos
-from faceage.model import find_model
+from faceage.model_search import find_model
 from faceage.people.options import OptimiserOptions
 from faceage.store import latents
 

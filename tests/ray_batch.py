@@ -13,7 +13,7 @@ from faceage.batch.engines import RayEngine, local_engine
 from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.pipeline import run_batch
 from faceage.batch.plan import choose_photos
-from faceage.model import find_model
+from faceage.model_search import find_model
 
 engines._PHOTOS_A_TASK = 5
 photos, out, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

@@ -29,6 +29,7 @@ import faceage.model as model
 import faceage.people.draw as people_draw
 import faceage.people.re_age as re_age
 from faceage.faces.detect import Detector
+from faceage.model_search import find_model
 from faceage.people.draw import PeoplePainter
 from faceage.people.optimise import LatentOptimiser
 from faceage.people.options import OptimiserOptions
@@ -43,7 +44,7 @@ _load = model.load_model
 
 def load_model(folder: Path | None = None, dtype: str = "float32") -> model.Model:
     """`faceage.model.load_model`: files are checked each time, and read the first time."""
-    folder = model.find_model() if folder is None else Path(folder)
+    folder = find_model() if folder is None else Path(folder)
     card = model.read_card(folder)
     model.check_files(folder, card)
     return _loaded(folder, json.dumps(card), dtype)

@@ -19,7 +19,7 @@ from PIL import Image
 from faceage.ages import Age
 from faceage.faces.align import align
 from faceage.faces.detect import Detection, Detector
-from faceage.model import find_model
+from faceage.model_search import find_model
 from faceage.photos.decode import decode
 from faceage.photos.provenance import EDITED
 

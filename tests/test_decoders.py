@@ -129,8 +129,9 @@ def test_a_photo_whose_decoder_is_killed_is_read_again(decoder, slow_photo, next
 
 
 def test_a_photo_that_kills_every_decoder_is_one_with_a_reason(decoder, slow_photo, next_photo):
+    """Here as pasting reads it."""
     killer = kill_at_work(decoder, 2)
-    assert decoder.read(photo(slow_photo)).error == "the decoder died of it (SIGKILL)"
+    assert decoder.read(photo(slow_photo), original=True).error == "the decoder died of it (SIGKILL)"
     killer.join()
     assert not decoder.read(next_photo).error
 

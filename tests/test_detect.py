@@ -122,6 +122,16 @@ def test_neighbours_neither_take_nor_give_faces(detector, astronaut, face):
         np.testing.assert_allclose(faces[0].landmarks, face.landmarks, atol=0.5)
 
 
+def test_neighbours_do_not_decide_between_places_that_look_alike(detector, lfw10):
+    names = "Colin_Powell_0003", "George_W_Bush_0002", "George_W_Bush_0008", "Gerhard_Schroeder_0008"
+    photos = [np.asarray(Image.open(lfw10 / name[:-5] / f"{name}.jpg")) for name in names]
+    for alone, together in zip([detector.detect([photo])[0] for photo in photos], detector.detect(photos), strict=True):
+        assert len(alone) == len(together)
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one.landmarks, other.landmarks)
+            np.testing.assert_allclose(one.box, other.box, atol=0.01)
+
+
 def test_the_order_of_photos_of_all_sizes_does_not_matter(detector, astronaut):
     photos = [resized(astronaut, w, h) for w, h in [(160, 160), (512, 512), (900, 700), (300, 400)]] + [BLANK]
     forward, backward = detector.detect(photos), detector.detect(photos[::-1])[::-1]

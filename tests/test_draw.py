@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from shared import with_re_ager
+from shared import PICTURES_AT_ONCE, small_batches, with_re_ager
 
 from faceage.ages import parse_ages
 from faceage.data.dataset import FaceSet
@@ -20,6 +20,14 @@ from faceage.people.draw import PeoplePainter
 from faceage.training.gender import SHARE, gender_network
 
 AGES = parse_ages("0-18,25,80")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def at_once():
+    """How many people are drawn at once: few, for every batch is filled up."""
+    with pytest.MonkeyPatch.context() as patch:
+        small_batches(patch.setattr)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +47,7 @@ def rows(face_row):
         portrait = encode_portrait(random.integers(0, 256, (160, 160, 3), np.uint8))
         return replace(row, age=age, latent=latent, offset=np.zeros(2048, np.float16), portrait=portrait)
 
-    return [make(number) for number in range(33)]
+    return [make(number) for number in range(PICTURES_AT_ONCE + 1)]
 
 
 def assert_alike(one, other) -> None:
@@ -59,8 +67,8 @@ def test_the_generator_draws_64_pixels_beside_the_portrait(model, rows):
 def test_nobody_depends_on_who_is_drawn_with_them(model, rows):
     paint = PeoplePainter(model)
     together = paint(rows, AGES, 1.4)
-    assert len(together) == 33
-    for number in (0, 31, 32):
+    assert len(together) == PICTURES_AT_ONCE + 1
+    for number in (0, PICTURES_AT_ONCE - 1, PICTURES_AT_ONCE):
         assert_alike(paint([rows[number]], AGES, 1.4)[0], together[number])
     assert paint([], AGES, 1.4) == []
 

@@ -60,6 +60,8 @@ def test_no_setting_changes_a_result(folder):
         KERAS_MAX_STEPS_PER_EPOCH="1",
         PYTHONWARNINGS="error",
         TMPDIR="/nowhere",
+        XDG_CACHE_HOME=str(folder / "pnet.lz4"),
+        PYTHONSAFEPATH="1",
         COLUMNS="1",
         TERM="dumb",
         LC_ALL="C",

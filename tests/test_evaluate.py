@@ -27,7 +27,9 @@ from faceage.evaluation.recognizers import (
     open_judge,
     strangers_distances,
 )
-from faceage.model import find_model, load_model, read_card
+from faceage.model import load_model, read_card
+from faceage.model_search import find_model
+from faceage.networks.predict import draw, predict
 from faceage.people.samples import sample_faces
 
 
@@ -188,7 +190,11 @@ def test_identity_is_asked_of_the_judge_alone():
     assert told[-1][0] == told[-1][1] == 3
 
 
-def test_realism_has_a_floor_and_variety():
+def test_realism_has_a_floor_and_variety(monkeypatch):
+    # As few faces are drawn as there are real ones, and no batch is larger.
+    monkeypatch.setattr("faceage.evaluation.realism._VARIED", 24)
+    monkeypatch.setattr(predict, "__defaults__", (24,))
+    monkeypatch.setattr(draw, "__kwdefaults__", {"batch_size": 24})
     scores = judge_realism(load_model(find_model()), face_set(24, seed=0), face_set(24, seed=1))
     assert scores.faces == 24
     # Noise is no face, and two sets of noise are alike.

@@ -11,8 +11,15 @@ import pytest
 import refusing_disk
 from conftest import REPOSITORY
 
+from faceage.batch.age_photos import make_task
+from faceage.batch.options import DrawOptions, FindOptions
+from faceage.batch.pipeline import run_batch
+from faceage.batch.plan import choose_photos, writing_to
+from faceage.batch.worker import Done
 from faceage.errors import UsageError
 from faceage.files import find_room, link_or_copy, only_one, sync, written_whole
+from faceage.model_search import find_model
+from faceage.store.manifest import UNREADABLE, PhotoOutcome
 
 REFUSALS = {
     "SMB": dict.fromkeys(("allocate", "fsync", "flock", "link"), errno.EOPNOTSUPP),
@@ -108,6 +115,21 @@ def test_a_full_disk(small_disk):
         find_room(small_disk / "file", 1_200_000)
     assert error.value.errno == errno.ENOSPC
     assert (small_disk / "file").stat().st_size == 0
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_batch_is_one_sentence(small_disk, tmp_path):
+    """Also when the manifest is closed, which takes room too."""
+    (tmp_path / "a.jpg").touch()
+
+    def engine(task, to_find, to_draw, record) -> None:
+        record(Done(finished=[PhotoOutcome(photo.name, UNREADABLE, 0, "empty") for photo in to_find]))
+        with writing_to(task.out), open(task.out / "rest", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1000))
+
+    task = make_task(small_disk / "out", find_model(), FindOptions(), DrawOptions())
+    with pytest.raises(UsageError, match=r"cannot write to --out .*: No space left on device"):
+        run_batch(task, choose_photos([tmp_path / "a.jpg"], task.out), engine=engine)
 
 
 def test_room_is_found_where_python_cannot_allocate(tmp_path, monkeypatch):

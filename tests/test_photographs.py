@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from shared import with_re_ager
+from shared import small_batches, with_re_ager
 from tiny_training import face_set
 
 from faceage.ages import AGE_CLASSES
@@ -13,7 +13,8 @@ from faceage.data.dataset import load_faces
 from faceage.evaluation.people import all_portraits, find_latents, ways_to_draw
 from faceage.evaluation.photographs import Judges, judge_photographs, kid, skin_detail
 from faceage.evaluation.published import AgeGenderJudge, FeatureJudge
-from faceage.model import find_model, load_model
+from faceage.model import load_model
+from faceage.model_search import find_model
 from faceage.networks.re_ager import re_ager
 from faceage.people.samples import sample_faces
 from faceage.sizes import PORTRAIT_SIZE
@@ -172,8 +173,9 @@ def test_features_notice_a_grid_of_dots_and_not_how_a_picture_was_saved(portrait
     assert kid(judge.features(dotted), features) > 5 * abs(kid(judge.features(each(portraits, saved)), features))
 
 
-def test_every_way_to_draw_gives_pictures_of_one_size(tmp_path, write_faces):
+def test_every_way_to_draw_gives_pictures_of_one_size(tmp_path, write_faces, monkeypatch):
     """The re-ager is untrained: it draws the photo with the generator's change, its skin smoothed."""
+    small_batches(monkeypatch.setattr)
     model = load_model(find_model())
     people = replace(face_set(4), faces=sample_faces(model.generator, 1, seed=0)[0, :4])
     faces = load_faces(write_faces(tmp_path / "faces.h5", [people] * 3), "test")
@@ -187,3 +189,8 @@ def test_every_way_to_draw_gives_pictures_of_one_size(tmp_path, write_faces):
     assert np.abs(pictures["photographs"].astype(int) - pictures["plain sum"]).mean() < 6
     # Strength 0 leaves people at their own age: the plain sum is then the photo.
     assert np.abs(ways["plain sum"](faces, latents, 0.0)[:, 3].astype(int) - all_portraits(faces)).max() <= 1
+    # As in a batch, a photo in greys stays in greys.
+    grey = replace(faces, faces=np.repeat(faces.faces[..., 1:2], 3, axis=-1))
+    for way, draw in ways.items():
+        levels = draw(grey.first(1), latents.take(slice(1)), 1.0)
+        assert (levels == levels[..., :1]).all(), way

@@ -424,6 +424,15 @@ def test_pictures_of_a_photo_go_and_no_others(out):
     assert there == {path for name in kept for path in paths[name]}
 
 
+@pytest.mark.parametrize("listed", ["grids/b/X.JPG_0.png", "grids/B/cafe\u0301.jpg_0.png"])
+def test_pictures_go_where_a_disk_lists_their_names_otherwise(out, listed):
+    """In capitals, or with accents as letters of their own, as HFS+ does."""
+    (out / listed).parent.mkdir(parents=True)
+    (out / listed).touch()
+    remove_pictures(out, ["b/x.jpg", "b/caf\u00e9.jpg"])
+    assert not (out / listed).exists()
+
+
 def left_of_list(listed: list[Path], out: Path, exclude: tuple[str, ...] = ()) -> Plan:
     return left_of(make_task(out), choose_photos([], out, listed=listed, exclude=exclude))
 

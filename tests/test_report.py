@@ -235,9 +235,18 @@ def test_faces_are_drawn_once(batch, tmp_path):
     assert [i for i, drawn in enumerate(report(out, painter=None).data["drawn"]) if not drawn] == [3, 35, 36]
     assert report(out, painter=painter).strips == whole.strips
     assert asked == ["03.jpg", "35.jpg", "36.jpg"]
+    # Nobody's pictures are written again where they stand, those of the photo alone neither.
+    strip_path(out, "04.jpg", 0).unlink()
+    report(out, painter=None)
+    before = {path: path.stat().st_ino for path in out.glob("report/*.jpg")}
+    report(out, painter=None)
+    assert {path: path.stat().st_ino for path in out.glob("report/*.jpg")} == before
     # What another model draws does for this page, and is not taken for the batch's.
     strip_path(out, "04.jpg", 0).unlink()
-    assert all(report(out, painter=Painter(draw, "another")).data["drawn"])
+    asked.clear()
+    for _ in range(2):
+        assert all(report(out, painter=Painter(drawn_for, "another")).data["drawn"])
+    assert asked == ["04.jpg"]
     assert drawn_with(strip_path(out, "04.jpg", 0)) == "another"
     assert not report(out, painter=None).data["drawn"][4]
 

@@ -21,7 +21,7 @@ from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.plan import LATENTS, NOTHING_AGAIN, choose_photos, left_of, open_out
 from faceage.batch.worker import Worker
 from faceage.files import only_one
-from faceage.model import find_model
+from faceage.model_search import find_model
 from faceage.people.options import OptimiserOptions
 from faceage.store.latent_parts import read_contents
 from faceage.store.latents import LatentIndex, count_rows, read_rows

@@ -9,7 +9,8 @@ import pytest
 from commands import faceage_alone, rows_of
 from conftest import REPOSITORY
 
-from faceage.model import check_files, find_model, read_card
+from faceage.model import check_files, read_card
+from faceage.model_search import find_model
 
 
 @pytest.fixture(scope="module")

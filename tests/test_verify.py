@@ -24,7 +24,8 @@ from faceage.evaluation.same_person import (
     roc,
     same_person_threshold,
 )
-from faceage.model import CARD, find_model, read_card
+from faceage.model import read_card
+from faceage.model_search import CARD, find_model
 from faceage.people.options import OptimiserOptions
 
 EXAMPLES = REPOSITORY / "examples"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from faceage import model as weights
+from faceage import model_search
 from faceage.backend import compile_step
 from faceage.errors import WeightsError
 from faceage.model import (
@@ -20,7 +20,6 @@ from faceage.model import (
     check_files,
     drawing_fingerprint,
     enter_networks,
-    find_model,
     fingerprint,
     load_model,
     load_network,
@@ -28,6 +27,7 @@ from faceage.model import (
     save_network,
     update_card,
 )
+from faceage.model_search import find_model
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator
 from faceage.networks.encoder import encoder
@@ -239,7 +239,7 @@ def test_a_failed_change_leaves_the_card_whole(model, change, error):
 
 def test_a_failed_save_leaves_the_old_network(model, monkeypatch):
     before = {path.name: path.read_bytes() for path in model.iterdir()}
-    monkeypatch.setattr(weights, "halve", lambda path: 1 / 0)
+    monkeypatch.setattr("faceage.model.halve", lambda path: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_network(model, "discriminator", discriminator(width=4), {})
     assert {path.name: path.read_bytes() for path in model.iterdir()} == before
@@ -253,7 +253,7 @@ def card_only(folder: Path) -> Path:
 
 def test_the_option_goes_before_the_variable_before_the_repository(tmp_path, monkeypatch):
     option, variable, repository = (card_only(tmp_path / name) for name in ("option", "variable", "weights/first"))
-    monkeypatch.setattr(weights, "_SHIPPED", tmp_path / "weights")
+    monkeypatch.setattr(model_search, "_SHIPPED", tmp_path / "weights")
     monkeypatch.setenv("FACEAGE_WEIGHTS", str(variable))
     assert find_model(option) == option
     assert find_model() == variable
@@ -288,8 +288,8 @@ def test_no_model_says_where_it_was_looked_for(tmp_path, monkeypatch, place, sai
     monkeypatch.delenv("FACEAGE_WEIGHTS", raising=False)
     if by == "FACEAGE_WEIGHTS":
         monkeypatch.setenv(by, str(tmp_path / place))
-    monkeypatch.setattr(weights, "_SHIPPED", tmp_path / place)
-    monkeypatch.setattr(weights, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(model_search, "_SHIPPED", tmp_path / place)
+    monkeypatch.setattr(model_search, "cache_folder", lambda: tmp_path / "cache")
     with pytest.raises(WeightsError, match=re.escape(f"{tmp_path / place} ({by}) {said}")) as error:
         find_model(tmp_path / place if by == "--weights" else None)
     assert_one_sentence(error.value)

@@ -19,10 +19,10 @@ from commands import in_this_process
 from conftest import REPOSITORY
 from served import Served, endless, flipped, page, redirect, send, serving
 
-from faceage import download
-from faceage import model as weights
+from faceage import download, model_search
 from faceage.errors import DownloadError, UsageError, WeightsError
-from faceage.model import CARD, NETWORKS, check_files, find_model, read_card, update_card
+from faceage.model import NETWORKS, check_files, read_card, update_card
+from faceage.model_search import CARD, find_model
 from faceage.pull import Source, pull
 
 SIZE = 300_000
@@ -345,7 +345,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     """The user's cache, empty, for this process."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("FACEAGE_WEIGHTS", raising=False)
-    return weights.cache_folder()
+    return model_search.cache_folder()
 
 
 HASH = "0" * 64
@@ -382,7 +382,7 @@ def test_a_pulled_model_is_found_by_name_and_by_default_after_the_repository(mod
     assert find_model() == pulled
     monkeypatch.delenv("FACEAGE_WEIGHTS")
     assert find_model() == REPOSITORY / "weights" / "utkface-64"
-    monkeypatch.setattr(weights, "_SHIPPED", tmp_path / "nothing")
+    monkeypatch.setattr(model_search, "_SHIPPED", tmp_path / "nothing")
     assert find_model() == pulled
     shutil.copytree(model, cache / "second")
     with pytest.raises(WeightsError, match=r"\(the user's cache\) holds several models: noise-64, second"):
@@ -400,7 +400,7 @@ def test_a_pulled_model_is_found_by_name_and_by_default_after_the_repository(mod
 def test_the_cache_is_the_users_without_a_home(monkeypatch):
     for variable in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
-    assert weights.cache_folder().is_absolute()
+    assert model_search.cache_folder().is_absolute()
 
 
 def test_list_says_what_the_cards_say(model, cache):

@@ -1,6 +1,6 @@
 """Stages so small that a whole training takes seconds, as a module for the tests and as a program that can be killed.
 
-tiny_training.py RUN EPOCHS     trains a narrow GAN in RUN, bit for bit the same each time; prints each step
+tiny_training.py EPOCHS RUN...     trains a narrow GAN in each RUN, bit for bit the same each time; prints each step
 """
 
 import os
@@ -13,24 +13,24 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import h5py
 import keras
 import numpy as np
+import pytest
 from keras import ops
 
-from faceage.ages import age_class
+from faceage.ages import AGE_CLASSES, age_class
 from faceage.data.dataset import FaceSet, Portraits
 from faceage.faces.align import TEMPLATE
+from faceage.genders import GENDERS
 from faceage.networks.age_estimator import age_estimator
 from faceage.networks.discriminator import discriminator, patch_discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.re_ager import re_ager
 from faceage.networks.residual import residual_trunk
-from faceage.networks.vgg import vgg_features
 from faceage.training.gan import GAN, GANJob, GANOptions
 from faceage.training.job import Baseline, Job, Splits
-from faceage.training.photo import PhotoJob, PhotoOptions, PhotoTraining
+from faceage.training.photo import FAR, NEAR, PhotoJob, PhotoOptions, PhotoTraining
 from faceage.training.run import Run, train_stage
 from faceage.training.stage import StageOptions, SupervisedStage, unit_faces
 
@@ -87,9 +87,17 @@ class TinySplits(Splits):
         return face_set(seed=2)
 
 
-def narrow_trunk(face: keras.KerasTensor, width: int, blocks: tuple[int, ...], dtype: str) -> keras.KerasTensor:
-    """`residual_trunk` with a tenth of its operations."""
-    return residual_trunk(face, width=4, blocks=(1,) * len(blocks), dtype=dtype)
+@contextmanager
+def narrow_trunks() -> Iterator[None]:
+    """Inside, recognisers and age estimators are built with a tenth of their operations."""
+
+    def narrow(face: keras.KerasTensor, width: int, blocks: tuple[int, ...], dtype: str) -> keras.KerasTensor:
+        return residual_trunk(face, width=4, blocks=(1,) * len(blocks), dtype=dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("recognizer", "age_estimator"):
+            patch.setattr(f"faceage.networks.{module}.residual_trunk", narrow)
+        yield
 
 
 class Brightness(SupervisedStage):
@@ -155,55 +163,43 @@ def tiny_re_ager() -> keras.Model:
     return re_ager(widths=(4, 6, 6, 8), depths=(1, 1, 1, 1))
 
 
-def write_vgg(path: Path) -> Path:
-    """Random weights in the layout of the published file, of the size that keeps what passes through them."""
-    random = np.random.default_rng(0)
-    channels = 3
-    with h5py.File(path, "w") as file:
-        for number, block in enumerate(((64, 64), (128, 128), (256, 256, 256), (512, 512, 512)), start=1):
-            for place, filters in enumerate(block):
-                variables = file.create_group(f"block{number}/layers/conv2d{f'_{place}' if place else ''}/vars")
-                variables["0"] = random.normal(0, (2 / 9 / channels) ** 0.5, (3, 3, channels, filters))
-                variables["1"] = random.normal(0, 0.1, filters)
-                channels = filters
-    return path
+def tiny_patches() -> keras.Model:
+    return patch_discriminator((NEAR, FAR), len(AGE_CLASSES) + len(GENDERS), widths=(4, 4, 6))
 
 
-def photo_stage(options: PhotoOptions, vgg: Path) -> PhotoTraining:
-    """The photo stage with narrow networks; `vgg` is a file of the VGG16."""
-    features = vgg_features(options.view, weights=vgg)
+def photo_stage(options: PhotoOptions) -> PhotoTraining:
+    """The photo stage with narrow networks."""
     stage = PhotoTraining(
         re_ager=tiny_re_ager(),
         drawing=tiny_re_ager(),
-        discriminator=patch_discriminator(features, 8, width=4),
-        features=features,
+        discriminator=tiny_patches(),
         encoder=encoder(width=4),
         generator=generator(width=8),
         age_estimator=age_estimator(width=8),
         options=options,
     )
-    for frozen in (stage.encoder, stage.generator, stage.age_estimator):
+    for frozen in stage.proposals.networks:
         frozen.trainable = False
     stage.compile()
     return stage
 
 
 class TinyPhoto(PhotoJob):
-    """The photo stage with narrow networks and a VGG16 of random weights."""
+    """The photo stage with narrow networks."""
 
     NEEDS = USES = MAKES = ()
 
     def stage(self) -> PhotoTraining:
-        return photo_stage(self.options, write_vgg(self.inputs.folder / "vgg.random"))
+        return photo_stage(self.options)
 
     def results(self, stage: PhotoTraining) -> dict[str, keras.Model]:
         return {}
 
 
 def photo_options(**changes) -> PhotoOptions:
-    """Small squares for the discriminator; its say rises from the third epoch on."""
-    small = {"steps_per_epoch": STEPS, "batch_size": 4, "pairs_epochs": 2, "ramp": 4, "view": 16, "dtype": "float32"}
-    small |= {"alone": 0, "warm_up": 0}
+    """Pairs for two epochs, the discriminator alone for one; its say rises from the fourth epoch on."""
+    small = {"steps_per_epoch": 2, "batch_size": 4, "pairs_epochs": 2, "alone_epochs": 1, "ramp": 2, "warm_up": 0}
+    small |= {"dtype": "float32"}
     return PhotoOptions(**{**small, **changes})
 
 
@@ -221,13 +217,15 @@ def eagerly() -> Iterator[None]:
 
 
 def main() -> None:
-    epochs = int(sys.argv[2])
+    epochs, *folders = sys.argv[1:]
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-    run = Run(Path(sys.argv[1]), progress=lambda what, done, total: print("step", done, flush=True))
-    train_stage(TinyGAN, GANOptions(epochs=epochs, steps_per_epoch=STEPS, batch_size=8), run, TinySplits())
+    options = GANOptions(epochs=int(epochs), steps_per_epoch=STEPS, batch_size=8)
+    for folder in folders:
+        run = Run(Path(folder), progress=lambda what, done, total: print("step", done, flush=True))
+        train_stage(TinyGAN, options, run, TinySplits())
 
 
 if __name__ == "__main__":

@@ -15,17 +15,16 @@ from faceage.errors import UsageError
 from faceage.model import (
     MIN_ACCURACY,
     check_entry,
-    check_files,
     check_recognizer,
     drawing_fingerprint,
-    find_model,
     fingerprint,
+    open_card,
     read_card,
 )
+from faceage.model_search import find_model
 from faceage.people.options import FACES_AT_ONCE
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.find import FoundPhoto
-from faceage.store.hashes import remembered_sha256
 
 Photos = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A folder of photos or a photo, or several of them."""
@@ -58,7 +57,7 @@ def age_photos(
     What `faceage batch` does, which calls this: pictures, latents.h5 and manifest.jsonl are written, and what an
     earlier run into the same folder has done is not done again, unless `again` says so; with other `draw` options, the
     same people are drawn again and nobody is looked for. `weights` is a model folder, None the one that `find_model`
-    finds. `listed` are more photos, from a list that may be out of date: one that is gone is a row and no error. What
+    finds. `listed` are more photos, from a list that may be out of date: a missing one is a row, not an error. What
     matches a pattern of `exclude` (* ? [ ]) is left out, by its name or, with a slash, by its path below the folder.
     `limits` bound what reading one photo may cost. `shard` (k, n) does the k-th of n shares of the photos, into a
     folder of its own in `out`. `any_recognizer` optimises through a recogniser too that is not known to tell people
@@ -91,11 +90,29 @@ def plan_photos(
     return left_of(task, files, again, skipped)
 
 
-def make_task(out: Path, weights: Path, find: FindOptions, draw: DrawOptions, limits: Limits = LIMITS) -> Task:
-    """The task of a batch with the model in the folder `weights`. Raises WeightsError where it knows no genders."""
-    card = read_card(weights)
+def check_model(
+    weights: str | os.PathLike[str] | None,
+    find: FindOptions,
+    draw: DrawOptions,
+    hint: str,
+    min_accuracy: float = MIN_ACCURACY,
+) -> Path:
+    """The folder of a model that can do what `find` and `draw` ask, and whose files are whole.
+
+    `hint` is for one whose recogniser's accuracy is below `min_accuracy`. Raises WeightsError or UsageError.
+    """
+    folder = find_model(None if weights is None else Path(weights))
+    card = open_card(folder)
+    if find.optimiser.objective in ("identity", "paper"):
+        check_recognizer(card["scores"], min_accuracy, hint)
     if draw.gender:
-        check_entry(card, "gender", weights)
+        check_entry(card, "gender", folder)
+    return folder
+
+
+def make_task(out: Path, weights: Path, find: FindOptions, draw: DrawOptions, limits: Limits = LIMITS) -> Task:
+    """The task of a batch with the model in the folder `weights`."""
+    card = read_card(weights)
     return Task(out, weights, find, draw, find.digest(fingerprint(card)), draw_digest(draw, card), limits)
 
 
@@ -123,12 +140,8 @@ def _checked(
         raise UsageError("no photos named", "faceage batch PHOTOS --out DIR")
     to = shard_folder(Path(out), shard)
     check_out([*places, *more], to)
-    folder = find_model(None if weights is None else Path(weights))
-    card = read_card(folder)
-    check_files(folder, card, hashed=remembered_sha256)
-    if find.optimiser.objective in ("identity", "paper") and not any_recognizer:
-        hint = "use it all the same with --any-recognizer, or choose --objective pixel"
-        check_recognizer(card["scores"], MIN_ACCURACY, hint)
+    hint = "use it all the same with --any-recognizer, or choose --objective pixel"
+    folder = check_model(weights, find, draw, hint, 0 if any_recognizer else MIN_ACCURACY)
     skipped: Counter[str] = Counter()
     files = choose_photos(places, to, shard, more, exclude, skipped)
     task = make_task(to, folder, find, draw, limits)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from faceage.batch.photo import Photo
 from faceage.batch.plan import Task
-from faceage.errors import MissingExtraError, UsageError
+from faceage.errors import UsageError, import_extra
 
 if TYPE_CHECKING:
     from faceage.batch.worker import Done
@@ -64,10 +64,7 @@ class RayEngine:
 
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
         """`address` names the cluster, or None starts one here; `workers` None is one per GPU, or per two CPUs."""
-        try:
-            import ray  # noqa: F401
-        except ImportError as error:
-            raise MissingExtraError("--engine ray needs Ray", "pip install 'faceage[ray]'") from error
+        import_extra("ray", "ray", "--engine ray needs Ray")
         self._address = address
         self._workers = workers
 

@@ -17,6 +17,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from faceage.ages import Age
 from faceage.batch.photo import Photo
 from faceage.errors import PhotoError
+from faceage.files import SPECIAL, longest_name, takes_special_names
 from faceage.photos.decode import fingerprint, read_photo
 from faceage.photos.find import FoundPhoto, find_photos, printable
 from faceage.photos.write_like import ending_for
@@ -26,8 +27,8 @@ GRIDS, PASTED, STRIPS = "grids", "pasted", "report"
 PICTURES = GRIDS, PASTED, STRIPS
 """Folders of what is drawn."""
 
-_LONGEST = 220
-"""Bytes of a photo's name in a picture's: file systems take 255, and an underscore, an age and an ending follow."""
+_LONGEST, _ENDING = 220, 35
+"""Bytes of a photo's name in a picture's, and of what follows: an underscore, an age and an ending."""
 
 
 _HOMES = "/home", "/Users"
@@ -165,7 +166,7 @@ def pasted_paths(out: Path, name: str, ages: Sequence[Age]) -> list[Path]:
 
 def picture_path(folder: Path, name: str, label: str, ending: str) -> Path:
     """Where a picture of a photo goes: the photo's name, extension and all, and the face's number or its age."""
-    return folder / f"{_fitting(name)}_{label}{ending}"
+    return folder / f"{_fitting(name, folder)}_{label}{ending}"
 
 
 def lies_below(name: str) -> bool:
@@ -176,18 +177,19 @@ def lies_below(name: str) -> bool:
 
 def remove_pictures(out: Path, names: Collection[str]) -> None:
     """Remove all pictures of the photos called `names`, and any that a killed run left half-written."""
-    wanted = set(map(_fitting, names))
+    wanted = {same_name(_fitting(name, out)) for name in names}
     for path, owner, _ in _pictures(out):
-        if owner in wanted or (path.name.startswith(".") and ".partial" in path.name):
+        # Some disks list names in another case, or with other accents, than they were given.
+        if same_name(owner) in wanted or (path.name.startswith(".") and ".partial" in path.name):
             path.unlink(missing_ok=True)
 
 
 def pictures_under(out: Path, names: Mapping[str, str], target: Path) -> Iterator[tuple[Path, Path]]:
     """Each picture in `out` of the photos that `names` gives a new name, and where it goes in `target`."""
-    wanted = {_fitting(old): _fitting(new) for old, new in names.items()}
+    wanted = {same_name(_fitting(old, out)): _fitting(new, target) for old, new in names.items()}
     for path, owner, label in _pictures(out):
-        if owner in wanted:
-            yield path, target / path.relative_to(out).parts[0] / (wanted[owner] + label)
+        if new := wanted.get(same_name(owner)):
+            yield path, target / path.relative_to(out).parts[0] / (new + label)
 
 
 def _pictures(out: Path) -> Iterator[tuple[Path, str, str]]:
@@ -200,14 +202,16 @@ def _pictures(out: Path) -> Iterator[tuple[Path, str, str]]:
                 yield Path(place, file), (below / head).as_posix(), f"_{label}"
 
 
-def _fitting(name: str) -> str:
-    """`name` with parts that are too long for a file name cut, and told apart by a hash."""
-    return "/".join(map(_cut, name.split("/")))
+def _fitting(name: str, folder: Path) -> str:
+    """`name` with parts that no file in `folder` can have cut or spelt otherwise, and told apart by a hash."""
+    return "/".join(_possible(part, folder) for part in name.split("/"))
 
 
-def _cut(part: str) -> str:
+def _possible(part: str, folder: Path) -> str:
     content = part.encode()
-    if len(content) <= _LONGEST:
+    longest = min(_LONGEST, longest_name(folder) - _ENDING)
+    spelling = SPECIAL.sub("_", part) if SPECIAL.search(part) and not takes_special_names(folder) else part
+    if len(content) <= longest and spelling == part:
         return part
     mark = "~" + hashlib.sha256(content).hexdigest()[:12]
-    return content[: _LONGEST - len(mark)].decode(errors="ignore") + mark
+    return spelling.encode()[: longest - len(mark)].decode(errors="ignore") + mark

@@ -31,7 +31,7 @@ _SEARCH = 2
 class FindOptions:
     """What decides which people are found in a photo, and their latents, apart from its bytes and the weights.
 
-    Raises UsageError for values that are none.
+    Raises UsageError for invalid values.
     """
 
     faces: str = "all"
@@ -73,7 +73,7 @@ class FindOptions:
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """What decides the pictures of people found, apart from the weights. Raises UsageError for values that are none."""
+    """What decides the pictures of people found, apart from the weights. Raises UsageError for invalid values."""
 
     ages: tuple[Age, ...] = EVERY_CLASS
     """The ages to draw, in the order of a grid's columns."""
@@ -82,7 +82,7 @@ class DrawOptions:
     draw: str = "photo"
     """"photo" re-ages the photo's own face, where the model can; "generator" shows the paper's 64×64 faces."""
     scale: int = 1
-    """Enlarges each face of a picture, 160 pixels wide, so many times."""
+    """Factor by which each face of a picture, 160 pixels wide, is enlarged."""
     paste: bool = False
     """Write the whole photo at each age too. It changes no other picture."""
     mark: bool = False
@@ -90,7 +90,7 @@ class DrawOptions:
     strips: bool = False
     """Keep what a report shows of each face, so that a report does not draw it again. It changes no other picture."""
     gender: str | None = None
-    """Of everybody, one of `GENDERS`; None draws what the photo shows, which of a child is little."""
+    """Everybody's, one of `GENDERS`; None draws what the photo shows, which is little in children."""
 
     def __post_init__(self) -> None:
         if not self.ages or len(set(self.ages)) < len(self.ages):
@@ -142,7 +142,7 @@ PRINTED_AGES = tuple(map(Age.of, (12, 18, 25, 35)))
 
 @dataclass(frozen=True)
 class PrintOptions:
-    """How sheets are printed. Raises UsageError for values that are none."""
+    """How sheets are printed. Raises UsageError for invalid values."""
 
     ages: tuple[Age, ...] = PRINTED_AGES
     strength: float = ADULT_STRENGTH

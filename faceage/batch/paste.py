@@ -35,7 +35,7 @@ class Paster:
         self._writers = ThreadPoolExecutor(_WRITERS)
 
     def paste(self, photo: Photo, people: Sequence[Drawn], paths: Sequence[Path], marked: bool = False) -> None:
-        """Write the photo to each of k `paths`: at one of k ages of its `people`, drawn of its faces, in each.
+        """Write the photo to k `paths`, each with its `people` at another of the k ages that they were drawn at.
 
         Where its outcome does not know its bytes, it must show the faces. Faces are aged in sRGB, as they were drawn,
         and the photo changes in its own colours; where they are to be `marked`, beside the faces too. Raises PhotoError

@@ -28,14 +28,14 @@ class Photo:
     waiting: int = 0
     """Faces that wait for the optimiser."""
     detections: int = -1
-    """Faces in the photo, those not chosen too; -1 before it was searched."""
+    """Faces in the photo, chosen or not; -1 before it was searched."""
 
     @property
     def name(self) -> str:
         return self.outcome.path
 
     def forget(self) -> None:
-        """Let go of what is on disk: there may be a million of them."""
+        """Free the rows, which are on disk: there may be a million photos."""
         self.faces = []
 
 

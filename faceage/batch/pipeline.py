@@ -151,7 +151,8 @@ def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], 
         if plan.to_find or plan.to_draw:
             engine(task, plan.to_find, _with_faces(task.out, plan.to_draw), record)
     finally:
-        manifest.close()
+        with writing_to(task.out):
+            manifest.close()
     return summary
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from faceage.batch.names import GRIDS, PICTURES, album_photos, digest_of, grid_p
 from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.photo import Photo
 from faceage.errors import UsageError
-from faceage.files import sync
+from faceage.files import partial_name, sync
 from faceage.people.options import FACES_AT_ONCE
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.decoders import stamp
@@ -232,10 +231,14 @@ def open_out(out: Path) -> None:
     """Make the output folder and write to it once. Raises UsageError for a read-only or full disk."""
     with writing_to(out):
         (out / GRIDS).mkdir(parents=True, exist_ok=True)
-        # Without a name, so that a kill leaves nothing.
-        with tempfile.TemporaryFile(dir=out) as file:
-            file.write(b"\0" * 65536)
-            sync(file)
+        # With a name: on some disks an open file that has none any more is lost. A run that begins removes it.
+        probe = partial_name(out / MANIFEST)
+        try:
+            with open(probe, "wb") as file:
+                file.write(bytes(65536))
+                sync(file)
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from faceage.batch.names import lies_below, picture_path
 from faceage.batch.options import PrintOptions
 from faceage.batch.render import check_weights
 from faceage.errors import UsageError
-from faceage.images import decode_portrait
 from faceage.model import Model
 from faceage.people.spread import Adult, Spread, one_of
 from faceage.pictures.paper import PAPERS, Page, Picture, Text, lines, printable, save_pdf, save_picture
@@ -91,7 +90,7 @@ def _page(
     years = f"{float(years_of(row.age[None])[0]):.0f}"
     page: list[Text | Picture] = [
         Text(_MARGIN, _MARGIN + 5, 16, "What this child may look like later: a guess"),
-        Picture(_MARGIN, _MARGIN + 10, _PHOTO, decode_portrait(row.portrait) if row.portrait else row.aligned),
+        Picture(_MARGIN, _MARGIN + 10, _PHOTO, row.photo),
     ]
     facts = [
         f"Photo: {row.source}" + (f", and {photos - 1} more of the same child" if photos > 1 else ""),

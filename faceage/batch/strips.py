@@ -41,10 +41,10 @@ def write_strip(path: Path, person: Drawn, ages: Sequence[Age], drawn: str) -> N
         partial.write_bytes(file.getvalue())
 
 
-def drawn_with(path: Path) -> str:
-    """The hash that a strip was written with; "" where there is none that can be read."""
+def drawn_with(path: Path) -> str | None:
+    """The hash that a strip was written with, "" where it shows the photo alone; None where none can be read."""
     try:
         with Image.open(path, formats=("JPEG",)) as image:
             return bytes(image.info.get("comment", b"")).decode("ascii", "replace")
     except (OSError, SyntaxError, ValueError):
-        return ""
+        return None

@@ -9,16 +9,19 @@ import typer
 from faceage.ages import STRENGTH
 from faceage.cli import panels
 from faceage.cli.batch_messages import Progress, print_plan, print_summary
-from faceage.cli.completion import complete_ages
 from faceage.cli.console import bar, out
 from faceage.cli.options import (
     EVERY_CLASS,
+    Age,
     Ages,
     Draw,
+    Faces,
     Gender,
     Json,
     Mark,
     MaxPixels,
+    MinFace,
+    Out,
     Overwrite,
     PhotoMemory,
     PhotoSeconds,
@@ -26,6 +29,7 @@ from faceage.cli.options import (
     Report,
     Scale,
     Seed,
+    Steps,
     Strength,
     Weights,
     draw_options,
@@ -45,23 +49,12 @@ def batch(
             rich_help_panel=panels.AGE,
         ),
     ] = None,
-    to: Annotated[
-        Path,
-        typer.Option(
-            "--out", metavar="DIR", help="Where the results go.", show_default=False, rich_help_panel=panels.AGE
-        ),
-    ] = ...,  # type: ignore[assignment]
+    to: Out = ...,  # type: ignore[assignment]
     ages: Ages = EVERY_CLASS,
-    age: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AGE",
-            help="How old the people are in the photos.  [default: estimated]",
-            autocompletion=complete_ages,
-            rich_help_panel=panels.AGE,
-        ),
-    ] = None,
+    age: Age = None,
     gender: Gender = None,
+    faces: Faces = "all",
+    min_face: MinFace = None,
     strength: Strength = STRENGTH,
     draw: Draw = "photo",
     paste: Annotated[
@@ -72,23 +65,6 @@ def batch(
     ] = False,
     scale: Scale = 1,
     mark: Mark = False,
-    faces: Annotated[
-        str,
-        typer.Option(
-            metavar="all|largest|LIST",
-            help="Faces of each photo; 0 is the largest: 0,2.",
-            rich_help_panel=panels.PHOTOS,
-        ),
-    ] = "all",
-    min_face: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PX",
-            min=16,
-            help="Narrowest face to look for, in pixels.  [default: 1/32 of the longer side, or 1/100 where such show]",
-            rich_help_panel=panels.PHOTOS,
-        ),
-    ] = None,
     files_from: Annotated[
         str | None,
         typer.Option(
@@ -110,16 +86,7 @@ def batch(
     max_pixels: MaxPixels = None,
     photo_seconds: PhotoSeconds = None,
     photo_memory: PhotoMemory = None,
-    steps: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=10_000,
-            help="Optimiser steps; 20 are nearly as good.",
-            rich_help_panel=panels.SPEED,
-        ),
-    ] = 60,
+    steps: Steps = 60,
     objective: Annotated[
         Literal["identity", "paper", "pixel", "none"],
         typer.Option(
@@ -200,16 +167,16 @@ def batch(
     DIR/manifest.jsonl, a row per photo. The same command again does only what is left, however this one ended; with
     other --ages, --strength, --draw, --scale, --mark or --paste it draws again and looks for nobody.
     """
-    from faceage.ages import Age
+    from faceage.ages import Age as AgeOf
     from faceage.batch.age_photos import age_photos, plan_photos
     from faceage.batch.engines import RayEngine, local_engine
     from faceage.batch.options import DrawOptions, FindOptions
     from faceage.batch.plan import Again, shard_folder
-    from faceage.model import find_model
+    from faceage.model_search import find_model
     from faceage.people.options import OptimiserOptions
 
     optimiser = OptimiserOptions(objective, steps, seed=seed)
-    find = FindOptions(faces, min_face, None if age is None else Age.of(age), optimiser)
+    find = FindOptions(faces, min_face, None if age is None else AgeOf.of(age), optimiser)
     base = DrawOptions(paste=paste, strips=report)
     drawn = draw_options(base, ages, strength=strength, draw=draw, gender=gender, scale=scale, mark=mark)
     share = _share(shard)

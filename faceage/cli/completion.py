@@ -11,6 +11,6 @@ def complete_ages(incomplete: str) -> list[str]:
 
 def complete_models() -> list[str]:
     """Names of models; where none begins as what is typed, the shell completes folders."""
-    from faceage.model import models_by_name
+    from faceage.model_search import models_by_name
 
     return sorted(models_by_name())

@@ -89,7 +89,8 @@ def bars(quiet: bool = False) -> Iterator[Bars]:
 def open_model(weights: "Path | None") -> "Model":
     """Start the backend and load the model that `--weights` names, or the default."""
     start_backend()
-    from faceage.model import find_model, load_model
+    from faceage.model import load_model
+    from faceage.model_search import find_model
 
     return load_model(find_model(weights))
 

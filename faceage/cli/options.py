@@ -7,7 +7,7 @@ import typer
 
 from faceage.ages import AGE_CLASSES
 from faceage.cli.completion import complete_ages, complete_models
-from faceage.cli.panels import AGE, LOOKS, MODEL, PHOTOS, RESUMING, SCRIPTS
+from faceage.cli.panels import AGE, LOOKS, MODEL, PHOTOS, RESUMING, SCRIPTS, SPEED
 
 if TYPE_CHECKING:
     from faceage.batch.options import DrawOptions
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 EVERY_CLASS = ",".join(AGE_CLASSES)
 
+Out = Annotated[
+    Path,
+    typer.Option("--out", metavar="DIR", help="Where the results go.", show_default=False, rich_help_panel=AGE),
+]
 Ages = Annotated[
     str | None,
     typer.Option(
@@ -22,6 +26,35 @@ Ages = Annotated[
         metavar="LIST",
         help="Ages to draw: classes (60+) or years (25,70).",
         autocompletion=complete_ages,
+        rich_help_panel=AGE,
+    ),
+]
+Age = Annotated[
+    str | None,
+    typer.Option(
+        "--age",
+        metavar="AGE",
+        help="How old the people are.  [default: estimated]",
+        autocompletion=complete_ages,
+        rich_help_panel=AGE,
+    ),
+]
+Faces = Annotated[
+    str,
+    typer.Option(
+        "--faces",
+        metavar="all|largest|LIST",
+        help="Faces of each photo, or shot; 0 is the largest: 0,2.",
+        rich_help_panel=AGE,
+    ),
+]
+MinFace = Annotated[
+    int | None,
+    typer.Option(
+        "--min-face",
+        metavar="PX",
+        min=16,
+        help="Narrowest face to look for, in pixels.  [default: 1/32 of the longer side, or 1/100 where such show]",
         rich_help_panel=AGE,
     ),
 ]
@@ -117,6 +150,17 @@ Weights = Annotated[
         help="Folder of a model, or its name.  [default: $FACEAGE_WEIGHTS, else those that come along]",
         autocompletion=complete_models,
         rich_help_panel=MODEL,
+    ),
+]
+Steps = Annotated[
+    int,
+    typer.Option(
+        "--steps",
+        metavar="N",
+        min=1,
+        max=10_000,
+        help="Optimiser steps; 20 are nearly as good.",
+        rich_help_panel=SPEED,
     ),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Fixes everything random.", rich_help_panel=MODEL)]

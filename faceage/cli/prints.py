@@ -1,25 +1,19 @@
 """`faceage print`: sheets of paper that say what a child may look like later."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from faceage.cli import panels
 from faceage.cli.console import bar, err, open_model, start_backend
-from faceage.cli.options import Gender, LatentsFile, Quiet, Strength, Weights
+from faceage.cli.options import Gender, LatentsFile, Out, Quiet, Strength, Weights
 from faceage.errors import EXIT_OK, UsageError
 from faceage.people.options import ADULT_STRENGTH
 
 
 def print_sheets(
     latents: LatentsFile,
-    to: Annotated[
-        Path,
-        typer.Option(
-            "--out", metavar="DIR", help="Where the sheets go.", show_default=False, rich_help_panel=panels.AGE
-        ),
-    ],
+    to: Out,
     ages: Annotated[
         str, typer.Option(metavar="AGES", help="Ages to draw, at most six.", rich_help_panel=panels.AGE)
     ] = "12,18,25,35",

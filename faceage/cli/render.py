@@ -14,6 +14,7 @@ from faceage.cli.options import (
     LatentsFile,
     Mark,
     MaxPixels,
+    Out,
     PhotoMemory,
     PhotoSeconds,
     Quiet,
@@ -31,12 +32,7 @@ _YOUNG_TO_OLD = ",".join(map(str, range(5, 81, 3)))
 
 def render(
     latents: LatentsFile,
-    to: Annotated[
-        Path,
-        typer.Option(
-            "--out", metavar="DIR", help="Where the pictures go.", show_default=False, rich_help_panel=panels.AGE
-        ),
-    ],
+    to: Out,
     ages: Ages = None,
     kind: Annotated[
         Literal["grids", "sheets", "faces", "animations"],

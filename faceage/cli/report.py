@@ -44,7 +44,7 @@ def report(
 def find_used(weights: Path | None) -> Path | None:
     """The model folder that a report may name: there need be none unless one is asked for."""
     from faceage.errors import WeightsError
-    from faceage.model import find_model
+    from faceage.model_search import find_model
 
     try:
         return find_model(weights)

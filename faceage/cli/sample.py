@@ -58,7 +58,8 @@ def sample(
 
     from faceage.ages import parse_ages
     from faceage.batch.draw import MILLISECONDS
-    from faceage.model import find_model, load_network, read_card
+    from faceage.model import load_network, read_card
+    from faceage.model_search import find_model
     from faceage.people.samples import WALK_STEPS, sample_grid, walk_frames
     from faceage.photos.provenance import GENERATED
     from faceage.pictures.save import save_animation, save_png

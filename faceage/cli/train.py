@@ -58,7 +58,7 @@ _STAGES = {
     "gan": "Train the conditional GAN: generator and discriminator.",
     "encoder": "Train the encoder on faces that the generator draws.",
     "identity": "Refine encoder and generator through the recogniser.",
-    "photo": "Train the re-ager, which draws photographs (extra: photo).",
+    "photo": "Train the re-ager, which draws photographs.",
 }
 _ALL = """Train all stages that have not ended, in their order.
 
@@ -67,7 +67,7 @@ _ALL = """Train all stages that have not ended, in their order.
     faceage train all --data faces/ --run runs/first
     faceage batch photos --out aged --weights runs/first/model
 
-Finds and aligns the faces, then trains recogniser, age estimator, GAN, encoder, identity and photo (extra [photo]), and
+Finds and aligns the faces, then trains recogniser, age estimator, GAN, encoder, identity and photo, and
 tries the model on faces it has not seen. Stop it whenever you like: the same command goes on. RUN/log.txt says
 what happened, RUN/<stage>/samples-*.png show the same people after every epoch, RUN/<stage>/stats.jsonl holds the
 figures, and RUN/model is the model so far; 'tensorboard --logdir RUN' shows it all (extra [tensorboard]).

@@ -39,11 +39,11 @@ def verify(
     pairs, also ROC figures of both ways. No proof of who anybody is.
     """
     asked = _asked(a, b, pairs)
-    from faceage.model import MIN_ACCURACY, check_files, check_recognizer, find_model, read_card
+    from faceage.model import MIN_ACCURACY, check_recognizer, open_card
+    from faceage.model_search import find_model
 
     folder = find_model(weights)
-    card = read_card(folder)
-    check_files(folder, card)
+    card = open_card(folder)
     check_recognizer(card["scores"], MIN_ACCURACY, "measure it: faceage train recognizer --people DIR")
     model = open_model(folder)
     from faceage.evaluation.same_person import compare_pairs, measure_gains, same_person_threshold

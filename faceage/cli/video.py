@@ -7,17 +7,21 @@ import typer
 
 from faceage.ages import STRENGTH
 from faceage.cli import panels
-from faceage.cli.completion import complete_ages
 from faceage.cli.console import bars, err, out, start_backend, table
 from faceage.cli.options import (
     EVERY_CLASS,
+    Age,
     Ages,
     Draw,
+    Faces,
     Gender,
     Json,
+    MinFace,
+    Out,
     Overwrite,
     Quiet,
     Seed,
+    Steps,
     Strength,
     Weights,
     draw_options,
@@ -34,48 +38,15 @@ def video(
             metavar="CLIP", help="A clip, or a folder of frames.", show_default=False, rich_help_panel=panels.AGE
         ),
     ],
-    to: Annotated[
-        Path,
-        typer.Option(
-            "--out", metavar="DIR", help="Where the results go.", show_default=False, rich_help_panel=panels.AGE
-        ),
-    ],
+    to: Out,
     ages: Ages = EVERY_CLASS,
-    age: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AGE",
-            help="How old the people are in the film.  [default: estimated]",
-            autocompletion=complete_ages,
-            rich_help_panel=panels.AGE,
-        ),
-    ] = None,
+    age: Age = None,
     gender: Gender = None,
-    faces: Annotated[
-        str,
-        typer.Option(
-            metavar="all|largest|LIST",
-            help="People of each shot; 0 is the largest: 0,2.",
-            rich_help_panel=panels.AGE,
-        ),
-    ] = "all",
-    min_face: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PX",
-            min=16,
-            help="Narrowest face to look for, in pixels.",
-            rich_help_panel=panels.AGE,
-        ),
-    ] = None,
+    faces: Faces = "all",
+    min_face: MinFace = None,
     strength: Strength = STRENGTH,
     draw: Draw = "photo",
-    steps: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=1, max=10_000, help="Optimiser steps for each person.", rich_help_panel=panels.SPEED
-        ),
-    ] = 60,
+    steps: Steps = 60,
     weights: Weights = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,

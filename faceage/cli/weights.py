@@ -27,7 +27,7 @@ def list_models(weights: Weights = None, json: Json = False) -> None:
     The first is the default. Models are looked for in --weights, else in $FACEAGE_WEIGHTS, else among those that come
     along and in your cache, where 'faceage weights pull' puts them.
     """
-    from faceage.model import models_in, search_path
+    from faceage.model_search import models_in, search_path
 
     places = search_path(weights)
     found = [_row(folder, said) for place, said in places for folder in models_in(place)]
@@ -63,7 +63,8 @@ def verify_model(weights: Weights = None, json: Json = False, quiet: Quiet = Fal
     """
     import hashlib
 
-    from faceage.model import CARD, KNOWN_NETWORKS, NETWORKS, check_files, find_model, read_card
+    from faceage.model import KNOWN_NETWORKS, NETWORKS, check_files, read_card
+    from faceage.model_search import CARD, find_model
 
     folder = find_model(weights)
     card = read_card(folder)
@@ -118,7 +119,8 @@ def pull(
     model.json by its SHA-256, which 'faceage weights verify' prints where the model is, and each network by model.json.
     To publish a model, copy its folder onto any web server.
     """
-    from faceage.model import cache_folder, read_card
+    from faceage.model import read_card
+    from faceage.model_search import cache_folder
     from faceage.pull import Source
     from faceage.pull import pull as fetch
 
@@ -139,7 +141,7 @@ def pull(
 
 def in_short() -> str:
     """The default model, in a few words: its name and the first digits of its fingerprint, or what is wrong."""
-    from faceage.model import find_model
+    from faceage.model_search import find_model
 
     try:
         row = _row(find_model(), "")

@@ -12,6 +12,7 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES, age_weights, one_hot
 from faceage.errors import DataError
+from faceage.faces.masks import head_masks
 from faceage.genders import one_hot_genders
 from faceage.images import decode_portrait
 from faceage.store.dataset import SPLITS, opened
@@ -229,10 +230,10 @@ class FaceBatches(EpochBatches):
 
 
 class PortraitBatches(FaceBatches):
-    """Batches ((faces uint8 (b, 64, 64, 3), portraits of them uint8 (b, 160, 160, 3)), targets)."""
+    """Batches ((faces uint8 (b, 64, 64, 3), portraits of them uint8 (b, 160, 160, 3), `head_masks`), targets)."""
 
-    def _inputs(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._faces.faces[rows], self._faces.portraits[rows]
+    def _inputs(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self._faces.faces[rows], self._faces.portraits[rows], head_masks(self._faces.landmarks[rows])
 
 
 class PeopleBatches(EpochBatches):

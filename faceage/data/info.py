@@ -13,7 +13,7 @@ from faceage.sizes import FACE_SIZE
 from faceage.store.dataset import SPLITS, opened
 
 PAPER_FACES = 5000
-"""Least number of faces per age class in the training of Age-cGAN."""
+"""Fewest faces of an age class in the training of Age-cGAN."""
 
 
 @dataclass(frozen=True)

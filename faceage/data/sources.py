@@ -22,7 +22,7 @@ LAYOUTS = (
 
 
 def read_rows(source: Path, filters: Filters) -> Rows:
-    """The labelled photos of a folder in one of the `LAYOUTS`, which is recognised by its files.
+    """The labelled photos of a folder, whose layout, one of `LAYOUTS`, is recognised by its files.
 
     Rows that are not used are in `dropped`, for example as "missing file". Raises DataError for another folder, for
     label files that cannot be read, and where no row is left.
@@ -49,8 +49,8 @@ def prepared(
 ) -> Path:
     """`source` itself if it is a prepared file, else run_folder/data.h5, prepared from the folder `source`.
 
-    A file that was prepared from the same rows is used again. `progress` gets the rows done and the rows in all. Raises
-    DataError as `read_rows` and `prepare` do.
+    A file prepared from the same rows is used again. `progress` counts rows, done and in all. Raises DataError as
+    `read_rows` and `prepare` do.
     """
     if source.is_file():
         with opened(source):

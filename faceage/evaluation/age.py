@@ -28,7 +28,7 @@ class AgeScores:
 
 
 def judge_age(model: Model, judge: AgeGenderJudge, faces: FaceSet, samples: int = 10_000, seed: int = 0) -> AgeScores:
-    """Measure with `judge`; the samples are drawn at the ages of `faces`, so that both are the same question."""
+    """Measure with `judge`; the samples are drawn at the ages of `faces`, so that the two can be compared."""
     classes = np.random.default_rng(seed).choice(faces.classes, samples)
     pictures = draw(model.generator, random_latents(samples, seed), one_hot(classes))
     scores, confusion = {}, {}

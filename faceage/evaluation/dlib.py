@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from faceage.errors import MissingExtraError
+from faceage.errors import import_extra
 from faceage.evaluation.published import package_folder
 
 SAME_PERSON_DISTANCE = 0.6
 """Published Euclidean distance under which two of the raw (unnormalised) embeddings are one person."""
 
-_HINT = "pip install 'faceage[judge]'"
 _CHIP_SIDE, _CHIP_PADDING = 150, 0.25
 
 
@@ -17,12 +16,8 @@ class Dlib:
 
     def __init__(self) -> None:
         # Imported, the package asks setuptools for a module that later versions lack.
-        models = package_folder("face_recognition_models", _HINT) / "models"
-        try:
-            import dlib
-        except ImportError as error:
-            raise MissingExtraError("dlib's recogniser needs dlib", _HINT) from error
-        self._dlib = dlib
+        models = package_folder("face_recognition_models", "pip install 'faceage[judge]'") / "models"
+        self._dlib = dlib = import_extra("dlib", "judge", "dlib's recogniser needs dlib")
         self._detector = dlib.get_frontal_face_detector()
         self._shape = dlib.shape_predictor(str(models / "shape_predictor_5_face_landmarks.dat"))
         self._network = dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))

@@ -1,4 +1,4 @@
-"""How sure a share is."""
+"""Shares with their confidence intervals."""
 
 import math
 from dataclasses import dataclass

@@ -9,11 +9,11 @@ from PIL import Image
 
 from faceage.ages import AGE_CLASSES, STRENGTH, one_hot
 from faceage.data.dataset import FaceSet
-from faceage.faces.align import face_transform
-from faceage.faces.masks import aligned_landmarks, head_mask
+from faceage.faces.masks import head_masks
 from faceage.genders import one_hot_genders
 from faceage.model import Model
 from faceage.people.draw import draw_mirrored, draw_people
+from faceage.people.drawn import tones_of
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.people.options import OptimiserOptions
 from faceage.people.re_age import ReAger, mean_change
@@ -64,8 +64,7 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
     def photographs(
         faces: FaceSet, latents: Latents, strength: float, direction: np.ndarray | float = 0.0
     ) -> np.ndarray:
-        aligned = (aligned_landmarks(face_transform(each), each) for each in faces.landmarks)
-        masks = np.stack([head_mask(each, PORTRAIT_SIZE) for each in aligned])
+        masks = head_masks(faces.landmarks)
         changes = change(faces, latents, strength, direction)
         return ReAger(model.fast.re_ager)(all_portraits(faces), changes, _EVERY, masks)
 
@@ -73,7 +72,7 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
         return np.rint(enlarged(drawn(model, latents, strength)[:, 1:])).astype(np.uint8)
 
     def plain_sum(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
-        """What any other way has to beat."""
+        """The baseline of the other ways."""
         sums = all_portraits(faces)[:, None] + enlarged(change(faces, latents, strength))
         return np.clip(np.rint(sums), 0, 255).astype(np.uint8)
 
@@ -85,7 +84,21 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
             ways["gender said"] = lambda faces, latents, strength: photographs(
                 faces, latents, strength, convert_to_numpy(gender(one_hot_genders(faces.genders)))
             )
-    return {**ways, "generator": generator, "plain sum": plain_sum}
+    ways |= {"generator": generator, "plain sum": plain_sum}
+    return {name: _in_tones(draw) for name, draw in ways.items()}
+
+
+def _in_tones(draw: Draw) -> Draw:
+    """`draw` with pictures of grey and sepia photos in their tones, as `faceage batch` gives them."""
+
+    def toned(faces: FaceSet, latents: Latents, strength: float) -> np.ndarray:
+        pictures = draw(faces, latents, strength)
+        for i, face in enumerate(faces.faces):
+            if tones := tones_of(face):
+                pictures[i] = tones.of(pictures[i])
+        return pictures
+
+    return toned
 
 
 def all_portraits(faces: FaceSet) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from faceage.errors import MissingExtraError
+from faceage.errors import import_extra
 from faceage.evaluation.interval import Share
 from faceage.files import written_whole
 
@@ -49,10 +49,7 @@ def plot_trade_off(points: Mapping[str, tuple[Share, Share]], path: Path) -> Non
 
 def check_plots() -> None:
     """Raise MissingExtraError without matplotlib: to be asked before the work whose outcome is plotted."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("a plot needs matplotlib", "pip install 'faceage[judge]'") from error
+    import_extra("matplotlib.figure", "judge", "a plot needs matplotlib")
 
 
 def _figure(width: float) -> Any:

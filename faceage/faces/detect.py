@@ -1,12 +1,9 @@
 """MTCNN over batches of photos that are letterboxed onto one canvas size, and closer where that shows small faces."""
 
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,7 @@ from PIL import Image
 
 from faceage.faces.align import align, face_transform, side_in_photo
 from faceage.faces.canvas import GLANCE_PIXELS, SMALLEST_FACE_ON_CANVAS, Letterbox, resize
+from faceage.faces.mtcnn import load_mtcnn
 from faceage.photos.decode import Reduction
 
 _CLOSER = 1.4
@@ -57,42 +55,11 @@ Again = Callable[[int, Reduction], tuple[np.ndarray, int] | None]
 """Decodes the photo of a number once more: its pixels, so many times smaller, or None where that fails."""
 
 
-@contextmanager
-def _lz4_unheard() -> Iterator[None]:
-    """From Python 3.13 on, joblib flushes its reader of lz4 files after it is closed, which is printed as an error."""
-    hook = sys.unraisablehook
-    sys.unraisablehook = lambda report: None if report.exc_type is ValueError else hook(report)
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
-
-
 class Detector:
     """The MTCNN of the `mtcnn` package (Zhang et al. 2016), loaded once and traced once."""
 
     def __init__(self) -> None:
-        import mtcnn
-        import tensorflow as tf
-        from mtcnn import stages
-
-        from faceage.backend import fix_settings, in_float32
-
-        fix_settings()
-        # By its whole path: a file of that name in the current folder would be unpickled instead.
-        weights = Path(mtcnn.__file__).parent / "assets" / "weights"
-        with in_float32(), _lz4_unheard():
-            self._mtcnn = mtcnn.MTCNN(
-                [
-                    stages.StagePNet(weights=str(weights / "pnet.lz4")),
-                    stages.StageRNet(weights=str(weights / "rnet.lz4")),
-                    stages.StageONet(weights=str(weights / "onet.lz4")),
-                ]
-            )
-        signature = [tf.TensorSpec([None, None, None, 3], tf.float32)]
-        for stage in self._mtcnn.stages:
-            # Called eagerly, as the package does, each layer is dispatched from Python for every pyramid level.
-            stage._model = tf.function(stage._model, input_signature=signature)
+        self._mtcnn = load_mtcnn()
 
     def detect(
         self,

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from faceage.sizes import FACE_SIZE
+from faceage.faces.align import face_transform
+from faceage.sizes import FACE_SIZE, PORTRAIT_SIZE
 
 
 def aligned_landmarks(transform: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -29,3 +30,8 @@ def head_mask(landmarks: np.ndarray, side: int) -> np.ndarray:
     inside = 1 - (across[None, :] ** 2.4 + down[:, None] ** 2.4) ** (1 / 2.4)
     rise = np.clip(inside / 0.25, 0, 1)
     return (rise * rise * (3 - 2 * rise)).astype(np.float32)[..., None]
+
+
+def head_masks(landmarks: np.ndarray) -> np.ndarray:
+    """(n, 160, 160, 1) float32: the `head_mask` of each portrait, for (n, 5, 2) landmarks in the photos."""
+    return np.stack([head_mask(aligned_landmarks(face_transform(each), each), PORTRAIT_SIZE) for each in landmarks])

@@ -7,15 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from faceage.batch.age_photos import check_model
 from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.plan import check_out, writing_to
 from faceage.errors import EXIT_OK, EXIT_SOME_FAILED
 from faceage.files import only_one, remove_partials
 from faceage.film.make import films_of, make_films
 from faceage.film.task import FilmTask, open_film
-from faceage.model import MIN_ACCURACY, check_entry, check_files, check_recognizer, find_model, read_card
 from faceage.store.film import PEOPLE, read_tables
-from faceage.store.hashes import remembered_sha256
 
 _FIND, _DRAW = FindOptions(), DrawOptions()
 
@@ -63,13 +62,7 @@ def age_film(
     to = Path(out)
     check_out([Path(film)], to)
     opened = open_film(Path(film))
-    folder = find_model(None if weights is None else Path(weights))
-    card = read_card(folder)
-    check_files(folder, card, hashed=remembered_sha256)
-    if find.optimiser.objective in ("identity", "paper"):
-        check_recognizer(card["scores"], MIN_ACCURACY, "take other weights: --weights MODEL")
-    if draw.gender:
-        check_entry(card, "gender", folder)
+    folder = check_model(weights, find, draw, "take other weights: --weights MODEL")
     task = FilmTask(opened, to, folder, find, draw, begins, progress)
     with writing_to(to), only_one(to, "aging a film"):
         remove_partials(to)

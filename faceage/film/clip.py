@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from faceage.errors import MissingExtraError, UsageError
+from faceage.errors import UsageError, import_extra
 
 _USUAL_RATE = Fraction(25)
 """Frames a second, of clips that do not say."""
@@ -20,13 +20,7 @@ _SECONDS_MISSING = 1.0
 
 def import_av() -> Any:
     """PyAV. Raises MissingExtraError where it is not installed."""
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtraError(
-            "clips are read with PyAV, which is not installed", "pip install 'faceage[video]'"
-        ) from error
-    return av
+    return import_extra("av", "video", "clips are read with PyAV, which is not installed")
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class FilmPainter:
                     yield frame, [_aged(frame.pixels, changes, age) for age in range(len(self._ages))]
 
     def _propose(self, person: int) -> np.ndarray:
-        """(k, 64, 64, 3): what G changes in a person, in the mean over their views: stains are in one of them."""
+        """(k, 64, 64, 3): what G changes in a person, averaged over their views: a stain is in only one of them."""
         known = self._proposed.get(person)
         if known is None:
             rows = self._people[person]
@@ -149,7 +149,7 @@ def _groups(
 
 
 def _steadied(look: _Look, history: deque[_Look]) -> np.ndarray:
-    """How a face changes, (k, s, s, 3) float32, in the mean over the frames before that show the same there."""
+    """How a face changes, (k, s, s, 3) float32, averaged with earlier frames that show the same there."""
     total = look.change.astype(np.float32)
     weights = np.ones((*total.shape[1:3], 1), np.float32)
     for other in history:

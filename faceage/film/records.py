@@ -8,6 +8,7 @@ import numpy as np
 from faceage.faces.detect import Detection
 from faceage.film.follow import Sighting, Stretch, View
 from faceage.film.link import Place
+from faceage.store.film import each_row
 from faceage.store.latents import COLUMNS
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def stretch_of(rows: Mapping[str, Columns]) -> Stretch:
             aligned=row["aligned"],
             portrait=bytes(row["portrait"]),
         )
-        for row in _each(rows["views"])
+        for row in each_row(rows["views"])
     ]
     sightings = [
-        Sighting(int(row["frame"]), int(row["track"]), _face(row), row["motion"]) for row in _each(rows["sightings"])
+        Sighting(int(row["frame"]), int(row["track"]), _face(row), row["motion"]) for row in each_row(rows["sightings"])
     ]
     return Stretch(sightings, views, [int(frame) for frame in rows["cuts"]["frame"]])
 
@@ -77,7 +78,7 @@ def places_of(places: Columns, first: int, end: int) -> dict[int, list[Place]]:
     """Who is in the frames from `first` to before `end`, by their numbers."""
     start, stop = np.searchsorted(places["frame"], (first, end))
     found: dict[int, list[Place]] = {}
-    for row in _each({name: column[start:stop] for name, column in places.items()}):
+    for row in each_row({name: column[start:stop] for name, column in places.items()}):
         if row["visible"] > 0:
             place = Place(int(row["person"]), row["transform"], row["landmarks"], float(row["visible"]))
             found.setdefault(int(row["frame"]), []).append(place)
@@ -90,7 +91,3 @@ def _face(row: Mapping[str, Any]) -> Detection:
 
 def _columns(items: Sequence[Any], names: Any) -> dict[str, list[Any]]:
     return {name: [getattr(item, name) for item in items] for name in names}
-
-
-def _each(columns: Columns) -> list[dict[str, Any]]:
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -87,13 +87,3 @@ def affine_views(pictures, seed: keras.random.SeedGenerator, side: int, turn: fl
     upper = upper_left + right * (upper_right - upper_left)
     lower = lower_left + right * (lower_right - lower_left)
     return upper + bottom * (lower - upper)
-
-
-def blurred(pictures):
-    """(b, h, w, c) after a binomial filter of 5×5 taps."""
-    taps = ops.convert_to_tensor(np.array([1, 4, 6, 4, 1], np.float32) / 16)
-    channels = pictures.shape[-1]
-    for shape in ((5, 1, 1, 1), (1, 5, 1, 1)):
-        kernel = ops.broadcast_to(ops.reshape(taps, shape), (*shape[:2], channels, 1))
-        pictures = ops.depthwise_conv(pictures, kernel, padding="same", data_format="channels_last")
-    return pictures

@@ -1,4 +1,4 @@
-"""Discriminators, real or generated: D of Age-cGAN, and two on the features of frozen networks."""
+"""Discriminators, real or generated: D of Age-cGAN, one on the features of frozen networks, one of places."""
 
 from collections.abc import Sequence
 
@@ -64,26 +64,24 @@ def projected_discriminator(
     return keras.Model([face, label], layers.Concatenate(dtype="float32")(logits), name="projected_discriminator")
 
 
-def patch_discriminator(features: keras.Model, labels: int, dtype: str = "float32", width: int = 128) -> keras.Model:
-    """The outputs of `features`, maps (b, h, w, c), and (b, labels) → logits (b, places), float32; positive is real.
+def patch_discriminator(
+    sides: Sequence[int], labels: int, dtype: str = "float32", widths: tuple[int, ...] = (32, 64, 96, 128)
+) -> keras.Model:
+    """Pictures (b, side, side, 3) in -1..1 for each of `sides`, and (b, labels) → logits (b, places), float32.
 
-    The features of each pixel are normalised to one length, so that contrast does not count. Convolutions of `width`
-    filters make every map as small as the last and judge each place; labels enter as a product with its features
-    (Miyato & Koyama 2018).
+    Positive means real. Every picture has convolutions of its own, `widths` filters at each halving, which judge its
+    places one by one (Isola et al. 2017); labels enter as a product with a place's features (Miyato & Koyama 2018).
     """
-    maps = [keras.Input(shape[1:]) for shape in (output.shape for output in features.outputs)]
+    pictures = [keras.Input((side, side, 3)) for side in sides]
     label = keras.Input((labels,), name="label")
     logits = []
-    for x in maps:
-        x = layers.UnitNormalization(dtype="float32")(x)
-        x = layers.Rescaling(x.shape[-1] ** 0.5, dtype=dtype)(x)
-        while x.shape[1] > maps[-1].shape[1]:
-            x = leaky_relu(dtype)(layers.Conv2D(width, 3, 2, "same", dtype=dtype)(x))
-        for _ in range(2):
-            x = leaky_relu(dtype)(layers.Conv2D(width, 3, 1, "same", dtype=dtype)(x))
+    for x in pictures:
+        for width in widths:
+            x = leaky_relu(dtype)(layers.Conv2D(width, 4, 2, "same", dtype=dtype)(x))
+        x = leaky_relu(dtype)(layers.Conv2D(width, 3, 1, "same", dtype=dtype)(x))
         x = layers.Reshape((-1, width), dtype="float32")(x)
         looks_real = layers.Flatten(dtype="float32")(layers.Dense(1, dtype="float32")(x))
         asked = layers.Dense(width, use_bias=False, dtype="float32")(label)
         looks_right = layers.Rescaling(width**-0.5, dtype="float32")(layers.Dot((2, 1), dtype="float32")([x, asked]))
         logits.append(layers.Add(dtype="float32")([looks_real, looks_right]))
-    return keras.Model([*maps, label], layers.Concatenate(dtype="float32")(logits), name="patch_discriminator")
+    return keras.Model([*pictures, label], layers.Concatenate(dtype="float32")(logits), name="patch_discriminator")

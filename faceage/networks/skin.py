@@ -47,5 +47,5 @@ def smooth_skin(portraits: Any, epsilon: Any = SMOOTHING) -> Any:
 
 
 def _box(values: Any) -> Any:
-    """The mean around each pixel, of those that there are."""
+    """The mean over the window around each pixel, cut off at the borders."""
     return ops.average_pool(values, 2 * _RADIUS + 1, 1, "same", data_format="channels_last")

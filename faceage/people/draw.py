@@ -9,7 +9,6 @@ import numpy as np
 from faceage.ages import Age, towards
 from faceage.faces.masks import aligned_landmarks, head_mask
 from faceage.genders import one_hot_genders
-from faceage.images import decode_portrait
 from faceage.model import Model, check_entry
 from faceage.networks.predict import draw, predict
 from faceage.people.drawn import Drawn, tones_of
@@ -43,7 +42,7 @@ class PeoplePainter:
         weights = [age.weights for age in ages]
         latents = latents_of(rows)
         faces = draw_people(self._model.person_generator, latents, weights, strength, self._direction)
-        photos = [decode_portrait(row.portrait) if row.portrait else row.aligned for row in rows]
+        photos = [row.photo for row in rows]
         drawn = [Drawn(photo, face[0], face[0], face[1:]) for photo, face in zip(photos, faces, strict=True)]
         chosen = [i for i, row in enumerate(rows) if row.portrait] if self._re_ager else []
         if self._re_ager and chosen:

@@ -62,7 +62,7 @@ def _on_the_sphere(a: np.ndarray, b: np.ndarray, way: np.ndarray) -> np.ndarray:
 def walk_frames(
     generator: keras.Model, people: int, seed: int, ages: np.ndarray, labels: Sequence[str], scale: int = 1
 ) -> Iterator[Image.Image]:
-    """The pictures of a walk by `people` random people: the one of the moment at each of `ages` (k, 6), in columns."""
+    """The frames of a walk through `people` random people, each with the person of the moment at `ages` (k, 6)."""
     for latent in walk_latents(people, seed):
         drawn = draw(generator, np.repeat(latent[None], len(ages), axis=0), ages, batch_size=len(ages))
         yield draw_grid(drawn[None], labels, scale)

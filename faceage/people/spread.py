@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from faceage.ages import Age, towards, years_of
 from faceage.faces.growth import growth, warp
 from faceage.faces.masks import aligned_landmarks, head_mask
-from faceage.images import decode_portrait, to_float
+from faceage.images import to_float
 from faceage.model import Model
 from faceage.networks.predict import in_batches, predict
 from faceage.people.draw import AT_ONCE, draw_people, gender_direction, latents_of
@@ -69,7 +69,7 @@ class Spread:
 
         The likeliest first, and the same for the same row and weights, whatever `ages` there are.
         """
-        photo = decode_portrait(row.portrait) if row.portrait else row.aligned
+        photo = row.photo
         landmarks = aligned_landmarks(row.transform, row.landmarks)
         mask = head_mask(landmarks, PORTRAIT_SIZE)
         own, to = float(years_of(row.age)), [float(years_of(age.weights)) for age in ages]

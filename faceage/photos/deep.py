@@ -34,7 +34,7 @@ def deep_tiff(content: bytes, check: Callable[[int, int], Any]) -> Image.Image:
     """
     import tifffile
 
-    # It would tell stderr what the caller tells.
+    # It would report on stderr what the caller reports.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page = file.pages.first
@@ -43,7 +43,7 @@ def deep_tiff(content: bytes, check: Callable[[int, int], Any]) -> Image.Image:
             raise PhotoError(f"a TIFF of a kind that is not read: {page.samplesperpixel} samples of {page.dtype}")
         ends = map(operator.add, page.dataoffsets, page.databytecounts)
         if not all(page.databytecounts) or max(ends) > len(content):
-            # tifffile makes zeros of them.
+            # tifffile would fill them with zeros.
             raise ValueError("parts of the pixels are missing")
         values = page.asarray()
         if page.samplesperpixel > 1:

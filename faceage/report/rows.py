@@ -20,7 +20,6 @@ from faceage.batch.plan import LATENTS, MANIFEST, writing_to
 from faceage.batch.strips import drawn_with, strip_path, write_strip
 from faceage.errors import UsageError
 from faceage.files import remove_partials_of, write_text
-from faceage.images import decode_portrait
 from faceage.people.drawn import Drawn
 from faceage.photos.find import printable
 from faceage.report.page import INLINE_BYTES, Contents, ShownFace, file_url, picture_urls, render_report
@@ -32,7 +31,7 @@ _AT_ONCE = 32
 """Faces that are drawn together."""
 _MOST_FAILURES = 10_000
 _GREY = 128
-"""Of what cannot be shown."""
+"""Level shown in place of missing pictures."""
 _PACKAGES = ("faceage", "keras", "tensorflow", "torch", "mtcnn", "numpy", "pillow")
 
 
@@ -99,17 +98,18 @@ def _ensure_strips(
     out: Path, rows: Sequence[FaceRow], options: DrawOptions, wanted: str, painter: Painter | None
 ) -> list[bool]:
     """Draw those of `rows` whose strips are missing or drawn otherwise than `wanted`; which are drawn now."""
-    paths = [_strip(out, row) for row in rows]
-    stand = [path is not None and bool(wanted) and drawn_with(path) == wanted for path in paths]
-    missing = [(row, path) for row, path, stands in zip(rows, paths, stand, strict=True) if path and not stands]
+    right = {wanted, painter.drawn if painter else ""} - {""}
+    strips = [(row, path, drawn_with(path) if path else None) for row in rows for path in [_strip(out, row)]]
+    missing = [(row, path, drawn) for row, path, drawn in strips if path and drawn not in right]
     if painter and missing:
-        people = painter.draw([row for row, _ in missing], options.ages, options.strength)
-        for (_, path), person in zip(missing, people, strict=True):
+        people = painter.draw([row for row, _, _ in missing], options.ages, options.strength)
+        for (_, path, _), person in zip(missing, people, strict=True):
             write_strip(path, person, options.ages, painter.drawn)
-        return [path is not None for path in paths]
-    for row, path in missing:
-        write_strip(path, _undrawn(row), (), "")
-    return stand
+        return [path is not None for _, path, _ in strips]
+    for row, path, drawn in missing:
+        if drawn != "":
+            write_strip(path, _undrawn(row), (), "")
+    return [drawn in right for _, _, drawn in strips]
 
 
 def _strip(out: Path, row: FaceRow) -> Path | None:
@@ -144,8 +144,7 @@ class _AllFaces:
 def _undrawn(row: FaceRow) -> Drawn:
     """The photo, and grey in place of what is not drawn."""
     grey = np.full_like(row.aligned, _GREY)
-    photo = decode_portrait(row.portrait) if row.portrait else row.aligned
-    return Drawn(photo, grey, grey, grey[None][:0])
+    return Drawn(row.photo, grey, grey, grey[None][:0])
 
 
 def _shown(out: Path, row: FaceRow, photo: PhotoOutcome, options: DrawOptions, drawn: bool) -> ShownFace:
@@ -170,7 +169,7 @@ def _pasted(out: Path, name: str, ages: Sequence[Age]) -> str:
     paths = pasted_paths(out, name, ages)
     if not all(path.is_file() for path in paths):
         return ""
-    # No part of a URL: `quote` leaves none.
+    # The * stands for the age: `quote` leaves no other in a URL.
     return file_url(out, picture_path(out / PASTED, name, "", "")) + "*" + quote(paths[0].suffix)
 
 

@@ -87,5 +87,9 @@ def read_tables(
 
 def face_rows(people: Mapping[str, np.ndarray]) -> list[FaceRow]:
     """The rows of the table `people`."""
-    each = (dict(zip(people, values, strict=True)) for values in zip(*people.values(), strict=True))
-    return [FaceRow(**{**row, "portrait": bytes(row["portrait"])}) for row in each]
+    return [FaceRow(**{**row, "portrait": bytes(row["portrait"])}) for row in each_row(people)]
+
+
+def each_row(columns: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """A table's rows, each {column: value}."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

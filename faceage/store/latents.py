@@ -27,6 +27,7 @@ import numpy as np
 from faceage.ages import AGE_CLASSES
 from faceage.errors import UsageError
 from faceage.files import link_or_copy, remove_partials_of
+from faceage.images import decode_portrait
 from faceage.store.latent_parts import COLUMNS, FORMAT, PARTS, VERSION, opened_part, read_blocks, read_contents
 from faceage.store.table import create, fill, new_file, room
 
@@ -57,6 +58,11 @@ class FaceRow:
     identity_distance: np.ndarray
     transform: np.ndarray
     portrait: bytes = b""
+
+    @property
+    def photo(self) -> np.ndarray:
+        """The aligned face at its largest, uint8: of 160 pixels where there is a portrait, else of 64."""
+        return decode_portrait(self.portrait) if self.portrait else self.aligned
 
 
 class LatentWriter:

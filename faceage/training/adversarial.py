@@ -79,6 +79,8 @@ class AdversarialStage(Stage):
         self.trained_optimizer.build(self.trained_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
         self._apply = fuse(self._apply_gradients)
+        self._apply_trained = fuse(self._step_of_trained)
+        self._apply_discriminator = fuse(self._step_of_discriminator)
         self._average = fuse(self._average_weights)
 
     def learning_rate(self) -> Any:
@@ -155,8 +157,14 @@ class AdversarialStage(Stage):
         return ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))
 
     def _apply_gradients(self, gradients: Any, discriminator_gradients: Any) -> None:
+        self._step_of_trained(gradients)
+        self._step_of_discriminator(discriminator_gradients)
+
+    def _step_of_trained(self, gradients: Any) -> None:
         self.trained_optimizer.apply(gradients, self.trained_variables)
-        self.discriminator_optimizer.apply(discriminator_gradients, self.discriminator.trainable_variables)
+
+    def _step_of_discriminator(self, gradients: Any) -> None:
+        self.discriminator_optimizer.apply(gradients, self.discriminator.trainable_variables)
 
     def _average_weights(self) -> Any:
         decay = self.options.average_decay**AVERAGE_EVERY

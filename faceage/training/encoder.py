@@ -4,20 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 from PIL import Image
 
-from faceage.ages import AGE_CLASSES, one_hot
+from faceage.evaluation.held_out import HELD_OUT, z_error
 from faceage.networks.encoder import encoder
-from faceage.networks.predict import draw, predict
 from faceage.people.samples import aged_grid
 from faceage.sizes import LATENT_SIZE
 from faceage.training.job import Baseline, Job
 from faceage.training.stage import StageOptions, SupervisedStage
-
-HELD_OUT = 512
-"""Latents on which the encoder is scored after each epoch."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +57,6 @@ class EncoderJob(Job):
     def final_scores(self, kept: dict[str, keras.Model]) -> dict[str, Any]:
         error = z_error(kept["encoder"], self.inputs.networks["generator"], self.options.seed + 1)
         return {"encoder": {"z_error": round(error, 4), "z_error_of_zero": 1.0, "faces": f"{HELD_OUT} drawn by G"}}
-
-
-def z_error(network: keras.Model, drawing: keras.Model, seed: int) -> float:
-    """Mean squared error of E per dimension on `HELD_OUT` generated faces; z = 0 scores 1.0."""
-    random = np.random.default_rng(seed)
-    latents = random.standard_normal((HELD_OUT, LATENT_SIZE), dtype=np.float32)
-    ages = one_hot(random.integers(0, len(AGE_CLASSES), HELD_OUT))
-    drawn = draw(drawing, latents, ages)
-    return float(np.mean(np.square(predict(network, drawn) - latents)))
 
 
 class EncoderTraining(SupervisedStage):

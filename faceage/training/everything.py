@@ -88,8 +88,6 @@ def train_all(options: Mapping[str, StageOptions], run: Run, data: Splits, resta
     if not restart:
         _check_checkpoints(make_plan(options, run, data, len(data.train)), run)
     jobs = _jobs(options)
-    for job in jobs:
-        job.check_extras()
     trained = [train_stage(job, options[job.NAME], run, data, restart) for job in jobs]
     if is_chief(run.devices) and (any(trained) or not (run.folder / "faces.png").exists()):
         evaluate(run, data)

@@ -13,9 +13,10 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from faceage.ages import AGE_CLASSES, one_hot
+from faceage.ages import AGE_CLASSES
 from faceage.backend import gradients
 from faceage.data.dataset import FaceBatches, FaceSet, one_hot_people
+from faceage.evaluation.held_out import HELD_OUT, identity_scores
 from faceage.evaluation.verification import pair_distances
 from faceage.genders import GENDERS
 from faceage.model import MIN_ACCURACY, check_recognizer
@@ -24,7 +25,7 @@ from faceage.networks.discriminator import projected_discriminator
 from faceage.networks.encoder import encoder
 from faceage.networks.generator import generator
 from faceage.networks.landmarks import landmark_difference
-from faceage.networks.predict import draw, predict
+from faceage.networks.predict import predict
 from faceage.networks.recognizer import feature_difference, identity_distance, with_features
 from faceage.networks.whiten import MIN_FACES, whiten_latents
 from faceage.people.samples import aged_grid
@@ -35,9 +36,6 @@ from faceage.training.head_start import HeadStart, give_head_start
 from faceage.training.job import Baseline, Job
 from faceage.training.people import PeopleStage, split_labels
 from faceage.training.stage import cross_entropy, unit_faces
-
-HELD_OUT = 512
-"""Faces, at most, on which the stage is scored after each epoch."""
 
 
 @dataclass(frozen=True)
@@ -177,35 +175,6 @@ class IdentityJob(Job):
         return {
             "identity": {**rounded, "faces": faces, "data": f"{self.inputs.data.name}, test split", "judge": judged}
         }
-
-
-def identity_scores(
-    encoder: keras.Model,
-    generator: keras.Model,
-    recognizer: keras.Model,
-    age_estimator: keras.Model,
-    faces: FaceSet,
-) -> dict[str, float]:
-    """What E and G make of up to `HELD_OUT` of `faces`, in the eyes of FR and of the age estimator.
-
-    `same_age` and `other_age` are the mean distances to the photo of the face drawn at its own and at a random other
-    age; `aged_hits` and `aged_cross_entropy` say whether the latter looks that age.
-    """
-    faces = faces.first(HELD_OUT)
-    steps = np.random.default_rng(0).integers(1, len(AGE_CLASSES), len(faces))
-    others = (faces.classes + steps) % len(AGE_CLASSES)
-    latents, embeddings = predict(encoder, faces.faces), predict(recognizer, faces.faces)
-    found, aged = [], faces.faces
-    for classes in (faces.classes, others):
-        aged = draw(generator, latents, one_hot(classes))
-        found.append(float(np.linalg.norm(predict(recognizer, aged) - embeddings, axis=1).mean()))
-    guess = predict(age_estimator, aged)
-    return {
-        "same_age": found[0],
-        "other_age": found[1],
-        "aged_hits": float((guess.argmax(1) == others).mean()),
-        "aged_cross_entropy": float(-np.log(guess[np.arange(len(guess)), others] + 1e-7).mean()),
-    }
 
 
 class IdentityTraining(PeopleStage):

@@ -81,10 +81,6 @@ class Job:
         self.options = options.resolved(len(inputs.data.train))
         self.inputs = inputs
 
-    @classmethod
-    def check_extras(cls) -> None:
-        """Raise MissingExtraError where an optional package that the stage needs is not installed."""
-
     def best(self) -> tuple[str, bool] | None:
         """The score by which the best epoch is kept, and whether higher is better; None keeps the last epoch."""
         return None

@@ -25,7 +25,8 @@ import numpy as np
 from faceage.backend import distribution, is_chief, own_folder
 from faceage.errors import UsageError
 from faceage.files import only_one, remove_partials, write_text
-from faceage.model import CARD, enter_networks, load_network, read_card, save_network, update_card
+from faceage.model import enter_networks, load_network, read_card, save_network, update_card
+from faceage.model_search import CARD
 from faceage.pictures.grid import draw_grid
 from faceage.pictures.save import save_png
 from faceage.training.checkpoint import Position, load_checkpoint, read_position

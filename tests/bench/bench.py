@@ -25,7 +25,8 @@ def main() -> None:
     from faceage.batch.options import DrawOptions, FindOptions
     from faceage.batch.pipeline import run_batch
     from faceage.batch.plan import choose_photos
-    from faceage.model import find_model, load_model
+    from faceage.model import load_model
+    from faceage.model_search import find_model
     from faceage.people.options import OptimiserOptions
 
     weights = find_model()
