@@ -28,7 +28,7 @@ _GUESS = "This is a guess, not a photograph and not a prediction: a computer dre
 _SPREAD = (
     "A photo of a child does not say what adult the child becomes. {letters} are {count} people of many who would have "
     "looked alike as children: they differ in features and in build, as far as a face recogniser cannot tell them "
-    "apart in the photo. {first} is nearest to the photo, and hardly likelier. The grown-up may look like none of "
+    "apart in the photo. {first} is the likeliest, by little. The grown-up may look like none of "
     "them: how hair, weight, health and life will be, no photo says."
 )
 _MEASURED = (
