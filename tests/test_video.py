@@ -1,6 +1,7 @@
 """`faceage video` on small films that are made here."""
 
 import json
+import re
 import sys
 from fractions import Fraction
 from itertools import pairwise
@@ -152,6 +153,27 @@ def test_a_second_run_does_nothing_and_another_age_looks_for_nobody(aged, monkey
     assert [Path(file).name for file in both["files"]] == ["clip.mkv_60+.mp4", "clip.mkv_8.mp4"]
 
 
+def test_films_of_one_name_have_results_of_their_own(portrait, stranger, tmp_path):
+    def films(clip: Path) -> list[str]:
+        result = faceage("video", clip, "--out", tmp_path / "out", *OPTIONS, "--json")
+        assert result.returncode == 0, result.stderr
+        return [Path(file).name for file in json.loads(result.stdout)["files"]]
+
+    for album, still in (("first", portrait), ("second", stranger)):
+        (tmp_path / album).mkdir()
+        write_clip(tmp_path / album / "clip.mp4", [still] * 3)
+    (name,) = films(tmp_path / "first" / "clip.mp4")
+    content = (tmp_path / "out" / name).read_bytes()
+    (other,) = films(tmp_path / "second" / "clip.mp4")
+    assert name == "clip.mp4_60+.mp4"
+    assert re.fullmatch(r"clip~[0-9a-f]{8}\.mp4_60\+\.mp4", other)
+    assert (tmp_path / "out" / name).read_bytes() == content
+    # Each is known again, where it is and where it has moved to.
+    assert films(tmp_path / "second" / "clip.mp4") == [other]
+    (tmp_path / "first").rename(tmp_path / "moved")
+    assert films(tmp_path / "moved" / "clip.mp4") == [name]
+
+
 def test_a_film_on_its_side_is_turned_upright(portrait, tmp_path):
     turned = [np.ascontiguousarray(np.rot90(frame[:, :200])) for frame in panned(portrait, 4)]
     write_clip(tmp_path / "phone.mp4", turned, rotation=-90)
@@ -238,7 +260,7 @@ def test_a_run_that_is_stopped_goes_on_and_ends_with_the_same_film(aged, tmp_pat
     assert (whole.drawn, rest.drawn) == (12, 7)
     assert Path(rest.files[0]).read_bytes() == Path(whole.files[0]).read_bytes()
     left = [path.name for path in (tmp_path / "stopped" / "film" / clip.name).iterdir()]
-    assert sorted(left) == ["60+.made", "people.h5"]
+    assert sorted(left) == ["60+.made", "film.txt", "people.h5"]
 
 
 def test_of_a_clip_that_is_cut_off_there_is_what_can_be_read(portrait, tmp_path):

@@ -30,13 +30,13 @@ _GUESS = "This is a guess, not a photograph and not a prediction: a computer dre
 _SPREAD = (
     "A photo of a child does not say what adult the child becomes. {letters} are {count} people of many who would have "
     "looked alike as children: they differ in features and in build, as far as a face recogniser cannot tell them "
-    "apart in the photo. {first} is nearest to the photo, and hardly likelier. The grown-up may look like none of "
+    "apart in the photo. {first} is the likeliest, by little. The grown-up may look like none of "
     "them: how hair, weight, health and life will be, no photo says."
 )
 _MEASURED = (
     "The number below a picture is its identity distance to the photo: 0 is the same picture, and below "
     "{threshold:.2f} the recogniser takes two faces for one person. Measured on 60 children: another recogniser, which "
-    "had no part in drawing and takes 1% of strangers for one person, takes 87% to 90% of the pictures "
+    "had no part in drawing and takes 1% of strangers for one person, takes 90% to 92% of the pictures "
     "at 25 and 35 for the child of the photo. Not validated: "
     "that the grown-up looks like them, as no data here shows one person as a child and as an adult."
 )

@@ -68,7 +68,7 @@ def age_film(
         remove_partials(to)
         if overwrite:
             shutil.rmtree(task.work, ignore_errors=True)
-        task.work.mkdir(parents=True, exist_ok=True)
+        task.claim()
         return _aged(task)
 
 

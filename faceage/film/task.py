@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 from faceage.ages import Age
 from faceage.batch.age_photos import draw_digest
+from faceage.batch.names import place_of, possible_names
 from faceage.batch.options import DrawOptions, FindOptions, settings_digest
 from faceage.errors import UsageError
+from faceage.files import write_text
 from faceage.film.clip import Clip
 from faceage.film.encode import check_encoder
 from faceage.film.folder import FrameFolder
@@ -23,6 +25,9 @@ STRETCH_FRAMES = 250
 
 FILM = "film"
 """The folder in --out of what is known of each film."""
+
+_MARKS = "film.txt"
+"""The file that says which film a folder is of."""
 
 _METHOD = 1
 """Version of how faces are followed and drawn."""
@@ -63,9 +68,22 @@ class FilmTask:
         """All frames of the film: `ClipFrame` or `FolderFrame`."""
         return self.film.frames()
 
-    @property
+    @cached_property
     def name(self) -> str:
-        return printable(Path(self.film.path.resolve().name))
+        """What the film is called in its results: as its file is, with a hash where another film has that name."""
+        own, known = self._marks, self.out / FILM
+        names = possible_names(printable(Path(self.film.path.resolve().name)), lambda: "", own[0])
+        return next(name for name in names if not (held := _marks_in(known / name)) or set(own) & set(held))
+
+    def claim(self) -> None:
+        """Keep the name, and make the folder `work`."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        write_text(self.work / _MARKS, "\n".join(self._marks))
+
+    @property
+    def _marks(self) -> tuple[str, str]:
+        """What the film is known again by: the hash of its place, and of its stamp where it has moved."""
+        return place_of(self.film.path), settings_digest(self.film.stamp)
 
     @property
     def work(self) -> Path:
@@ -86,6 +104,11 @@ class FilmTask:
     def drawn(self, age: Age) -> str:
         """Hash of all that decides the film at an age."""
         return settings_digest((self.found, draw_digest(replace(self.draw, ages=(age,)), read_card(self.weights))))
+
+
+def _marks_in(work: Path) -> list[str]:
+    path = work / _MARKS
+    return path.read_text().split() if path.exists() else []
 
 
 def in_stretches(frames: Iterable[T], overlap: int) -> Iterator[tuple[int, int, list[T], Iterator[T]]]:

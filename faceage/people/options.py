@@ -9,7 +9,7 @@ STEPS = {"fast": 20, "best": 60}
 
 MOST_ADULTS = 5
 """People that one child may become: the one that was found, and ± two directions."""
-ADULT_STRENGTH = 1.0
+ADULT_STRENGTH = 0.9
 """Default ageing strength of children: with more, a judge of identity accepts fewer, and skin gets lines."""
 FACES_AT_ONCE = 32
 """In a batch of the optimiser: more are no faster for each."""

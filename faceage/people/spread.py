@@ -38,8 +38,10 @@ _GENDER = 0.1
 """The same of a step towards a gender that is said, in units of z."""
 _LARGE = 8
 """Pixels of 64: how large an area has to be to count as light."""
-_FAR = 3.0
+_FAR = 2.0
 """Standard deviations between the person found and an alternative."""
+_SAID = 1.6
+"""How far towards a gender that is said: by 1, every third boy below 4 is seen as a woman."""
 _NEARER = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of that, tried in this order until `SPARED` holds."""
 
@@ -58,7 +60,7 @@ class Spread:
     def __init__(self, model: Model, gender: str | None = None) -> None:
         """`gender` is as of `PeoplePainter`: no alternative is of the other."""
         self._model = model
-        self._gender = gender_direction(model, gender)
+        self._gender = _SAID * gender_direction(model, gender)
         re_ager = model.fast.re_ager
         self._re_ager = None if re_ager is None else ReAger(re_ager)
 
@@ -86,7 +88,7 @@ class Spread:
         ])  # fmt: skip
         if (tones := tones_of(row.aligned)) is not None:
             grown = tones.of(grown)
-        return [Adult(pictures, self._distances(row, pictures)) for pictures in grown]
+        return [Adult(*each) for each in zip(grown, self._distances(row, grown), strict=True)]
 
     def _people(self, row: FaceRow, mask: np.ndarray, count: int, strength: float) -> np.ndarray:
         """(count, 100): shifts of z, the first zero."""
@@ -143,11 +145,11 @@ class Spread:
         back = faces(mirrored, np.zeros_like(latents.offset))[:, :, :, ::-1]
         return mean_change(there, back)
 
-    def _distances(self, row: FaceRow, pictures: np.ndarray) -> np.ndarray:
-        small = np.stack([np.asarray(resize(picture, FACE_SIZE)) for picture in pictures])
-        faces = np.concatenate([row.aligned[None], small])
-        photo, *others = self._embed(to_float(faces))
-        return np.linalg.norm(np.stack(others) - photo, axis=1)
+    def _distances(self, row: FaceRow, grown: np.ndarray) -> np.ndarray:
+        """(count, k): how far each of `grown` (count, k, s, s, 3) is from the photo."""
+        small = np.stack([np.asarray(resize(picture, FACE_SIZE)) for pictures in grown for picture in pictures])
+        photo, *others = self._embed(to_float(np.concatenate([row.aligned[None], small])))
+        return np.linalg.norm(np.stack(others) - photo, axis=1).reshape(grown.shape[:2])
 
     def _draw(self, row: FaceRow, shifts: np.ndarray, age: np.ndarray) -> np.ndarray:
         """(n, 64, 64, 3) float32 in -1..1: the person of `row` with z moved by `shifts` (n, 100), at `age` (6,)."""

@@ -1,13 +1,13 @@
 """Judge `faceage video` on clips made from stills by known motion: flicker, years and identity, beside the stills.
 
-    python tests/bench/film.py OUT PHOTO [PHOTO …] [--judge JUDGE] [--motions pan,zoom,turn,light,shake] [--seconds 2]
+    python tests/bench/film.py OUT PHOTO [PHOTO …] [--judge JUDGE] [--motions pan,zoom,turn,light,shake] [--of-each 2]
 
-OUT is a new folder: a clip with a shot for each photo and motion, its aged film, a picture of some frames of each shot,
-and scores.json.
+OUT is a new folder: a clip with a shot for each photo and each of its motions (--of-each of them, in turn), its aged
+film, a picture of some frames of each shot, and scores.json.
 Flicker is how much a face, cut out where it is known to be, changes from frame to frame: in the mean over pixels, of
 the aged film and of the clip. Years are what the aged film adds to the clip, and what the aged still, as `faceage batch
 --paste` writes it, adds to the still. Accepted are the aged frames that JUDGE, a recogniser as of `faceage evaluate`,
-takes for the still's person.
+takes for the still's person: of a shot, and of the worst and the best second of it.
 """
 
 import argparse
@@ -108,9 +108,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("photos", type=Path, nargs="+")
     parser.add_argument("--judge")
-    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--age", default="60+")
     parser.add_argument("--motions", default="pan,zoom,turn,light")
+    parser.add_argument("--of-each", type=int, help="motions of each photo  [default: all]")
     asked = parser.parse_args()
     stills, clip = asked.out / "stills", asked.out / "clip.mp4"
     stills.mkdir(parents=True)
@@ -120,32 +121,35 @@ def main() -> None:
 
     photos = {photo.stem: np.asarray(Image.open(stills / f"{photo.stem}.png")) for photo in asked.photos}
     size = tuple(2 * -(-max(photo.shape[axis] for photo in photos.values()) // 2) for axis in (0, 1))
-    shots = [(name, kind) for name in photos for kind in asked.motions.split(",")]
-    forths: list[np.ndarray] = []
+    kinds = asked.motions.split(",")
+    of_each = asked.of_each or len(kinds)
+    shots = [(name, kinds[(i + j) % len(kinds)]) for i, name in enumerate(photos) for j in range(of_each)]
+    each, forths = round(asked.seconds * RATE), list[np.ndarray]()
 
     def frames() -> Iterator[np.ndarray]:
         for name, kind in shots:
-            for pixels, forth in moved(photos[name], kind, round(asked.seconds * RATE), size):
+            for pixels, forth in moved(photos[name], kind, each, size):
                 forths.append(forth)
                 yield pixels
 
     write_clip(clip, frames(), size)
     seconds = run("video", clip, "--out", asked.out / "aged", "--ages", asked.age, "--faces", "largest")
     print(f"{len(forths) / seconds:.2f} frames a second, starting and optimising included")
+    detector = Detector()
+    own = {name: face_transform(detector.detect([photo])[0][0].landmarks) for name, photo in photos.items()}
     films = [
-        [frame.pixels for frame in Clip(path).frames()] for path in (clip, next((asked.out / "aged").glob("*.mp4")))
-    ]
+        np.stack([
+            face_in(frame.pixels, forth, own[shots[number // each][0]])
+            for number, (frame, forth) in enumerate(zip(Clip(path).frames(), forths, strict=True))
+        ])
+        for path in (clip, next((asked.out / "aged").glob("*.mp4")))
+    ]  # fmt: skip
     judges = AgeGenderJudge(), open_judge(asked.judge) if asked.judge else None
-    detector, scores, each = Detector(), {}, len(forths) // len(shots)
+    scores = {}
     for number, (name, kind) in enumerate(shots):
-        own = face_transform(detector.detect([photos[name]])[0][0].landmarks)
         pasted = np.asarray(Image.open(next((asked.out / "batch").rglob(f"pasted/**/{name}.png_*"))).convert("RGB"))
-        stand = np.eye(2, 3)
-        still = np.stack([face_in(photo, stand, own) for photo in (photos[name], pasted)])
-        shot = slice(number * each, (number + 1) * each)
-        before, after = (
-            np.stack([face_in(*pair, own) for pair in zip(film[shot], forths[shot], strict=True)]) for film in films
-        )
+        still = np.stack([face_in(photo, np.eye(2, 3), own[name]) for photo in (photos[name], pasted)])
+        before, after = (film[number * each : (number + 1) * each] for film in films)
         scores[f"{name} {kind}"] = score(before, after, still, *judges)
         print(name, kind, json.dumps(scores[f"{name} {kind}"]), flush=True)
         chosen = np.linspace(0, each - 1, 6).astype(int)
@@ -171,6 +175,8 @@ def score(
         cosine = 1 - distance**2 / 2
         found["cosine"] = [round(float(value), 3) for value in (cosine.min(), cosine.mean(), cosine.max())]
         found["accepted"] = round(float((cosine > ACCEPTED).mean()), 3)
+        of_seconds = [float((part > ACCEPTED).mean()) for part in np.array_split(cosine, -(-len(cosine) // RATE))]
+        found["accepted, of a second"] = [round(value, 3) for value in (min(of_seconds), max(of_seconds))]
     return found
 
 
