@@ -17,7 +17,7 @@ _BEYOND = 1 / 3
 MAX_AGE = 100
 """Ages above this are taken as wrong labels (about half of them are, in IMDB-WIKI) and dropped."""
 
-STRENGTH = 1.4
+STRENGTH = 1.5
 """Default ageing strength: above it judges see the age in more pictures, and people see stains. 1 is the target age."""
 
 

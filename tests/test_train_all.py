@@ -71,7 +71,7 @@ def narrow(tmp_path_factory):
 
 
 def options(*settings: str):
-    small = ("identity.head_start=2", "identity.min_accuracy=0", "photo.view=16", "photo.pairs_epochs=1")
+    small = ("identity.head_start=2", "identity.min_accuracy=0", "photo.alone_epochs=0", "photo.pairs_epochs=1")
     return all_options("best", [*FEW, *small, *settings])
 
 
