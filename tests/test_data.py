@@ -25,7 +25,7 @@ from faceage.data.rows import Filters, Row, Rows
 from faceage.data.sources import read_rows
 from faceage.data.utkface import utkface_rows
 from faceage.errors import DataError
-from faceage.faces.align import align, face_transform
+from faceage.faces.align import TEMPLATE, align, face_transform
 from faceage.faces.detect import Detector
 from faceage.photos.decode import decode, read_photo
 from faceage.store.dataset import SPLITS, load_dropped
@@ -299,13 +299,14 @@ def test_as_many_of_each_class_are_taken_in_their_order(count):
 def test_batches_of_portraits_show_the_same_people_as_their_faces(tmp_path, write_faces):
     # Colours far apart, which a JPEG cannot mix up.
     whole = face_set(np.arange(12) % 6)
-    whole = replace(whole, faces=whole.faces * 20)
+    whole = replace(whole, faces=whole.faces * 20, landmarks=np.repeat(np.float32(TEMPLATE)[None], 12, 0))
     faces = load_faces(write_faces(tmp_path / "faces.h5", [face_set([0]), whole]), "validation")
     batches = PortraitBatches(faces, 8, 3, seed=1, targets=dated_people(faces))
     for i in range(3):
-        (small, portraits), target = batches[i]
+        (small, portraits, masks), target = batches[i]
         assert (small.shape, portraits.shape) == ((8, 64, 64, 3), (8, 160, 160, 3))
         assert small.dtype == portraits.dtype == np.uint8
+        assert (masks.shape, masks.dtype, masks[:, 80, 80].min()) == ((8, 160, 160, 1), np.float32, 1)
         np.testing.assert_allclose(portraits[:, 80, 80], small[:, 32, 32].astype(int), atol=3)
         np.testing.assert_array_equal(target, dated_people(faces)[small[:, 0, 0, 0] // 20])
         np.testing.assert_array_equal(small, FaceBatches(faces, 8, 3, seed=1)[i][0])

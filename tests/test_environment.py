@@ -88,7 +88,7 @@ def test_settings_of_keras_that_are_none_are_one_sentence(folder, tmp_path, cont
     environment = {**os.environ, "KERAS_HOME": str(home)}
     done = faceage_alone("batch", folder / "photos", "--out", tmp_path / "out", env=environment)
     assert done.returncode == 2
-    said, hint = done.stderr.splitlines()
+    *_, said, hint = done.stderr.splitlines()
     assert "Keras cannot read its settings" in said
     assert str(home / "keras.json") in hint
 

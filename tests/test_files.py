@@ -121,7 +121,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_batch_is_one_sentence(small_disk
     """Also when the manifest is closed, which takes room too."""
     (tmp_path / "a.jpg").touch()
 
-    def engine(task, to_find, to_draw, record) -> None:
+    def engine(task, to_find, to_draw, record, tell) -> None:
         record(Done(finished=[PhotoOutcome(photo.name, UNREADABLE, 0, "empty") for photo in to_find]))
         with writing_to(task.out), open(task.out / "rest", "wb", buffering=0) as file:
             while True:
