@@ -60,8 +60,8 @@ def print_sheets(
     the recogniser lets pass for the child of the photo. They are guesses, and of children below 4 poor ones. Measured
     on 60 children, with earlier weights: a recogniser that had no part in drawing takes 90% to 92% of the adults at 25
     and 35 for the child (at 1% false matches among people of all ages; 66% to 69% at 1% among children), and 98% to 99%
-    are seen as the gender that was said. Not validated: whether the grown-up looks like them, as no data here shows one person as a
-    child and as an adult.
+    are seen as the gender that was said. Not validated: whether the grown-up looks like them, as no data here shows one
+    person as a child and as an adult.
     """
     from faceage.ages import parse_ages
     from faceage.batch.chosen import Chosen
