@@ -36,9 +36,10 @@ class Chosen:
 
     def count(self, latents: Path) -> int:
         """How many they are, or at most are. Raises UsageError where no photo is meant, or the file is none."""
-        faces = {name: count for name, count in count_rows(latents).items() if self.photo(name)}
+        everybody = count_rows(latents)
+        faces = {name: count for name, count in everybody.items() if self.photo(name)}
         if self.only and not faces:
-            names = [PurePosixPath(name).name for name in count_rows(latents)]
+            names = [PurePosixPath(name).name for name in everybody]
             hint = "".join(did_you_mean(pattern, names) for pattern in self.only)
             raise UsageError(
                 f"no photo in {latents} is called {' or '.join(self.only)}",

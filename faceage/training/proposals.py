@@ -36,7 +36,8 @@ class Proposals:
 
         The change is the mean over views of the face: stains are in one of them, age is in all.
         """
-        own = self.networks[2](faces, training=False)
+        _, _, age_estimator = self.networks
+        own = age_estimator(faces, training=False)
         asked = own + strength * (targets - own)
         change = self.changed(faces, own, asked, [random_view(ops.shape(faces)[0], self._random)])
         return Proposal(ops.clip(faces + change, -1, 1), own, asked, change)
