@@ -1,6 +1,6 @@
 """Judge the adults that `faceage print` draws of children: identity, how far they differ, gender and years.
 
-    python tests/bench/children.py DATA.h5 --judge JUDGE [--limit 60] [--steps 60] [--picture FILE.png]
+    python tests/bench/children.py DATA.h5 --judge JUDGE [--limit 60] [--steps 10] [--picture FILE.png]
 
 DATA.h5 was prepared by `faceage data prepare`. The children are the first of the test split, whose order is that of a
 hash, and their ages and genders are said, as labelled. No data here shows one person as a child and as an adult: how
@@ -29,7 +29,7 @@ from faceage.genders import GENDERS
 from faceage.images import encode_portrait
 from faceage.model import Model, load_model
 from faceage.people.optimise import LatentOptimiser
-from faceage.people.options import ADULT_STRENGTH, OptimiserOptions
+from faceage.people.options import ADULT_STRENGTH, STEPS, OptimiserOptions
 from faceage.people.spread import Adult, Spread
 from faceage.pictures.grid import draw_grid, resize
 from faceage.pictures.save import save_png
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--judge", required=True)
     parser.add_argument("--limit", type=int, default=60)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--strength", type=float, default=ADULT_STRENGTH)
     parser.add_argument("--adults", type=int, default=0, help="draw so many adults as children and back, too")
     parser.add_argument("--picture", type=Path)

@@ -1,6 +1,6 @@
 """What several photos of one person are worth to `faceage print --same-person`, beside one photo and a joint optimiser.
 
-    python tests/bench/same_person.py FOLDER --judge JUDGE [--of 4] [--sets 2] [--steps 60]
+    python tests/bench/same_person.py FOLDER --judge JUDGE [--of 4] [--sets 2] [--steps 10]
 
 FOLDER has a folder of photos for each person, as LFW has. Of a set of `--of` photos, one person is drawn: from the
 latents of one photo, from the mean of all the photos' latents, as --same-person does, and from one latent that is
@@ -24,7 +24,7 @@ from faceage.images import decode_portrait, encode_portrait
 from faceage.model import load_model
 from faceage.people.draw import PeoplePainter
 from faceage.people.optimise import LatentOptimiser
-from faceage.people.options import ADULT_STRENGTH, OptimiserOptions
+from faceage.people.options import ADULT_STRENGTH, STEPS, OptimiserOptions
 from faceage.people.spread import Spread, one_of
 from faceage.pictures.grid import resize
 from faceage.sizes import PORTRAIT_SIZE
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--judge", required=True)
     parser.add_argument("--of", type=int, default=4)
     parser.add_argument("--sets", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=STEPS)
     asked = parser.parse_args()
     model, detector, judge = load_model(), Detector(), open_judge(asked.judge)
     options = OptimiserOptions(steps=asked.steps)
