@@ -8,8 +8,8 @@ from scipy import ndimage
 
 from faceage.sizes import FACE_SIZE
 
-_BORDER, _FEATHER = 0.02, 0.14
-"""Of the aligned square's side: where the change is 0, and how far from there it takes to be whole."""
+_FEATHER = 0.08
+"""Of the aligned square's side: how far from its border the change is whole. Hair at the border has an age too."""
 
 _ROWS_AT_ONCE = 64
 
@@ -65,7 +65,7 @@ def face_mask(side: int) -> np.ndarray:
     0 at the square's border, 1 inside, with rounded corners: hair and background are aged as far as the square reaches.
     """
     away = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) / side
-    rise = np.clip((away - _BORDER) / _FEATHER, 0, 1)
+    rise = np.clip(away / _FEATHER, 0, 1)
     rise = rise * rise * (3 - 2 * rise)
     return np.outer(rise, rise).astype(np.float32)
 

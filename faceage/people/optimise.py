@@ -4,7 +4,7 @@
 
 That is the objective "paper". The default one adds:
 
-- FR sees both faces through the same small random shift, mirroring and noise: an optimiser that looks through one fixed
+- FR sees both faces through the same small random shift and mirroring: an optimiser that looks through one fixed
   view learns to fool FR instead of drawing the person.
 - Every other step draws the person at another age, so that who it is holds for all of them.
 - Besides z, an offset of G's first layer is found, where a person is more than 100 numbers.
@@ -14,7 +14,7 @@ That is the objective "paper". The default one adds:
   eyes, the nose and the mouth, at every age.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -79,7 +79,7 @@ class LatentOptimiser:
         if options.objective not in OBJECTIVES:
             raise ValueError(f"objective {options.objective!r} is none of {', '.join(OBJECTIVES)}")
         if options.objective == "paper":
-            options = replace(options, shift=0, noise=0.0, prior=0.0)
+            options = replace(options, shift=0, prior=0.0)
         self.options = options
         self.batch_size = batch_size
         self._age = age
@@ -143,17 +143,14 @@ class LatentOptimiser:
         if self.options.objective != "none":
             random = np.random.default_rng(self.options.seed)
             views = [self._draw_view(random) for _ in range(self.VIEWS)]
-            seen = [self._look(faces, *view) for view in views]
-            others = self._others(own_age)
-            for step in range(1, self.options.steps + 1):
-                i = random.integers(self.VIEWS)
-                own = self.options.objective != "identity" or step % 2
-                target = int(random.integers(len(AGE_CLASSES)))
-                noise = self._draw_noise(random)
-                if own:
-                    self._step(faces, age, *views[i], seen[i], noise)
+            course = self._course(random)
+            seen = {i: self._look(faces, *views[i]) for i in {i for i, _ in course}}
+            others = self._others(own_age, {target for _, target in course if target is not None})
+            for step, (i, target) in enumerate(course, start=1):
+                if target is None:
+                    self._step(faces, age, *views[i], seen[i])
                 else:
-                    self._other_step(faces, *others[target], *views[i], seen[i][-1], noise)
+                    self._other_step(faces, *others[target], *views[i], seen[i][-1])
                 stepped(step)
                 if step % self.CHECK_EVERY == 0 or step == self.options.steps:
                     # As they will be kept: what is read back from a file draws the same face.
@@ -178,14 +175,19 @@ class LatentOptimiser:
                 if variable is not optimizer.learning_rate:
                     variable.assign(ops.zeros_like(variable))
 
-    def _others(self, own_age: np.ndarray) -> list[tuple[Any, Any, Any]]:
-        """Of each class: the (b, 6) age that is drawn for it, its one-hot (1, 6), and G's faces at that age by now."""
-        if self.options.objective != "identity":
-            return []
-        found = []
-        for other in one_hot(range(len(AGE_CLASSES))):
-            asked = ops.convert_to_tensor(towards(own_age, other, self.options.strength))
-            found.append((asked, ops.convert_to_tensor(other[None]), self._draw(asked)))
+    def _course(self, random: np.random.Generator) -> list[tuple[int, int | None]]:
+        """For each step the number of its view, and of the class that it draws, None for the own age."""
+        steps, both = self.options.steps, self.options.objective == "identity"
+        views, targets = (_cycled(count, steps, random) for count in (self.VIEWS, len(AGE_CLASSES)))
+        return [(views[i], targets[i // 2] if both and i % 2 else None) for i in range(steps)]
+
+    def _others(self, own_age: np.ndarray, targets: Iterable[int]) -> dict[int, tuple[Any, Any, Any]]:
+        """Of the classes `targets`: the (b, 6) age that is drawn for it, its one-hot (1, 6), and what G draws by now."""
+        found = {}
+        for target in targets:
+            other = one_hot([target])
+            asked = ops.convert_to_tensor(towards(own_age, other[0], self.options.strength))
+            found[target] = asked, ops.convert_to_tensor(other), self._draw(asked)
         return found
 
     def _draw_view(self, random: np.random.Generator) -> tuple[Any, Any]:
@@ -198,10 +200,6 @@ class LatentOptimiser:
             columns = columns[::-1]
         rows, columns = (np.ascontiguousarray(part, np.int32) for part in (rows, columns))
         return ops.convert_to_tensor(rows), ops.convert_to_tensor(columns)
-
-    def _draw_noise(self, random: np.random.Generator) -> Any:
-        noise = random.normal(0, self.options.noise, (FACE_SIZE, FACE_SIZE, 3))
-        return ops.convert_to_tensor(noise.astype(np.float32))
 
     def _prepare_step(self, faces):
         if self._age is None:
@@ -221,7 +219,7 @@ class LatentOptimiser:
         pixel = ops.mean(ops.abs(drawn - faces), axis=(1, 2, 3))
         return (pixel if self.options.objective == "pixel" else distance), distance
 
-    def _optimise_step(self, faces, age, rows, columns, seen, noise):
+    def _optimise_step(self, faces, age, rows, columns, seen):
         """Bring the people, drawn at their own ages, nearer to their photos."""
         options = self.options
 
@@ -231,7 +229,7 @@ class LatentOptimiser:
             if options.objective == "pixel":
                 return ops.sum(pixel + prior), ()
             *wanted, target = seen
-            *maps, embedding = self._features(_view(drawn, rows, columns) + noise, training=False)
+            *maps, embedding = self._features(_view(drawn, rows, columns), training=False)
             distance = identity_distance(embedding, target)
             if options.objective == "paper":
                 return ops.sum(distance + prior), ()
@@ -241,13 +239,13 @@ class LatentOptimiser:
 
         self._descend(loss)
 
-    def _optimise_other_step(self, faces, age, other, anchor, rows, columns, target, noise):
+    def _optimise_other_step(self, faces, age, other, anchor, rows, columns, target):
         """Keep who they are, drawn at another age, looking that age, and near to `anchor`."""
         options = self.options
 
         def loss():
             drawn, prior = self._drawn(age)
-            viewed = _view(drawn, rows, columns) + noise
+            viewed = _view(drawn, rows, columns)
             distance = identity_distance(self._recognizer(viewed, training=False), target)
             guess = self._age_estimator(viewed, training=False)
             dated = -ops.sum(other * ops.log(guess + 1e-7), axis=-1)
@@ -269,6 +267,12 @@ class LatentOptimiser:
         _, _, found = gradients(loss, self._searched)
         for optimizer, variable, gradient in zip(self._optimizers, self._searched, found, strict=True):
             optimizer.apply([gradient], [variable])
+
+
+def _cycled(count: int, length: int, random: np.random.Generator) -> list[int]:
+    """`length` numbers below `count`: all in a random order, then all in another."""
+    cycles = -(-length // count)
+    return [int(number) for _ in range(cycles) for number in random.permutation(count)][:length]
 
 
 def _view(faces, rows, columns):

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 OBJECTIVES = ("identity", "paper", "pixel", "none")
 
-STEPS = {"fast": 20, "best": 60}
-"""By quality."""
+STEPS = 10
+"""Default of the optimiser: with more, no more photographs are taken for their person by a judge of identity."""
 
 MOST_ADULTS = 5
 """People that one child may become: the one that was found, and ± two directions."""
@@ -22,10 +22,10 @@ class OptimiserOptions:
     objective: str = "identity"
     """One of `OBJECTIVES`: "identity" is everything below; "paper" the published identity distance alone, of the plain
     face; "pixel" the mean absolute pixel difference and the prior; "none" keeps the encoder's latent."""
-    steps: int = STEPS["best"]
-    learning_rate: float = 0.04
+    steps: int = STEPS
+    learning_rate: float = 0.03
     """Of the latent, times `haste`."""
-    offset_rate: float = 0.01
+    offset_rate: float = 0.015
     """Of the offset, times `haste`."""
     pixel: float = 1.5
     """Weight of the mean absolute pixel difference (in -1..1) at the photo's own age."""
@@ -47,11 +47,9 @@ class OptimiserOptions:
     """Weight of the mean squares of the latent's distance from the encoder's, and of the offset."""
     shift: int = 2
     """Largest displacement of a view, in pixels."""
-    noise: float = 0.05
-    """Standard deviation of the noise that is added to a view."""
     seed: int = 0
 
     @property
     def haste(self) -> float:
-        """Factor on the rates, so that fewer steps go as far; limited to what "fast" takes."""
-        return max(STEPS["best"] / max(self.steps, STEPS["fast"]), 1.0)
+        """Factor on the rates, so that fewer steps go as far: 1 for 60 and more, 3 for 20 and fewer."""
+        return min(max(60 / max(self.steps, 1), 1.0), 3.0)
