@@ -72,7 +72,8 @@ class _Lines:
 class _Bar(tqdm):
     """A bar whose time left counts from the end of the first block of results: before it are loading and compiling.
 
-    Results come in blocks, as people are drawn together. Until the next is complete, the time runs down.
+    Results come in blocks, as people are drawn together. Until two are complete nobody knows the time left; between two
+    it runs down.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -94,7 +95,7 @@ class _Bar(tqdm):
 
     @property
     def format_dict(self) -> Any:
-        shown = super().format_dict
+        shown = super().format_dict | {"remaining": "?"}
         if self._blocks and self.total:
             now = self._time()
             complete = self._blocks if self._is_complete(now) else self._blocks[:-1] or self._blocks
