@@ -62,5 +62,5 @@ bench: $(READY) ## each stage's speed; with DATA=faces.h5 JUDGE=FILE.onnx, batch
 	$(BIN)/python tests/bench/prepare_memory.py
 	$(if $(DATA),$(BIN)/python tests/bench/beside_recipe.py $(DATA) --judge $(JUDGE),@echo "without DATA, a file of 'faceage data prepare', nothing is compared with the published recipe")
 
-bench-growth: $(READY) ## what batch costs for 1,000 and 20,000 photos, into growth.png: time and memory
+bench-growth: $(READY) ## whether a photo among 20,000 costs what one among 1,000 does, into growth.png
 	$(BIN)/python tests/bench/growth.py

@@ -1,6 +1,7 @@
 """What a batch tells a person while it works and at its end, and where nobody watches a terminal."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,3 +100,37 @@ def test_without_a_terminal_there_is_a_line_a_minute(capsys, monkeypatch):
     assert all(line.startswith("faceage: ") for line in lines)
     assert any("photos searched 4/40, optimiser steps 10/60" in line for line in lines)
     assert "4/40 photos" in lines[-1]
+
+
+def finished_at(sizes: list[int], loading: float, seconds: float, write: float) -> list[float]:
+    """When each of the results comes: they are ready in blocks of `sizes`, and written one after the other."""
+    results, now = [], loading
+    for size in sizes:
+        now += size * seconds
+        results += [now + write * i for i in range(size)]
+    return results
+
+
+@pytest.mark.parametrize("write", [0.0, 0.01], ids=["at once", "one after the other"])
+@pytest.mark.parametrize(
+    "sizes", [[1] * 400, [8] + [32] * 12, [4, 8, 16] + [32] * 12], ids=["each", "blocks", "rising"]
+)
+def test_the_time_left_is_within_a_fifth_of_the_truth(monkeypatch, sizes, write):
+    results = finished_at(sizes, loading=45, seconds=0.7, write=write)
+    now, end = 0.0, results[-1]
+    with console.bar(len(results), " photos") as shown:
+        monkeypatch.setattr(shown, "_time", lambda: now)
+        shown.start_t = 0.0
+        seen = []
+        for second in range(1, int(end)):
+            while results and results[0] <= second:
+                now = results.pop(0)
+                shown.update()
+            now = second
+            left = re.search(r"(\S+) left", str(shown))
+            assert left
+            if second > 60 and left[1] != "?":
+                hours, minutes, seconds = (0, *map(int, left[1].split(":")))[-3:]
+                seen.append((hours * 3600 + minutes * 60 + seconds, end - now))
+    assert len(seen) > 100
+    assert all(abs(said - truth) <= 0.2 * truth + 1 for said, truth in seen)

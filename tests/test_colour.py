@@ -12,7 +12,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from faceage.photos.colour import gray_profile, rgb_profile
 from faceage.photos.decode import Reduction, decode, decode_photo
-from faceage.photos.write_like import decode_original, save_like
+from faceage.photos.write_like import as_image, decode_original, save_like
 
 D65, D50 = (0.3127, 0.329), (0.3457, 0.3585)
 SPACES = {
@@ -254,7 +254,7 @@ def test_a_changed_photo_keeps_its_colours_and_what_says_them(tmp_path, photo, s
     outside = np.ones(photo.shape[:2], bool)
     outside[face] = False
     np.testing.assert_array_equal(changed[outside], own[outside])
-    save_like(changed, encoding, tmp_path / f"a{ending}")
+    save_like(as_image(changed), encoding, tmp_path / f"a{ending}")
     content = (tmp_path / f"a{ending}").read_bytes()
     shown = decode(content)
     lossy = ending in (".jpg", ".webp")
@@ -298,7 +298,7 @@ def test_a_changed_grey_photo_stays_grey_and_keeps_its_profile(tmp_path, photo):
     after, changed = before.copy(), own.copy()
     after[50:150, 50:150] = np.clip(after[50:150, 50:150] + np.array([30, 20, 0]), 0, 255)
     encoding.repaint(changed, before, after)
-    save_like(changed, encoding, tmp_path / "a.png")
+    save_like(as_image(changed), encoding, tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as written:
         assert (written.mode, written.info["icc_profile"]) == ("L", gray_profile(1.4))
     shown = decode((tmp_path / "a.png").read_bytes())

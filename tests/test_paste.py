@@ -28,7 +28,7 @@ from faceage.people.drawn import Drawn
 from faceage.photos.colour import rgb_profile
 from faceage.photos.decode import Limits, decode
 from faceage.photos.provenance import EDITED
-from faceage.photos.write_like import Encoding, decode_original, ending_for, save_like
+from faceage.photos.write_like import Encoding, as_image, decode_original, ending_for, save_like
 from faceage.store.latents import FaceRow, read_rows
 from faceage.store.manifest import PhotoOutcome
 
@@ -421,7 +421,7 @@ def test_lossless_formats_come_back_bit_for_bit(tmp_path, astronaut, name, mode,
     pixels, encoding = decode_original((tmp_path / name).read_bytes())
     np.testing.assert_array_equal(pixels.squeeze(), np.asarray(image))
     path = tmp_path / f"again{ending_for(Path(name))}"
-    save_like(pixels, encoding, path)
+    save_like(as_image(pixels), encoding, path)
     with Image.open(path) as written, Image.open(tmp_path / name) as source:
         assert (written.format, written.mode, written.size) == (source.format, source.mode, source.size)
         assert written.info.get("icc_profile") == source.info.get("icc_profile")
@@ -434,7 +434,7 @@ def test_lossless_formats_come_back_bit_for_bit(tmp_path, astronaut, name, mode,
 def test_a_jpeg_keeps_its_quality(tmp_path, astronaut, options, mode):
     Image.fromarray(astronaut).convert(mode).save(tmp_path / "a.jpg", **options)
     pixels, encoding = decode_original((tmp_path / "a.jpg").read_bytes())
-    save_like(pixels, encoding, tmp_path / "b.jpg")
+    save_like(as_image(pixels), encoding, tmp_path / "b.jpg")
     with Image.open(tmp_path / "a.jpg") as source, Image.open(tmp_path / "b.jpg") as written:
         assert written.mode == ("L" if mode == "L" else "RGB")
         assert written.quantization.items() <= source.quantization.items()
@@ -451,7 +451,7 @@ def test_a_photo_keeps_its_resolution(tmp_path, astronaut, name, orientation):
     options = {} if name in ("a.bmp", "a.tif") else {"exif": tags}
     Image.fromarray(astronaut[:, :400]).save(tmp_path / name, dpi=(300, 150), **options)
     pixels, encoding = decode_original((tmp_path / name).read_bytes())
-    save_like(pixels, encoding, tmp_path / f"again-{name}")
+    save_like(as_image(pixels), encoding, tmp_path / f"again-{name}")
     with Image.open(tmp_path / f"again-{name}") as written:
         turned = orientation == 6 and bool(options)
         assert written.info["dpi"] == pytest.approx((150, 300) if turned else (300, 150), abs=0.5)
@@ -470,7 +470,7 @@ def test_a_webp_with_losses_stays_one(tmp_path, astronaut):
     Image.fromarray(astronaut).save(tmp_path / "a.webp", quality=80)
     pixels, encoding = decode_original((tmp_path / "a.webp").read_bytes())
     assert not encoding.lossless
-    save_like(pixels, encoding, tmp_path / "b.webp")
+    save_like(as_image(pixels), encoding, tmp_path / "b.webp")
     assert (tmp_path / "b.webp").stat().st_size < 3 * (tmp_path / "a.webp").stat().st_size
 
 

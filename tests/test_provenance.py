@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from faceage.photos.provenance import EDITED, GENERATED
-from faceage.photos.write_like import Encoding, save_like
+from faceage.photos.write_like import Encoding, as_image, save_like
 from faceage.pictures.mark import mark
 from faceage.pictures.save import save_animation, save_png, save_webp
 
@@ -32,7 +32,7 @@ def write(pixels: np.ndarray, path: Path, packet: bytes = EDITED) -> None:
     elif path.stem == "grid":
         (save_webp if path.suffix == ".webp" else save_png)(frames[0], path, packet)
     else:
-        save_like(pixels, Encoding(dpi=(300, 300), compression="tiff_lzw", png_space=SPACE), path)
+        save_like(as_image(pixels), Encoding(dpi=(300, 300), compression="tiff_lzw", png_space=SPACE), path)
 
 
 NAMES = ("grid.png", "grid.webp", "moving.gif", "moving.webp", "a.jpg", "a.png", "a.webp", "a.tif")

@@ -13,7 +13,7 @@ from faceage.faces.paste import face_region, lies_in, paste_face
 from faceage.people.drawn import Drawn
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.decoders import Decoder
-from faceage.photos.write_like import save_like
+from faceage.photos.write_like import as_image, save_like
 from faceage.pictures.mark import mark
 from faceage.sizes import FACE_SIZE
 from faceage.store.latents import FaceRow
@@ -56,23 +56,27 @@ class Paster:
         if not (read.input == known if known else all(_shows(before, row) for row in photo.faces)):
             raise PhotoError(_ANOTHER)
 
-        def write(number: int, path: Path) -> None:
-            after, picture = np.zeros(before.shape, np.uint8), pixels.copy()
-            for region in regions:
-                after[region] = before[region]
-            for row, person in zip(photo.faces, people, strict=True):
-                paste_face(after, row.transform, person.unaged, person.aged[number])
-            for region in regions:
-                # Where two faces overlap, the change is added once.
-                picture[region] = pixels[region]
-                encoding.repaint(picture[region], before[region], after[region])
-            if marked:
-                mark(picture, [row.box.tolist() for row in photo.faces])
-            save_like(picture, encoding, path)
+        def write(numbers: range) -> None:
+            # Only the regions change from age to age: the rest is copied and made an image once.
+            picture, image, after = pixels.copy(), as_image(pixels), np.zeros_like(before)
+            for number in numbers:
+                for region in regions:
+                    after[region] = before[region]
+                for row, person in zip(photo.faces, people, strict=True):
+                    paste_face(after, row.transform, person.unaged, person.aged[number])
+                for region in regions:
+                    # Where two faces overlap, the change is added once.
+                    picture[region] = pixels[region]
+                    encoding.repaint(picture[region], before[region], after[region])
+                corner = [mark(picture, [row.box.tolist() for row in photo.faces])] if marked else []
+                for rows, columns in (*regions, *corner):
+                    image.paste(as_image(picture[rows, columns]), (columns.start, rows.start))
+                save_like(image, encoding, paths[number])
 
         for folder in {path.parent for path in paths}:
             folder.mkdir(parents=True, exist_ok=True)
-        writing = [self._writers.submit(write, *each) for each in enumerate(paths)]
+        shares = [range(first, len(paths), _WRITERS) for first in range(_WRITERS)]
+        writing = [self._writers.submit(write, share) for share in shares]
         for written in wait(writing).done:
             written.result()
 

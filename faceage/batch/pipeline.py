@@ -157,8 +157,8 @@ def _run(plan: Plan, task: Task, engine: Engine, progress: Callable[[int, int], 
             index.count(done.parts)
             manifest.append([*done.found, *done.finished])
         summary.add(done)
-        for outcome in done.finished:
-            progress(1, outcome.faces)
+        if done.finished:
+            progress(len(done.finished), sum(outcome.faces for outcome in done.finished))
 
     try:
         with writing_to(task.out):

@@ -1,5 +1,6 @@
 """How commands talk to a person: results on stdout, everything else on stderr, a bar on a terminal only."""
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,7 +50,12 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[str] = (), title: str
 
 SECONDS_A_LINE = 60.0
 """Between two lines of progress, where stderr is no terminal."""
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 _LINE = "faceage: {desc}{n_fmt}/{total_fmt}{unit}, {elapsed} gone, {remaining} left{postfix}"
+
+
+_SAME_BLOCK = 0.05
+"""Of the time until a block's first result: what follows that within this belongs to the block."""
 
 
 class _Lines:
@@ -63,13 +69,59 @@ class _Lines:
         sys.stderr.flush()
 
 
+class _Bar(tqdm):
+    """A bar whose time left counts from the end of the first block of results: before it are loading and compiling.
+
+    Results come in blocks, as people are drawn together. Until two are complete nobody knows the time left; between two
+    it runs down.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._began = -math.inf
+        """When the last block began."""
+        self._blocks: list[tuple[float, float]] = []
+        """When each block ended, and how much was done then: few, as blocks last longer and longer."""
+        super().__init__(**options)
+
+    def update(self, n: float | None = 1) -> bool | None:
+        if n and not self.disable:
+            now = self._time()
+            if self._is_complete(now):
+                self._began = now
+            else:
+                self._blocks.pop()
+            self._blocks.append((now, self.n + n))
+        return super().update(n)
+
+    @property
+    def format_dict(self) -> Any:
+        shown = super().format_dict | {"remaining": "?"}
+        if self._blocks and self.total:
+            now = self._time()
+            complete = self._blocks if self._is_complete(now) else self._blocks[:-1] or self._blocks
+            (began, before), (then, done) = complete[0], complete[-1]
+            if done > before:
+                rate = (done - before) / (then - began)
+                left = max(0, (self.total - done) / rate - (now - then))
+                shown |= {"rate": rate, "remaining": self.format_interval(left)}
+        return shown
+
+    def _is_complete(self, now: float) -> bool:
+        return now - self._began > _SAME_BLOCK * (self._began - self.start_t)
+
+
 @contextmanager
-def bar(total: int | None, unit: str, what: str = "", quiet: bool = False) -> Iterator[tqdm]:
-    """A progress bar on stderr with rate and time left; where that is no terminal, a line a minute. None if `quiet`."""
+def bar(total: int | None, unit: str, what: str = "", quiet: bool = False, done: int = 0) -> Iterator[tqdm]:
+    """A progress bar on stderr with rate and time left; where that is no terminal, a line a minute. None if `quiet`.
+
+    What an earlier run has `done` is not this one's speed.
+    """
     as_lines = {"file": _Lines(), "bar_format": _LINE, "mininterval": SECONDS_A_LINE, "delay": SECONDS_A_LINE}
-    where: dict[str, Any] = {"file": sys.stderr} if sys.stderr.isatty() else as_lines
+    on_terminal = {"file": sys.stderr, "bar_format": _BAR}
+    how: dict[str, Any] = on_terminal if sys.stderr.isatty() else as_lines
     # Without `miniters`, an update of 0, which only tells of a stage, would show nothing.
-    with tqdm(total=total, unit=unit, desc=what or None, disable=quiet, leave=False, miniters=0, **where) as shown:
+    how |= {"disable": quiet, "leave": False, "miniters": 0, "smoothing": 0}
+    with _Bar(total=total, unit=unit, desc=what or None, initial=done, **how) as shown:
         yield shown
 
 
@@ -84,9 +136,7 @@ class Bars:
     def __call__(self, what: str, done: int, total: int | None) -> None:
         if self._shown is None or self._shown[0] != what:
             self._stack.close()
-            self._shown = what, self._stack.enter_context(bar(total, "", what, self._quiet))
-            # What an earlier run did is not this one's speed.
-            self._shown[1].initial = self._shown[1].last_print_n = done
+            self._shown = what, self._stack.enter_context(bar(total, "", what, self._quiet, done))
         shown = self._shown[1]
         shown.total = total
         shown.update(done - shown.n)

@@ -14,7 +14,7 @@ from faceage.errors import UsageError
 from faceage.files import write_text
 from faceage.photos.decoders import Decoder
 from faceage.photos.find import EXTENSIONS, find_photos
-from faceage.photos.write_like import Encoding, ending_for, save_like
+from faceage.photos.write_like import Encoding, as_image, ending_for, save_like
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class FolderWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture = frame.original.copy()
         frame.encoding.repaint(picture, frame.pixels, pixels)
-        save_like(picture, frame.encoding, path)
+        save_like(as_image(picture), frame.encoding, path)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -141,7 +141,7 @@ class Decoder:
             header["encoding"] = Encoding(**encoding)
         if shape is None:
             return header, None
-        return header, np.frombuffer(_receive(connection, math.prod(shape), deadline), np.uint8).reshape(shape)
+        return header, np.asarray(_receive(connection, math.prod(shape), deadline)).reshape(shape)
 
     def _death(self) -> str:
         if self._process is None:
@@ -151,13 +151,13 @@ class Decoder:
         return f"the decoder died of it ({signal.Signals(-status).name if status < 0 else f'status {status}'})"
 
 
-def _receive(connection: socket.socket, count: int, deadline: float) -> bytearray:
+def _receive(connection: socket.socket, count: int, deadline: float) -> memoryview:
     """`count` bytes. Raises TimeoutError after `deadline`, and EOFError where the stream ends before."""
-    received = bytearray(count)
-    view, done = memoryview(received), 0
+    # Not filled with zeros first, as a bytearray is.
+    received, done = np.empty(count, np.uint8).data, 0
     while done < count:
         connection.settimeout(max(deadline - time.monotonic(), 1e-3))
-        length = connection.recv_into(view[done:])
+        length = connection.recv_into(received[done:])
         if not length:
             raise EOFError
         done += length

@@ -14,19 +14,21 @@ _GROUND, _INK = 32, 255
 """Of 0..255 in every channel: grey in any colour space."""
 
 
-def mark(pixels: np.ndarray, faces: Sequence[Sequence[float]] = ()) -> None:
+def mark(pixels: np.ndarray, faces: Sequence[Sequence[float]] = ()) -> tuple[slice, slice]:
     """Write AI into a corner of (h, w, c) uint8 `pixels`, in place, c as of `photos.write_like`: alpha becomes opaque.
 
-    It is the corner, the lower right one first, that `faces`, boxes (x, y, width, height), cover least.
+    It is the corner, the lower right one first, that `faces`, boxes (x, y, width, height), cover least. Returns the
+    rows and columns of the mark.
     """
     height, width = pixels.shape[:2]
     label = _label(max(_SMALLEST, round(min(height, width) * _SHARE)))[:height, :width]
     corners = [(top, left) for top in (height - len(label), 0) for left in (width - label.shape[1], 0)]
     top, left = min(corners, key=lambda corner: sum(_overlap(corner, label.shape, face) for face in faces))
-    region = pixels[top : top + label.shape[0], left : left + label.shape[1]]
-    region[...] = label[..., None]
+    region = slice(top, top + label.shape[0]), slice(left, left + label.shape[1])
+    pixels[region] = label[..., None]
     if pixels.shape[2] in (2, 4):
-        region[..., -1] = 255
+        pixels[(*region, -1)] = 255
+    return region
 
 
 @functools.cache
