@@ -64,7 +64,7 @@ def face_mask(side: int) -> np.ndarray:
 
     0 at the square's border, 1 inside, with rounded corners: hair and background are aged as far as the square reaches.
     """
-    away = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) / side
+    away = np.minimum(np.arange(side), side - 1 - np.arange(side)) / side
     rise = np.clip(away / _FEATHER, 0, 1)
     rise = rise * rise * (3 - 2 * rise)
     return np.outer(rise, rise).astype(np.float32)

@@ -182,7 +182,7 @@ class LatentOptimiser:
         return [(views[i], targets[i // 2] if both and i % 2 else None) for i in range(steps)]
 
     def _others(self, own_age: np.ndarray, targets: Iterable[int]) -> dict[int, tuple[Any, Any, Any]]:
-        """Of each class of `targets`: the (b, 6) age drawn for it, its one-hot (1, 6), and what G draws there by now."""
+        """Of each class of `targets`: the (b, 6) age to draw, its one-hot (1, 6), and what G draws of it by now."""
         found = {}
         for target in targets:
             other = one_hot([target])

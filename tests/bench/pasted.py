@@ -3,7 +3,7 @@
     python tests/bench/pasted.py DATA.h5 OUT --judge JUDGE [--limit 500]
 
 DATA.h5 was prepared by `faceage data prepare`; its photos still lie where they were. The people are the first of each
-age class in the test split, whose order is that of a hash. OUT is a new folder: the batch, scores.json, and
+age class in the test split, whose order is that of a hash. OUT is a folder for the batch, scores.json, and
 people.npz with the aligned faces that were judged.
 """
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=500)
     arguments, options = parser.parse_known_args()
     out = arguments.out
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     faces = load_faces(arguments.data, "test").of_each_class(arguments.limit // len(AGE_CLASSES))
     others = load_faces(arguments.data, "validation").of_each_class(150)
     listed = out / "photos.txt"
