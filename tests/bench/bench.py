@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import numpy as np
 from PIL import Image
 
-PHOTOS = 112
+PHOTOS = 200
 REPEATS = 7
 
 
@@ -35,16 +35,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(sys.argv[1]) if len(sys.argv) > 1 else make_photos(Path(folder, "photos"))
         found = choose_photos([photos], Path(folder, "out"))
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), sum(os.times()[:4])
         summary = run_batch(make_task(Path(folder, "out"), weights, FindOptions(), DrawOptions()), found)
-        whole = time.perf_counter() - started
+        whole, cpu = time.perf_counter() - started, sum(os.times()[:4]) - cpu
         again = time_render(model, Path(folder, "out"), Path(folder, "again"))
 
     print(f"faceage batch: {sum(summary.photos.values())} photos, {summary.faces} faces, {steps} steps each")
     print(f"{'stage':<24}{'seconds':>10}{'faces/s':>10}")
     for stage, seconds in [*summary.seconds.items(), ("whole, start included", whole)]:
         print(f"{stage:<24}{seconds:>10.2f}{summary.faces / seconds:>10.1f}")
-    print("(photos are decoded and searched, and grids written, while the optimiser is at work)")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    print(f"(photos are decoded and searched, and people drawn, beside the optimiser; {cores} cores were busy for")
+    print(f" {cpu / whole / cores:.0%} of the time, start included)")
     print(f"{'faceage render':<24}{again:>10.2f}{summary.faces / again:>10.1f}")
     drawn = sum(summary.seconds[stage] for stage in ("optimise", "draw"))
     print(f"(render is {drawn / again:.0f} times as fast as batch, start and compilation left out of both)")
