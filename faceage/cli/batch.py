@@ -37,6 +37,7 @@ from faceage.cli.options import (
 )
 from faceage.cli.report import REPORT, make_report
 from faceage.errors import UsageError
+from faceage.people.options import STEPS, OptimiserOptions
 
 
 def batch(
@@ -86,7 +87,7 @@ def batch(
     max_pixels: MaxPixels = None,
     photo_seconds: PhotoSeconds = None,
     photo_memory: PhotoMemory = None,
-    steps: Steps = 60,
+    steps: Steps = STEPS,
     objective: Annotated[
         Literal["identity", "paper", "pixel", "none"],
         typer.Option(
@@ -174,7 +175,6 @@ def batch(
     from faceage.batch.options import DrawOptions, FindOptions
     from faceage.batch.plan import Again, shard_folder
     from faceage.model_search import find_model
-    from faceage.people.options import OptimiserOptions
 
     optimiser = OptimiserOptions(objective, steps, seed=seed)
     find = FindOptions(faces, min_face, None if age is None else AgeOf.of(age), optimiser)

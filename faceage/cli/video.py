@@ -26,6 +26,7 @@ from faceage.cli.options import (
     Weights,
     draw_options,
 )
+from faceage.people.options import STEPS, OptimiserOptions
 
 if TYPE_CHECKING:
     from faceage.film.age_film import FilmSummary
@@ -46,7 +47,7 @@ def video(
     min_face: MinFace = None,
     strength: Strength = STRENGTH,
     draw: Draw = "photo",
-    steps: Steps = 60,
+    steps: Steps = STEPS,
     weights: Weights = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -66,7 +67,6 @@ def video(
     from faceage.ages import Age as AgeOf
     from faceage.batch.options import DrawOptions, FindOptions
     from faceage.film.age_film import age_film
-    from faceage.people.options import OptimiserOptions
 
     find = FindOptions(
         faces, min_face, None if age is None else AgeOf.of(age), OptimiserOptions(steps=steps, seed=seed)
