@@ -16,10 +16,11 @@ import pytest
 import skimage
 from commands import faceage, faceage_alone, in_this_process, rows_of
 from PIL import Image
+from shared import detector
 
 from faceage.ages import Age
 from faceage.faces.align import align
-from faceage.faces.detect import Detection, Detector
+from faceage.faces.detect import Detection
 from faceage.model_search import find_model
 from faceage.photos.decode import decode
 from faceage.photos.provenance import EDITED
@@ -54,7 +55,7 @@ def bad_run(tmp_path_factory, portrait):
         large = Image.new("RGB", (3200, 2400), "grey")
         large.paste(portrait.resize((side, side)), (400, 0))
         large.save(folder / name, quality=95)
-    return faceage("batch", folder, "--out", out, "--steps", 20), out
+    return faceage("batch", folder, "--out", out, "--steps", 10), out
 
 
 def test_some_failed_is_exit_1_and_the_rest_is_done(bad_run):
@@ -138,7 +139,7 @@ def test_landmarks_are_those_of_the_photo_as_large_as_it_is_cut_from(bad_run):
         landmarks, box = file["landmarks"][row], file["box"][row]
     photo = decode((Path(result.args[4]) / "far.jpg").read_bytes())
     elsewhere = Detection(box, landmarks + 3, 1.0)
-    (refined,) = Detector().refine(photo, [elsewhere])
+    (refined,) = detector().refine(photo, [elsewhere])
     np.testing.assert_allclose(landmarks, refined.landmarks, atol=0.13)
 
 
@@ -177,7 +178,7 @@ def test_the_same_command_again_does_only_what_is_left(bad_run, tmp_path):
     shutil.copytree(bad_run[1], out)
     source = Path(bad_run[0].args[4])
     before = (out / "grids" / "photos" / "good.jpg_0.png").stat().st_mtime_ns
-    result = faceage("batch", source, "--out", out, "--steps", 20, "--json")
+    result = faceage("batch", source, "--out", out, "--steps", 10, "--json")
     assert result.returncode == 1
     summary = json.loads(result.stdout)
     # Of the others, all that can be read is still the same damaged or empty photo.

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from shared import detector
 
 from faceage.ages import age_class, age_weights, one_hot
 from faceage.data.dataset import (
@@ -26,7 +27,6 @@ from faceage.data.sources import read_rows
 from faceage.data.utkface import utkface_rows
 from faceage.errors import DataError
 from faceage.faces.align import TEMPLATE, align, face_transform
-from faceage.faces.detect import Detector
 from faceage.photos.decode import decode, read_photo
 from faceage.store.dataset import SPLITS, load_dropped
 
@@ -185,7 +185,7 @@ def test_the_label_goes_to_the_face_nearest_the_middle(tmp_path, astronaut):
     photo = np.full((720, 720, 3), 128, np.uint8)
     photo[:360, :360] = large
     photo[250:490, 300:540] = chip
-    largest, middle = Detector().detect([photo])[0]
+    largest, middle = detector().detect([photo])[0]
     assert largest.box[:2].max() < 360
     Image.fromarray(photo).save(tmp_path / "40_0_0_1.png")
     prepare(read_rows(tmp_path, Filters()), tmp_path / "faces.h5")

@@ -10,6 +10,7 @@ import pytest
 from commands import faceage_alone
 from conftest import DATA
 from PIL import Image
+from shared import detector
 from tiny_training import face_set
 
 from faceage.data.dataset import FaceSet
@@ -91,9 +92,8 @@ def test_a_judge_that_finds_nobody_has_no_threshold():
 def chips(astronaut) -> np.ndarray:
     """One face cut three times, a little differently, and a picture without a face."""
     from faceage.faces.align import align, face_transform
-    from faceage.faces.detect import Detector
 
-    (face,) = Detector().detect([astronaut])[0]
+    (face,) = detector().detect([astronaut])[0]
     moved = [face.landmarks + offset for offset in ([0, 0], [3, 2], [-3, 1])]
     blank = np.full((64, 64, 3), 120, np.uint8)
     return np.stack([*(align(astronaut, face_transform(landmarks)) for landmarks in moved), blank])

@@ -280,16 +280,15 @@ def test_order_does_not_matter(optimisers, faces, found):
         assert_close(row(shuffled, place), row(found, i))
 
 
-@pytest.mark.parametrize("batch_size", [COUNT - 1, COUNT + 1])
-def test_batch_size_does_not_matter(optimisers, faces, found, batch_size):
+def test_batch_size_does_not_matter(optimisers, faces, found):
     told = []
-    outcome = optimisers(batch_size)(faces, told.append)
+    outcome = optimisers(COUNT - 1)(faces, told.append)
     for name in COLUMNS:
         # Some machines multiply matrices of another size in another order, and Adam makes whole steps of the last bits
         # of gradients near 0, which some numbers of a face have here; not most.
         apart = np.abs(getattr(outcome, name).astype(float) - getattr(found, name))
         assert (np.median(apart, axis=1) < 0.1 * OptimiserOptions().learning_rate).all(), name
-    assert told == ([COUNT] if batch_size > COUNT else [COUNT - 1, 1])
+    assert told == [COUNT - 1, 1]
 
 
 @pytest.mark.parametrize("count", [COUNT - 1, COUNT, COUNT + 1])

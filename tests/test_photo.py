@@ -58,6 +58,12 @@ def stage(only_stage):
     return rewound(*only_stage)
 
 
+@pytest.fixture
+def taught_once(monkeypatch):
+    """The discriminator takes one step for each of the re-ager's: three are three times the work, and tell no more."""
+    monkeypatch.setattr("faceage.training.photo.TAUGHT", 1)
+
+
 def everything(stage: keras.Model) -> list[keras.Variable]:
     return stage.variables + stage.trained_optimizer.variables + stage.discriminator_optimizer.variables
 
@@ -118,6 +124,7 @@ def test_the_discriminator_alone_learns_to_see_what_is_drawn(stage):
     assert np.mean([report["d_loss"] for report in reports[-5:]]) < 0.9 * reports[0]["d_loss"]
 
 
+@pytest.mark.usefixtures("taught_once")
 def test_a_step_with_the_discriminator_moves_both_and_nothing_frozen(stage):
     stage.begin_epoch(3)
     frozen = stage.proposals.networks
@@ -133,6 +140,7 @@ def test_a_step_with_the_discriminator_moves_both_and_nothing_frozen(stage):
 
 
 @pytest.mark.parametrize("still", ["re_ager", "discriminator"])
+@pytest.mark.usefixtures("taught_once")
 def test_neither_moves_in_the_others_update(stage, still):
     stage.begin_epoch(3)
     optimizer = stage.trained_optimizer if still == "re_ager" else stage.discriminator_optimizer
@@ -140,6 +148,7 @@ def test_neither_moves_in_the_others_update(stage, still):
     assert {"re_ager", "discriminator"} - moving(stage, lambda: step(stage)) == {still}
 
 
+@pytest.mark.usefixtures("taught_once")
 def test_the_discriminator_is_listened_to_slowly(stage, monkeypatch):
     """At R's first step with it its weight is zero: however it judges, R's gradient is the same."""
 
@@ -224,6 +233,7 @@ def test_of_a_change_all_of_the_light_is_laid_over_and_less_of_the_colour():
     assert 0 < np.ptp(laid) < 0.5 * np.ptp(change)
 
 
+@pytest.mark.usefixtures("taught_once")
 def test_a_compiled_step_has_the_losses_of_an_uncompiled_one(only_stage):
     reports = []
     for run in (lambda act: act, compile_step):
@@ -241,9 +251,10 @@ class Killed(BaseException):
     """Ends a training as a kill does: nothing is saved."""
 
 
+@pytest.mark.usefixtures("taught_once")
 def test_stopped_and_killed_in_every_part_it_ends_bit_for_bit_as_the_unbroken_one(only_stage, tmp_path, monkeypatch):
     monkeypatch.setattr("faceage.training.photo.SHOWN", 1)
-    options = photo_options(epochs=5)
+    options = photo_options(epochs=5, batch_size=2)
     steps = options.steps_per_epoch
 
     class Rewound(TinyPhoto):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from shared import small_batches, with_re_ager
+from shared import detector, small_batches, with_re_ager
 from tiny_training import face_set
 
 from faceage.ages import AGE_CLASSES
@@ -121,9 +121,8 @@ def test_the_kernel_distance_is_unbiased_and_grows():
 def portraits(astronaut) -> np.ndarray:
     """One face, cut a little differently 12 times."""
     from faceage.faces.align import align, face_transform, resized
-    from faceage.faces.detect import Detector
 
-    (face,) = Detector().detect([astronaut])[0]
+    (face,) = detector().detect([astronaut])[0]
     moves = np.random.default_rng(0).normal(0, 2, (12, 1, 2))
     return np.stack([
         align(astronaut, resized(face_transform(face.landmarks + move), PORTRAIT_SIZE), PORTRAIT_SIZE) for move in moves

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 from scipy.stats import norm
-from tiny_training import TinySplits, face_set, narrow_trunks
+from tiny_training import TinySplits, compile_unfused, face_set, narrow_trunks
 
 from faceage.ages import age_class, one_hot
 from faceage.backend import compile_step
@@ -312,7 +312,7 @@ def supervised(name: str) -> tuple[SupervisedStage, tuple]:
     keras.utils.set_random_seed(0)
     with narrow_trunks():
         stage = build()
-    stage.compile(0.05, steps=1000)
+    compile_unfused(stage, 0.05, steps=1000)
     return stage, (PIXELS, targets)
 
 
@@ -452,13 +452,6 @@ PEOPLE = 6
 AGES = one_hot([1] * PEOPLE)
 LABELS = np.concatenate([AGES, np.eye(2, dtype=np.float32)[[1] * PEOPLE]], axis=1)
 """All are of one gender too: nothing but who they are tells them apart."""
-
-
-def compile_unfused(stage: keras.Model) -> None:
-    """XLA takes seconds for each update, and has compiled the GAN's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("faceage.training.adversarial.fuse", lambda update: update)
-        stage.compile()
 
 
 class Refined:
@@ -721,8 +714,9 @@ def test_a_head_start_moves_the_discriminator_alone_until_it_tells_drawn_from_re
     assert learn()["d_real"] < 0.9
     for _ in range(200):
         found = learn()
-    assert found["d_real"] > 0.9
-    assert found["d_fake"] > 0.9
+        if told := min(found["d_real"], found["d_fake"]) > 0.9:
+            break
+    assert told, found
 
 
 def test_a_head_start_goes_on_where_it_was_killed(tmp_path, monkeypatch):

@@ -64,6 +64,8 @@ def narrow(tmp_path_factory):
         for name, value in (("LatentOptimiser", few), ("OptimiserOptions", lambda: OptimiserOptions(steps=2))):
             patch.setattr(f"faceage.training.everything.{name}", value)
         patch.setattr("faceage.training.everything.OPTIMISED", 4)
+        for name in ("SHOWN", "TAUGHT"):
+            patch.setattr(f"faceage.training.photo.{name}", 1)
         # The sets have 24 faces each, and every batch is filled up.
         patch.setattr(predict, "__defaults__", (24,))
         patch.setattr(draw, "__kwdefaults__", {"batch_size": 24})
@@ -71,8 +73,9 @@ def narrow(tmp_path_factory):
 
 
 def options(*settings: str):
-    small = ("identity.head_start=2", "identity.min_accuracy=0", "photo.alone_epochs=0", "photo.pairs_epochs=1")
-    return all_options("best", [*FEW, *small, *settings])
+    small = ("identity.head_start=2", "identity.min_accuracy=0")
+    photo = ("photo.alone_epochs=0", "photo.pairs_epochs=1", "photo.batch_size=4")
+    return all_options("best", [*FEW, *small, *photo, *settings])
 
 
 @pytest.fixture(scope="module")

@@ -100,6 +100,14 @@ def narrow_trunks() -> Iterator[None]:
         yield
 
 
+def compile_unfused(stage: keras.Model, *arguments: float, **keywords: int) -> None:
+    """Compile a stage without XLA, which takes seconds for each update. It compiles those of GANs and recognisers."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("adversarial", "stage"):
+            patch.setattr(f"faceage.training.{module}.fuse", lambda update: update)
+        stage.compile(*arguments, **keywords)
+
+
 class Brightness(SupervisedStage):
     """A face's class from its mean colour, with dropout and noise. `pixels` shows which faces came."""
 
@@ -180,7 +188,7 @@ def photo_stage(options: PhotoOptions) -> PhotoTraining:
     )
     for frozen in stage.proposals.networks:
         frozen.trainable = False
-    stage.compile()
+    compile_unfused(stage)
     return stage
 
 
