@@ -26,6 +26,9 @@ _COLOURS = 2
 _SEARCH = 3
 """Version of how people are looked for: 2 looks closer at photos with small faces, 3 at each age as often."""
 
+_DRAWING = 2
+"""Version of how people are drawn: 2 goes further at the ages between the youngest and the oldest."""
+
 
 @dataclass(frozen=True)
 class FindOptions:
@@ -134,7 +137,8 @@ class DrawOptions:
 
     def digest(self, weights: str) -> str:
         """Hash of these options with the networks of fingerprint `weights`."""
-        return settings_digest({**self.to_json(), "weights": weights, "portrait_size": PORTRAIT_SIZE})
+        versions = {"portrait_size": PORTRAIT_SIZE, "drawing": _DRAWING}
+        return settings_digest({**self.to_json(), "weights": weights, **versions})
 
 
 PRINTED_AGES = tuple(map(Age.of, (12, 18, 25, 35)))

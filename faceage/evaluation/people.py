@@ -12,11 +12,11 @@ from faceage.data.dataset import FaceSet
 from faceage.faces.masks import head_masks
 from faceage.genders import one_hot_genders
 from faceage.model import Model
-from faceage.people.draw import draw_mirrored, draw_people
+from faceage.people.draw import Strength, draw_mirrored, draw_people
 from faceage.people.drawn import tones_of
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.people.options import OptimiserOptions
-from faceage.people.re_age import ReAger, mean_change
+from faceage.people.re_age import ReAger, mean_change, photo_strengths
 from faceage.sizes import FACE_SIZE, PORTRAIT_SIZE
 
 LATENTS = {"initial": "none", "pixel-wise": "pixel", "identity-preserving": "identity"}
@@ -48,7 +48,7 @@ def rebuilt(model: Model, latents: Latents) -> np.ndarray:
 
 
 def drawn(
-    model: Model, latents: Latents, strength: float = STRENGTH, direction: np.ndarray | float = 0.0
+    model: Model, latents: Latents, strength: Strength = STRENGTH, direction: np.ndarray | float = 0.0
 ) -> np.ndarray:
     """(n, 7, 64, 64, 3) uint8: the people at their own ages and in every class, as the generator draws them."""
     return draw_people(model.person_generator, latents, _EVERY, strength, direction)
@@ -58,8 +58,9 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
     """Every way by name, the one that users see first."""
 
     def change(faces: FaceSet, latents: Latents, strength: float, direction: np.ndarray | float = 0.0) -> np.ndarray:
-        mirrored = draw_mirrored(model, faces.faces, latents, _EVERY, strength, direction)
-        return mean_change(drawn(model, latents, strength, direction), mirrored)
+        strengths = photo_strengths(_EVERY, strength)
+        mirrored = draw_mirrored(model, faces.faces, latents, _EVERY, strengths, direction)
+        return mean_change(drawn(model, latents, strengths, direction), mirrored)
 
     def photographs(
         faces: FaceSet, latents: Latents, strength: float, direction: np.ndarray | float = 0.0

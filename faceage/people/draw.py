@@ -13,9 +13,12 @@ from faceage.model import Model, check_entry
 from faceage.networks.predict import draw, predict
 from faceage.people.drawn import Drawn, tones_of
 from faceage.people.optimise import STORED, Latents
-from faceage.people.re_age import ReAger, mean_change
+from faceage.people.re_age import ReAger, mean_change, photo_strengths
 from faceage.sizes import LATENT_SIZE, PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
+
+Strength = float | np.ndarray
+"""Ageing strength, of all ages or of each."""
 
 AT_ONCE = 32
 """Faces drawn together, always: another batch size might round otherwise."""
@@ -41,14 +44,15 @@ class PeoplePainter:
             return []
         weights = [age.weights for age in ages]
         latents = latents_of(rows)
-        faces = draw_people(self._model.person_generator, latents, weights, strength, self._direction)
+        chosen = [i for i, row in enumerate(rows) if row.portrait] if self._re_ager else []
+        strengths: Strength = photo_strengths(weights, strength) if len(chosen) == len(rows) else strength
+        faces = draw_people(self._model.person_generator, latents, weights, strengths, self._direction)
         photos = [row.photo for row in rows]
         drawn = [Drawn(photo, face[0], face[0], face[1:]) for photo, face in zip(photos, faces, strict=True)]
-        chosen = [i for i, row in enumerate(rows) if row.portrait] if self._re_ager else []
         if self._re_ager and chosen:
             aligned = np.stack([rows[i].aligned for i in chosen])
             own = latents.take(np.array(chosen))
-            mirrored = draw_mirrored(self._model, aligned, own, weights, strength, self._direction)
+            mirrored = draw_mirrored(self._model, aligned, own, weights, strengths, self._direction)
             changes = mean_change(faces[chosen], mirrored)
             masks = np.stack([_mask(rows[i]) for i in chosen])
             pictures = self._re_ager(np.stack([photos[i] for i in chosen]), changes, weights, masks)
@@ -79,16 +83,19 @@ def draw_people(
     person_generator: keras.Model,
     latents: Latents,
     ages: Sequence[np.ndarray],
-    strength: float,
+    strength: Strength,
     direction: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """(n, 1 + k, 64, 64, 3) uint8: each person at their own age, and at each of k `ages`, (6,) weights.
 
+    `strength` is one for all ages, or (k,).
     `direction`, (100,), is added to the latents at those ages: of a gender, say, that a child does not show yet.
     """
     offset = latents.offset.astype(np.float32)
     every = [(latents.latent, latents.age, offset)]
-    every += [(latents.latent + np.float32(direction), towards(latents.age, age, strength), offset) for age in ages]
+    moved = latents.latent + np.float32(direction)
+    for age, reach in zip(ages, np.broadcast_to(strength, len(ages)), strict=True):
+        every.append((moved, towards(latents.age, age, reach), offset))
     # All ages of all people in one column, since batches are filled up.
     columns = (np.concatenate(column) for column in zip(*every, strict=True))
     drawn = draw(person_generator, *columns, batch_size=AT_ONCE)
@@ -100,7 +107,7 @@ def draw_mirrored(
     aligned: np.ndarray,
     latents: Latents,
     ages: Sequence[np.ndarray],
-    strength: float,
+    strength: Strength,
     direction: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """`draw_people` for the mirror images of (n, 64, 64, 3) uint8 faces, by the encoder's latents, mirrored back."""
@@ -112,11 +119,12 @@ def draw_mirrored(
 def draw_changes(
     model: Model, rows: Sequence[FaceRow], ages: Sequence[Age], strength: float, direction: np.ndarray
 ) -> np.ndarray:
-    """(n, k, 64, 64, 3) float32, on the scale of uint8: what G proposes to change in each person for each age."""
+    """(n, k, 64, 64, 3) float32, on the scale of uint8: what G proposes to change in each photograph for each age."""
     weights, latents = [age.weights for age in ages], latents_of(rows)
-    own = draw_people(model.person_generator, latents, weights, strength, direction)
+    strengths = photo_strengths(weights, strength)
+    own = draw_people(model.person_generator, latents, weights, strengths, direction)
     aligned = np.stack([row.aligned for row in rows])
-    return mean_change(own, draw_mirrored(model, aligned, latents, weights, strength, direction))
+    return mean_change(own, draw_mirrored(model, aligned, latents, weights, strengths, direction))
 
 
 def latents_of(rows: Sequence[FaceRow]) -> Latents:
