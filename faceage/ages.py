@@ -56,12 +56,12 @@ def age_weights(years: float | np.ndarray) -> np.ndarray:
     return ((1 - share) * eye + share * np.roll(eye, 1, -1)).astype(np.float32)
 
 
-def towards(own: np.ndarray, target: np.ndarray, strength: float = STRENGTH) -> np.ndarray:
+def towards(own: np.ndarray, target: np.ndarray, strength: float | np.ndarray = STRENGTH) -> np.ndarray:
     """Age weights (n, 6) for drawing people of age weights `own` (n, 6) at the age of weights `target` (6,).
 
-    `strength` 0 gives `own`, 1 the target; above 1 goes beyond it.
+    `strength`, one or (n, 1), 0 gives `own`, 1 the target; above 1 goes beyond it.
     """
-    return own + np.float32(strength) * (target[None] - own)
+    return own + np.asarray(strength, np.float32) * (target[None] - own)
 
 
 @dataclass(frozen=True)

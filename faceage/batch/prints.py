@@ -35,8 +35,8 @@ _SPREAD = (
 )
 _MEASURED = (
     "The number below a picture is its identity distance to the photo: 0 is the same picture, and below "
-    "{threshold:.2f} the recogniser takes two faces for one person. Measured on 60 children, with earlier weights: "
-    "another recogniser, which had no part in drawing and takes 1% of strangers for one person, takes 90% to 92% of "
+    "{threshold:.2f} the recogniser takes two faces for one person. Measured on 60 children: another "
+    "recogniser, which had no part in drawing and takes 1% of strangers for one person, takes 91% to 95% of "
     "the pictures at 25 and 35 for the child of the photo. Not validated: "
     "that the grown-up looks like them, as no data here shows one person as a child and as an adult."
 )

@@ -58,9 +58,9 @@ def print_sheets(
 
     No photo says which adult a child becomes. So several are drawn: they differ in features and build, by as much as
     the recogniser lets pass for the child of the photo. They are guesses, and of children below 4 poor ones. Measured
-    on 60 children, with earlier weights: a recogniser that had no part in drawing takes 90% to 92% of the adults at 25
-    and 35 for the child (at 1% false matches among people of all ages; 66% to 69% at 1% among children), and 98% to 99%
-    are seen as the gender that was said. Not validated: whether the grown-up looks like them, as no data here shows one
+    on 60 children: a recogniser that had no part in drawing takes 91% to 95% of the adults at 25 and 35 for the child
+    (at 1% false matches among people of all ages; 68% to 73% at 1% among children), and 95% to 97% are seen as the
+    gender that was said. Not validated: whether the grown-up looks like them, as no data here shows one
     person as a child and as an adult.
     """
     from faceage.ages import parse_ages

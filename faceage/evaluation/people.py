@@ -58,7 +58,7 @@ def ways_to_draw(model: Model) -> dict[str, Draw]:
     """Every way by name, the one that users see first."""
 
     def change(faces: FaceSet, latents: Latents, strength: float, direction: np.ndarray | float = 0.0) -> np.ndarray:
-        strengths = photo_strengths(_EVERY, strength)
+        strengths = photo_strengths(latents.age, _EVERY, strength)
         mirrored = draw_mirrored(model, faces.faces, latents, _EVERY, strengths, direction)
         return mean_change(drawn(model, latents, strengths, direction), mirrored)
 

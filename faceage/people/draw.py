@@ -18,7 +18,7 @@ from faceage.sizes import LATENT_SIZE, PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 
 Strength = float | np.ndarray
-"""Ageing strength, of all ages or of each."""
+"""Ageing strength: of all, or (n, k) of each of n people at each of k ages."""
 
 AT_ONCE = 32
 """Faces drawn together, always: another batch size might round otherwise."""
@@ -45,14 +45,15 @@ class PeoplePainter:
         weights = [age.weights for age in ages]
         latents = latents_of(rows)
         chosen = [i for i, row in enumerate(rows) if row.portrait] if self._re_ager else []
-        strengths: Strength = photo_strengths(weights, strength) if len(chosen) == len(rows) else strength
+        strengths = np.full((len(rows), len(ages)), strength, np.float32)
+        strengths[chosen] = photo_strengths(latents.age[chosen], weights, strength)
         faces = draw_people(self._model.person_generator, latents, weights, strengths, self._direction)
         photos = [row.photo for row in rows]
         drawn = [Drawn(photo, face[0], face[0], face[1:]) for photo, face in zip(photos, faces, strict=True)]
         if self._re_ager and chosen:
             aligned = np.stack([rows[i].aligned for i in chosen])
             own = latents.take(np.array(chosen))
-            mirrored = draw_mirrored(self._model, aligned, own, weights, strengths, self._direction)
+            mirrored = draw_mirrored(self._model, aligned, own, weights, strengths[chosen], self._direction)
             changes = mean_change(faces[chosen], mirrored)
             masks = np.stack([_mask(rows[i]) for i in chosen])
             pictures = self._re_ager(np.stack([photos[i] for i in chosen]), changes, weights, masks)
@@ -88,14 +89,14 @@ def draw_people(
 ) -> np.ndarray:
     """(n, 1 + k, 64, 64, 3) uint8: each person at their own age, and at each of k `ages`, (6,) weights.
 
-    `strength` is one for all ages, or (k,).
     `direction`, (100,), is added to the latents at those ages: of a gender, say, that a child does not show yet.
     """
     offset = latents.offset.astype(np.float32)
     every = [(latents.latent, latents.age, offset)]
     moved = latents.latent + np.float32(direction)
-    for age, reach in zip(ages, np.broadcast_to(strength, len(ages)), strict=True):
-        every.append((moved, towards(latents.age, age, reach), offset))
+    strengths = np.broadcast_to(strength, (len(offset), len(ages)))
+    for age, each in zip(ages, strengths.T, strict=True):
+        every.append((moved, towards(latents.age, age, each[:, None]), offset))
     # All ages of all people in one column, since batches are filled up.
     columns = (np.concatenate(column) for column in zip(*every, strict=True))
     drawn = draw(person_generator, *columns, batch_size=AT_ONCE)
@@ -121,7 +122,7 @@ def draw_changes(
 ) -> np.ndarray:
     """(n, k, 64, 64, 3) float32, on the scale of uint8: what G proposes to change in each photograph for each age."""
     weights, latents = [age.weights for age in ages], latents_of(rows)
-    strengths = photo_strengths(weights, strength)
+    strengths = photo_strengths(latents.age, weights, strength)
     own = draw_people(model.person_generator, latents, weights, strengths, direction)
     aligned = np.stack([row.aligned for row in rows])
     return mean_change(own, draw_mirrored(model, aligned, latents, weights, strengths, direction))

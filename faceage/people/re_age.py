@@ -21,10 +21,11 @@ _COLOUR = 0.3
 """Share of the colours of G's change that R is shown, beside all of its light: stains are coloured, age hardly is."""
 
 _REACH = np.array([0.95, 1, 1.4, 1.45, 1.45, 1.2], np.float32)
-"""Of each class: how much further G is asked to go for photographs than for faces of its own.
+"""Of each class: how much further G is asked to go for photographs of adults than for faces of its own.
 
 Its faces are of the class at strength 1; in a photo, which keeps its own face, the change to one of the classes between
-the youngest and the oldest is hardly seen by then. Found on photos of the validation split.
+the youngest and the oldest is hardly seen by then. Of a child, more than that makes a mask. Found on photos of the
+validation split.
 """
 
 
@@ -75,9 +76,13 @@ def lay_over(skin: Any, change: Any) -> Any:
     return ops.clip(skin + ops.image.resize(change, size, "bicubic", data_format="channels_last"), -1, 1)
 
 
-def photo_strengths(ages: Sequence[np.ndarray], strength: float) -> np.ndarray:
-    """(k,) ageing strengths with which G proposes photographs at k `ages`, (6,) weights, of this `strength`."""
-    return strength * np.stack(ages) @ _REACH
+def photo_strengths(own: np.ndarray, ages: Sequence[np.ndarray], strength: float) -> np.ndarray:
+    """(n, k) ageing strengths with which G proposes photographs of this `strength`.
+
+    Of people of age weights `own` (n, 6), at k `ages`, (6,) weights.
+    """
+    adult = 1 - np.clip(own[:, :1], 0, 1)
+    return np.float32(strength) * (1 + adult * (np.stack(ages) @ _REACH - 1))
 
 
 def mean_change(drawn: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
