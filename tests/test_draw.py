@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from shared import PICTURES_AT_ONCE, small_batches, with_re_ager
 
-from faceage.ages import parse_ages
+from faceage.ages import age_weights, one_hot, parse_ages
 from faceage.data.dataset import FaceSet
 from faceage.errors import WeightsError
 from faceage.genders import GENDERS, one_hot_genders
@@ -17,6 +17,7 @@ from faceage.model import load_model
 from faceage.networks.predict import predict
 from faceage.networks.re_ager import re_ager
 from faceage.people.draw import PeoplePainter
+from faceage.people.re_age import photo_strengths
 from faceage.training.gender import SHARE, gender_network
 
 AGES = parse_ages("0-18,25,80")
@@ -156,3 +157,11 @@ def test_a_model_that_knows_no_genders_says_so(model):
     card = {**model.card, "networks": {k: v for k, v in model.card["networks"].items() if k != "gender"}}
     with pytest.raises(WeightsError, match="has no gender"):
         PeoplePainter(replace(model, card=card), gender="female")
+
+
+def test_photographs_ask_more_of_adults_between_the_outermost_ages_and_no_more_of_children():
+    child, adult = photo_strengths(one_hot([0, 2]), list(one_hot(range(6))), 1.5)
+    np.testing.assert_allclose(child, 1.5)
+    assert adult[2:5].min() > 1.3 * 1.5 > adult[[0, 1, 5]].max()
+    (years,) = photo_strengths(one_hot([2]), [age_weights(50)], 1.5)
+    assert adult[3] <= years[0] <= adult[4] + 1e-6

@@ -353,3 +353,12 @@ def test_views_stay_within_their_bounds_and_are_all_drawn(optimisers):
         mirrored.add(bool(columns[0] > columns[-1]))
     assert moves == set(range(-limit, limit + 1))
     assert mirrored == {True, False}
+
+
+def test_every_other_age_is_looked_at_as_often(optimisers):
+    course = optimisers()._course(np.random.default_rng(0))
+    assert len(course) == STEPS
+    others = [target for _, target in course]
+    assert others[::2] == [None] * (STEPS // 2)
+    assert sorted(others[1::2]) == list(range(6))
+    assert {target for _, target in optimisers(objective="paper")._course(np.random.default_rng(0))} == {None}

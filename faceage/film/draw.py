@@ -22,8 +22,11 @@ from faceage.people.re_age import ReAger
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 
-HISTORY = 8
+HISTORY = 4
 """Frames before one whose changes are averaged with its own, where they show the same."""
+
+_MORE = 1.15
+"""Factor on the strength: the mean over a person's views, and over frames, shows less of an age than one of them."""
 
 _PORTRAITS_AT_ONCE = 32
 _PIXELS_AT_ONCE = 60_000_000
@@ -92,7 +95,7 @@ class FilmPainter:
         known = self._proposed.get(person)
         if known is None:
             rows = self._people[person]
-            known = draw_changes(self._model, rows, self._ages, self._strength, self._direction).mean(0)
+            known = draw_changes(self._model, rows, self._ages, _MORE * self._strength, self._direction).mean(0)
             if self._re_ager is None:
                 aged = np.clip(rows[0].aligned + known, 0, 255).astype(np.uint8)
                 known = _change(tones_of(rows[0].aligned), rows[0].aligned, aged)
