@@ -25,7 +25,7 @@ from faceage.store.latents import FaceRow
 HISTORY = 4
 """Frames before one whose changes are averaged with its own, where they show the same."""
 
-_MORE = 1.15
+_MORE = 1.2
 """Factor on the strength: the mean over a person's views, and over frames, shows less of an age than one of them."""
 
 _PORTRAITS_AT_ONCE = 32
