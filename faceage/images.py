@@ -5,6 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Shares of red, green and blue in brightness (ITU-R BT.601)."""
+
 _PORTRAIT_QUALITY = 95
 
 

@@ -6,14 +6,13 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from faceage.images import LUMA
 from faceage.sizes import FACE_SIZE
 
 _FEATHER = 0.08
 """Of the aligned square's side: how far from its border the change is whole. Hair at the border has an age too."""
 
 _ROWS_AT_ONCE = 64
-
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def paste_face(photo: np.ndarray, transform: np.ndarray, face: np.ndarray, aged: np.ndarray) -> None:
@@ -31,7 +30,7 @@ def paste_face(photo: np.ndarray, transform: np.ndarray, face: np.ndarray, aged:
     side = len(face)
     change = (aged.astype(np.float32) - face) * face_mask(side)[..., None]
     if photo.shape[2] < 3:
-        change = (change @ _LUMA)[..., None]
+        change = (change @ LUMA)[..., None]
     in_face = transform * (side / FACE_SIZE)
     scale = math.sqrt(abs(np.linalg.det(in_face[:, :2])))
     if scale > 1:

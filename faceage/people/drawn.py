@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from faceage.images import LUMA
+
 _OFF_TONE = 2.5
 """Levels, as root mean square, by which a grey or toned photo's face may lie off the curve of its tones. Of 1,016 faces
 the 48 such lie off by at most 2.3, those in colour by at least 3.0."""
 
 _DEGREE = 3
 """Of the curve."""
-
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Tones:
 
     def of(self, pictures: np.ndarray) -> np.ndarray:
         """(…, 3) uint8 pictures in these tones."""
-        luma = pictures.astype(np.float32) @ _LUMA
+        luma = pictures.astype(np.float32) @ LUMA
         beyond = _powers(np.clip(luma, self.least, self.most)) @ self.curve
         return np.clip(np.rint(np.rint(luma)[..., None] + beyond), 0, 255).astype(np.uint8)
 
@@ -51,7 +51,7 @@ class Tones:
 def tones_of(face: np.ndarray) -> Tones | None:
     """The tones of a (h, w, 3) uint8 face, or None for one in colours."""
     pixels = face.reshape(-1, 3).astype(np.float64)
-    luma = pixels @ _LUMA.astype(np.float64)
+    luma = pixels @ LUMA.astype(np.float64)
     powers, beyond = _powers(luma), pixels - luma[:, None]
     curve = np.linalg.lstsq(powers, beyond, rcond=None)[0]
     off = np.sqrt(np.mean((beyond - powers @ curve) ** 2))

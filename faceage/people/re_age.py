@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from faceage.backend import compile_step
-from faceage.images import to_float
+from faceage.images import LUMA, to_float
 from faceage.networks.predict import in_batches
 from faceage.networks.skin import smooth_skin
 from faceage.sizes import PORTRAIT_SIZE
@@ -16,7 +16,6 @@ from faceage.sizes import PORTRAIT_SIZE
 _AT_ONCE = 32
 """Portraits drawn together, always: another batch size might round otherwise."""
 
-_LIGHT = np.array([0.299, 0.587, 0.114], np.float32)
 _COLOUR = 0.3
 """Share of the colours of G's change that R is shown, beside all of its light: stains are coloured, age hardly is."""
 
@@ -71,7 +70,7 @@ class ReAger:
 def lay_over(skin: Any, change: Any) -> Any:
     """What R is shown: G's change (b, 64, 64, 3) laid over portraits (b, 160, 160, 3) with smooth skin, in -1..1."""
     size = (PORTRAIT_SIZE, PORTRAIT_SIZE)
-    light = ops.sum(change * ops.convert_to_tensor(_LIGHT), axis=-1, keepdims=True)
+    light = ops.sum(change * ops.convert_to_tensor(LUMA), axis=-1, keepdims=True)
     change = light + _COLOUR * (change - light)
     return ops.clip(skin + ops.image.resize(change, size, "bicubic", data_format="channels_last"), -1, 1)
 
