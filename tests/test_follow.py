@@ -7,6 +7,7 @@ from PIL import Image
 from faceage.faces.align import TEMPLATE, align
 from faceage.faces.detect import Detection
 from faceage.faces.register import Register
+from faceage.film.cuts import Cuts
 from faceage.film.follow import Stretch, View, turned
 from faceage.film.link import FADE_SECONDS, Trail, one_person, place, shots_of
 from faceage.film.people import best_views
@@ -91,6 +92,24 @@ def test_who_comes_back_in_a_shot_is_one_person_and_nobody_is_there_twice():
     assert one_person(trails, [anna, ben, anna], 0.9) == [[0, 2], [1]]
     # Alike, but in the same frames.
     assert one_person(trails, [anna, anna, ben], 0.9) == [[0], [1], [2]]
+
+
+def test_pictures_that_are_rather_unlike_are_cut_only_where_that_is_sudden():
+    """Two portraits on walls of one colour are as alike as two frames of a fast pan."""
+    random = np.random.default_rng(0)
+    frame = random.normal(0, 40, (18, 32))
+    pan = [frame]
+    for _ in range(5):
+        # Their correlation is 0.6, which is next to nothing in colours.
+        pan.append(0.6 * pan[-1] + 0.8 * random.normal(0, 40, (18, 32)))
+    shots = [np.clip(128 + np.repeat(each[..., None], 3, -1), 0, 255).astype(np.uint8) for each in pan]
+    assert cuts_in(shots) == []
+    assert cuts_in([shots[0]] * 3 + [shots[1]] * 3) == [3]
+
+
+def cuts_in(frames: list[np.ndarray]) -> list[int]:
+    cuts = Cuts()
+    return [number for number, frame in enumerate(frames) if cuts.before(frame)]
 
 
 def test_shots_are_counted_from_cut_to_cut():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from faceage.faces.detect import Detector
+from faceage.film.cuts import Cuts
 from faceage.film.follow import Follower, Stretch
 from faceage.film.people import find_people
 from faceage.film.records import people_rows, stretch_of, stretch_rows
@@ -34,7 +35,7 @@ class FilmSearch:
         """Write `task.people`."""
         task = self._task
         parts, last = [], Stretch()
-        for number, first, before, frames in in_stretches(task.frames(), 1):
+        for number, first, before, frames in in_stretches(task.frames(), 2):
             part = self._folder / f"{number:05}.h5"
             if (known := read_tables(part, STRETCH, task.found)) is None:
                 last = self._follow(part, first, before, frames, last)
@@ -62,6 +63,9 @@ class FilmSearch:
                 self._task.progress("finding people", number + 1, self._task.film.length or None)
 
         known = [sighting.face for sighting in last.sightings if sighting.frame == first - 1]
-        stretch = self._follower(chain(((first - 1, frame.pixels) for frame in before), new()), known)
+        cuts = Cuts()
+        for frame in before[:-1]:
+            cuts.before(frame.pixels)
+        stretch = self._follower(chain(((first - 1, frame.pixels) for frame in before[-1:]), new()), known, cuts)
         write_tables(part, STRETCH, stretch_rows(stretch, times), self._task.found)
         return stretch

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
 from faceage.faces.align import align, face_transform, resized, side_in_photo
 from faceage.faces.detect import Detection, Detector
 from faceage.faces.masks import aligned_landmarks
 from faceage.faces.register import Register
+from faceage.film.cuts import Cuts
 from faceage.images import encode_portrait
 from faceage.sizes import PORTRAIT_SIZE
 
@@ -28,12 +28,6 @@ _SAME = 0.9
 """Correlation with the face that is followed; below, it has changed so much that a new one is followed."""
 _OTHER = 0.6
 """Correlation below which what lies there is not the face at all."""
-
-_SHOT_SIZE = (32, 18)
-"""Pixels of the pictures that two frames are compared by."""
-_UNLIKE, _RATHER_UNLIKE = 0.5, 0.85
-"""Correlation of two frames at a cut; and at one where colours change by `_OTHER_COLOURS`. A flash does not."""
-_OTHER_COLOURS = 0.4
 
 
 @dataclass(frozen=True)
@@ -121,17 +115,16 @@ class Follower:
         self._detector = detector
         self._min_face = min_face
 
-    def __call__(self, frames: Iterable[tuple[int, np.ndarray]], known: Sequence[Detection] = ()) -> Stretch:
-        """The faces of (number, (h, w, 3) uint8) frames, one after the other; `known` are some of the first frame's."""
+    def __call__(self, frames: Iterable[tuple[int, np.ndarray]], known: Sequence[Detection], cuts: Cuts) -> Stretch:
+        """The faces of (number, (h, w, 3) uint8) frames, one after the other; `known` are some of the first frame's.
+
+        `cuts` has been shown the frames before them.
+        """
         stretch, tracks, ended = Stretch(), list[_Track](), list[_Track]()
-        before = None
         for place, (number, photo) in enumerate(frames):
-            picture = _picture(photo)
-            if before is None:
+            if place == 0:
                 tracks = [_Track(i, photo, face) for i, face in enumerate(known)]
-            cut = before is not None and _is_cut(before, picture)
-            before = picture
-            if cut:
+            if cut := cuts.before(photo):
                 stretch.cuts.append(number)
                 ended += tracks
                 tracks = []
@@ -202,22 +195,3 @@ def _moved(box: np.ndarray, before: np.ndarray, now: np.ndarray) -> np.ndarray:
     move = _between(before, now)
     size = box[2:] * np.hypot(*move[:, 0])
     return np.concatenate([_points(move, box[:2] + box[2:] / 2) - size / 2, size]).astype(np.float32)
-
-
-def _picture(photo: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(photo).resize(_SHOT_SIZE, Image.Resampling.BOX, reducing_gap=2.0), np.float32)
-
-
-def _is_cut(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether a new shot begins between two frames, by their small pictures."""
-    a, b = (picture.mean(-1).ravel() - picture.mean() for picture in (one, other))
-    scale = np.sqrt((a @ a) * (b @ b))
-    # A frame of one colour is like no other picture, and like another one of its kind.
-    alike = float(a @ b / scale) if scale > len(a) else float(max(a @ a, b @ b) <= len(a))
-    return alike < _UNLIKE or (alike < _RATHER_UNLIKE and _colours_apart(one, other) > _OTHER_COLOURS)
-
-
-def _colours_apart(one: np.ndarray, other: np.ndarray) -> float:
-    """Share of the pixels that are of another colour in the other picture."""
-    counts = [np.histogramdd(picture.reshape(-1, 3), bins=4, range=[(0, 256)] * 3)[0] for picture in (one, other)]
-    return float(np.abs(counts[0] - counts[1]).sum() / (2 * one[..., 0].size))
