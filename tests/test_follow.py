@@ -5,12 +5,10 @@ import pytest
 from PIL import Image
 
 from faceage.faces.align import TEMPLATE, align
-from faceage.faces.detect import Detection
 from faceage.faces.register import Register
 from faceage.film.cuts import Cuts
-from faceage.film.follow import Stretch, View, turned
+from faceage.film.follow import Stretch, turned
 from faceage.film.link import FADE_SECONDS, Trail, one_person, place, shots_of
-from faceage.film.people import best_views
 
 RATE = 25.0
 FADE = round(FADE_SECONDS * RATE)
@@ -114,11 +112,3 @@ def cuts_in(frames: list[np.ndarray]) -> list[int]:
 
 def test_shots_are_counted_from_cut_to_cut():
     assert shots_of([Stretch(cuts=[2]), Stretch(cuts=[4])], 6).tolist() == [0, 0, 1, 1, 2, 2]
-
-
-def test_the_views_of_a_person_are_good_and_from_the_whole_shot():
-    face = Detection(np.zeros(4), TEMPLATE, 1.0)
-    scores = [9, 8, 7, 1, 6, 10, 2]
-    views = [View(score, frame, 0, face, np.zeros(0), b"") for frame, score in enumerate(scores)]
-    assert [view.frame for view in best_views(views)] == [0, 2, 5]
-    assert [view.frame for view in best_views(views[3:4])] == [3]

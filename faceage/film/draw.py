@@ -22,11 +22,11 @@ from faceage.people.re_age import ReAger
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 
-HISTORY = 4
+HISTORY = 2
 """Frames before one whose changes are averaged with its own, where they show the same."""
 
 _MORE = 1.2
-"""Factor on the strength: the mean over a person's views, and over frames, shows less of an age than one of them."""
+"""Factor on the strength: the mean over frames shows less of an age than one of them."""
 
 _PORTRAITS_AT_ONCE = 32
 _PIXELS_AT_ONCE = 60_000_000
@@ -58,11 +58,9 @@ class _Look:
 
 
 class FilmPainter:
-    """Draws `people`, the rows of latents of each, at `ages`, as `options` say otherwise."""
+    """Draws `people`, by the row of latents of each, at `ages`, as `options` say otherwise."""
 
-    def __init__(
-        self, model: Model, people: Sequence[Sequence[FaceRow]], ages: Sequence[Age], options: DrawOptions
-    ) -> None:
+    def __init__(self, model: Model, people: Sequence[FaceRow], ages: Sequence[Age], options: DrawOptions) -> None:
         """Raises WeightsError where a gender is said and the model knows none."""
         self._model = model
         self._people = people
@@ -91,14 +89,14 @@ class FilmPainter:
                     yield frame, [_aged(frame.pixels, changes, age) for age in range(len(self._ages))]
 
     def _propose(self, person: int) -> np.ndarray:
-        """(k, 64, 64, 3): what G changes in a person, averaged over their views: a stain is in only one of them."""
+        """(k, 64, 64, 3): what G changes in a person."""
         known = self._proposed.get(person)
         if known is None:
-            rows = self._people[person]
-            known = draw_changes(self._model, rows, self._ages, _MORE * self._strength, self._direction).mean(0)
+            row = self._people[person]
+            (known,) = draw_changes(self._model, [row], self._ages, _MORE * self._strength, self._direction)
             if self._re_ager is None:
-                aged = np.clip(rows[0].aligned + known, 0, 255).astype(np.uint8)
-                known = _change(tones_of(rows[0].aligned), rows[0].aligned, aged)
+                aged = np.clip(row.aligned + known, 0, 255).astype(np.uint8)
+                known = _change(tones_of(row.aligned), row.aligned, aged)
         return known
 
     def _look(
@@ -119,7 +117,7 @@ class FilmPainter:
             portraits = np.stack([portrait for _, _, portrait in shown])
             masks = np.stack([head_mask(place.landmarks, PORTRAIT_SIZE) for _, place, _ in shown])
             aged = self._re_ager(portraits, changes, [age.weights for age in self._ages], masks)
-            tones = [tones_of(self._people[place.person][0].aligned) for _, place, _ in shown]
+            tones = [tones_of(self._people[place.person].aligned) for _, place, _ in shown]
             changes = np.stack([_change(*each) for each in zip(tones, portraits, aged, strict=True)])
         for (number, place, portrait), change in zip(shown, changes, strict=True):
             coarse = np.asarray(Image.fromarray(portrait).convert("L").reduce(_COARSE), np.float32)

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def make_films(task: FilmTask, known: Mapping[str, Mapping[str, np.ndarray]]) ->
     task.begins()
     from faceage.film.draw import HISTORY, FilmPainter
 
-    people = [list(rows) for _, rows in groupby(face_rows(known["people"]), key=lambda row: row.face)]
+    people = list(face_rows(known["people"]))
     painter = FilmPainter(task.model, people, [aged.age for aged in asked], task.draw)
     times = [int(pts) for pts in known["frames"]["pts"]]
     drawn = segments = 0

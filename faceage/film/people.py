@@ -1,7 +1,7 @@
 """The people of a film: one latent and one age for each person of a shot, found in the frames that show them best."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 
 import numpy as np
@@ -19,10 +19,6 @@ _SHORTEST = 3
 """Frames: what is taken for a face for less time is none, or cannot be looked at."""
 _HALF = 0.5
 """Who is never aged by more than this, since they come and go or look away, is not aged."""
-_VIEWS = 3
-"""Views of a person, at most, that their change with age is the mean of."""
-_GOOD = 0.5
-"""Score of a view, as a part of the best one's: below, the face is turned, small or blurred."""
 _FACES_AT_ONCE = 32
 _USUAL_THRESHOLD = 0.97
 """Distance of two embeddings below which they are one person's, where the model does not know its own."""
@@ -30,10 +26,10 @@ _USUAL_THRESHOLD = 0.97
 
 @dataclass(frozen=True)
 class People:
-    """Who is where: `shots` (n,) the shot of each frame; of each person the rows of their views, and their places."""
+    """Who is where: `shots` (n,) the shot of each frame; each person's row, of their best view, and places."""
 
     shots: np.ndarray
-    rows: list[list[FaceRow]]
+    rows: list[FaceRow]
     places: list[list[Placed]]
 
 
@@ -54,17 +50,10 @@ def find_people(
         for number in takewhile(len(people).__gt__, find.face_numbers):
             placed = [place(trail, shots, rate) for trail in people[number]]
             if any(one.visible.max() > _HALF for one in placed):
-                views.append(best_views([view for trail in people[number] for view in trail.views]))
+                seen = (view for trail in people[number] for view in trail.views)
+                views.append(max(seen, key=lambda view: view.score))
                 places.append(placed)
     return People(shots, _optimised(model, find, views, name), places)
-
-
-def best_views(views: Sequence[View]) -> list[View]:
-    """The best of a person's views from the beginning of a shot, its middle and its end: turned this way and that."""
-    enough = _GOOD * max(view.score for view in views)
-    good = sorted((view for view in views if view.score >= enough), key=lambda view: view.frame)
-    parts = np.array_split(np.arange(len(good)), min(_VIEWS, len(good)))
-    return [max((good[i] for i in part), key=lambda view: view.score) for part in parts]
 
 
 def _presence(trails: Sequence[Trail]) -> float:
@@ -72,21 +61,14 @@ def _presence(trails: Sequence[Trail]) -> float:
     return sum(float(np.ptp(trail.landmarks, axis=1).prod(-1).sum()) for trail in trails)
 
 
-def _optimised(model: Model, find: FindOptions, people: Sequence[Sequence[View]], name: str) -> list[list[FaceRow]]:
-    """Rows of latents for each person's views, all at the person's one age."""
-    views = [view for person in people for view in person]
+def _optimised(model: Model, find: FindOptions, views: Sequence[View], name: str) -> list[FaceRow]:
+    """The row of latents of each person, from a view of them."""
     if not views:
         return []
     age = None if find.age is None else find.age.weights
     optimiser = LatentOptimiser(model.fast, find.optimiser, batch_size=min(_FACES_AT_ONCE, len(views)), age=age)
     latents = optimiser(np.stack([view.aligned for view in views]))
-    numbers = iter(range(len(views)))
-    rows = []
-    for person, seen in enumerate(people):
-        own = [_row(view, person, latents.take(slice(i, i + 1)), name) for view, i in zip(seen, numbers, strict=False)]
-        age = np.mean([row.age for row in own], axis=0)
-        rows.append([replace(row, age=age) for row in own])
-    return rows
+    return [_row(view, i, latents.take(slice(i, i + 1)), name) for i, view in enumerate(views)]
 
 
 def _row(view: View, person: int, latents: Latents, name: str) -> FaceRow:

@@ -70,7 +70,7 @@ def people_rows(people: "People", times: Sequence[int]) -> dict[str, dict[str, A
     return {
         "frames": {"pts": times, "shot": people.shots},
         "places": {name: np.asarray(values)[order] for name, values in places.items()},
-        "people": _columns([row for rows in people.rows for row in rows], COLUMNS),
+        "people": _columns(people.rows, COLUMNS),
     }
 
 

@@ -12,7 +12,7 @@ from faceage.store.latents import COLUMNS, FaceRow
 from faceage.store.table import BYTES, Columns, checked, create, fill, new_file, read, room
 
 FORMAT = "faceage-film"
-VERSION = 1
+VERSION = 2
 
 Tables = Mapping[str, Columns]
 Rows = Mapping[str, Mapping[str, Any]]

@@ -5,9 +5,10 @@
 OUT is a new folder: a clip with a shot for each photo and each of its motions (--of-each of them, in turn), its aged
 film, a picture of some frames of each shot, and scores.json.
 Flicker is how much a face, cut out where it is known to be, changes from frame to frame: in the mean over pixels, of
-the aged film and of the clip. Years are what the aged film adds to the clip, and what the aged still, as `faceage batch
---paste` writes it, adds to the still. Accepted are the aged frames that JUDGE, a recogniser as of `faceage evaluate`,
-takes for the still's person: of a shot, and of the worst and the best second of it.
+the aged film and of the clip. Years are what the aged film adds to the clip, and what a clip of the aged stills, as
+`faceage batch --paste` writes them, by the same motion, adds to it. Accepted are the aged frames that JUDGE, a
+recogniser as of `faceage evaluate`, takes for the still's person: of a shot, and of the worst and the best second of
+it.
 """
 
 import argparse
@@ -126,13 +127,17 @@ def main() -> None:
     shots = [(name, kinds[(i + j) % len(kinds)]) for i, name in enumerate(photos) for j in range(of_each)]
     each, forths = round(asked.seconds * RATE), list[np.ndarray]()
 
-    def frames() -> Iterator[np.ndarray]:
+    def frames(of: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
         for name, kind in shots:
-            for pixels, forth in moved(photos[name], kind, each, size):
+            for pixels, forth in moved(of[name], kind, each, size):
                 forths.append(forth)
                 yield pixels
 
-    write_clip(clip, frames(), size)
+    pasted = {name: np.asarray(Image.open(next(asked.out.rglob(f"pasted/**/{name}.png_*")))) for name in photos}
+    aged_stills = asked.out / "aged_stills.mp4"
+    write_clip(aged_stills, frames(pasted), size)
+    forths.clear()
+    write_clip(clip, frames(photos), size)
     seconds = run("video", clip, "--out", asked.out / "aged", "--ages", asked.age, "--faces", "largest")
     print(f"{len(forths) / seconds:.2f} frames a second, starting and optimising included")
     detector = Detector()
@@ -142,36 +147,40 @@ def main() -> None:
             face_in(frame.pixels, forth, own[shots[number // each][0]])
             for number, (frame, forth) in enumerate(zip(Clip(path).frames(), forths, strict=True))
         ])
-        for path in (clip, next((asked.out / "aged").glob("*.mp4")))
+        for path in (clip, next((asked.out / "aged").glob("*.mp4")), aged_stills)
     ]  # fmt: skip
     judges = AgeGenderJudge(), open_judge(asked.judge) if asked.judge else None
     scores = {}
     for number, (name, kind) in enumerate(shots):
-        pasted = np.asarray(Image.open(next((asked.out / "batch").rglob(f"pasted/**/{name}.png_*"))).convert("RGB"))
-        still = np.stack([face_in(photo, np.eye(2, 3), own[name]) for photo in (photos[name], pasted)])
-        before, after = (film[number * each : (number + 1) * each] for film in films)
-        scores[f"{name} {kind}"] = score(before, after, still, *judges)
+        before, after, of_still = (film[number * each : (number + 1) * each] for film in films)
+        still = face_in(photos[name], np.eye(2, 3), own[name])
+        scores[f"{name} {kind}"] = score(before, after, of_still, still, *judges)
         print(name, kind, json.dumps(scores[f"{name} {kind}"]), flush=True)
         chosen = np.linspace(0, each - 1, 6).astype(int)
-        sheet = np.vstack([np.hstack([still[i], *faces[chosen]]) for i, faces in enumerate((before, after))])
+        sheet = np.vstack([np.hstack(faces[chosen]) for faces in (before, after, of_still)])
         Image.fromarray(sheet).save(asked.out / f"{name}-{kind}.png")
     (asked.out / "scores.json").write_text(json.dumps(scores, indent=1))
 
 
 def score(
-    before: np.ndarray, after: np.ndarray, still: np.ndarray, ages: AgeGenderJudge, recognizer: Judge | None
+    before: np.ndarray,
+    after: np.ndarray,
+    of_still: np.ndarray,
+    still: np.ndarray,
+    ages: AgeGenderJudge,
+    recognizer: Judge | None,
 ) -> dict[str, Any]:
-    """Figures of a shot's faces, (n, s, s, 3) as they were and aged, beside a still as it was and aged."""
-    years, of_still = [ages.ages(faces) for faces in (before, after)], ages.ages(still)
+    """Figures of a shot's faces, each (n, s, s, 3): as they were, aged, and of the aged still; `still` (s, s, 3)."""
+    years = [ages.ages(faces) for faces in (before, after, of_still)]
     found = {
         "flicker": [round(flicker(faces), 3) for faces in (before, after)],
         "flicker_ratio": round(flicker(after) / flicker(before), 3),
         "years_added": round(float((years[1] - years[0]).mean()), 1),
-        "years_added_still": round(float(of_still[1] - of_still[0]), 1),
+        "years_added_still": round(float((years[2] - years[0]).mean()), 1),
         "years_std": round(float(years[1].std()), 2),
     }
     if recognizer is not None:
-        distance = np.linalg.norm(recognizer.embed(after) - recognizer.embed(still[:1]), axis=1)
+        distance = np.linalg.norm(recognizer.embed(after) - recognizer.embed(still[None]), axis=1)
         cosine = 1 - distance**2 / 2
         found["cosine"] = [round(float(value), 3) for value in (cosine.min(), cosine.mean(), cosine.max())]
         found["accepted"] = round(float((cosine > ACCEPTED).mean()), 3)
