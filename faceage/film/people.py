@@ -1,4 +1,4 @@
-"""The people of a film: one latent and one age for each person of a shot, found in the frames that show them best."""
+"""The people of a film: one latent and one age for each person of a shot, found in the frame that shows them best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
