@@ -20,6 +20,8 @@ from faceage.batch.age_photos import make_task
 from faceage.batch.options import DrawOptions, FindOptions
 from faceage.batch.plan import LATENTS, NOTHING_AGAIN, choose_photos, left_of, open_out
 from faceage.batch.worker import Worker
+from faceage.cli import app
+from faceage.errors import WeightsError
 from faceage.files import only_one
 from faceage.model_search import find_model
 from faceage.people.options import OptimiserOptions
@@ -187,6 +189,29 @@ def test_an_interrupt_ends_with_130_and_keeps_what_is_finished(photos, unbroken,
     assert "Traceback" not in said
     assert_whole(out)
     assert not list(out.rglob("*.partial*"))
+
+
+def test_an_interrupt_that_a_library_makes_an_error_of_is_one_all_the_same(monkeypatch, capsys):
+    """As TensorFlow does where one comes while it takes a number from Python."""
+
+    def loading(arguments):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException as interrupt:
+            raise WeightsError("the weights do not fit") from interrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}
+    monkeypatch.setattr(app, "_run", loading)
+    try:
+        with pytest.raises(SystemExit) as end:
+            app.main([])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert end.value.code == 130
+    said = capsys.readouterr().err
+    assert "interrupted" in said
+    assert "fit" not in said
 
 
 def test_a_photo_that_changes_during_the_run_is_noticed_and_done_again(astronaut, tmp_path, monkeypatch):

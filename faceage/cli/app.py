@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -80,7 +80,13 @@ class _Interrupted(BaseException):
     """Ctrl-C or SIGTERM. No KeyboardInterrupt: typer would end with status 1; no Exception: nothing swallows it."""
 
 
+_stopping = False
+"""Whether an interrupt has come."""
+
+
 def _interrupt(signal_number: int, frame: object) -> None:
+    global _stopping
+    _stopping = True
     raise _Interrupted
 
 
@@ -92,16 +98,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if hasattr(signal, "SIGPIPE"):
         # `faceage … | head` ends quietly, as other commands do.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    global _stopping
+    _stopping = False
     try:
         sys.exit(_run(arguments))
-    except FaceageError as error:
-        if _debug:
+    except _Interrupted:
+        _end_interrupted()
+    except Exception as error:
+        if _stopping:
+            # TensorFlow makes an error of its own of whatever is raised while it takes a value from Python.
+            _end_interrupted()
+        if _debug or not isinstance(error, FaceageError):
             raise
         _complain(str(error), error.hint)
         sys.exit(error.exit_code)
-    except _Interrupted:
-        _complain("interrupted: what is finished is kept, and the same command goes on from there", "")
-        sys.exit(EXIT_INTERRUPTED)
+
+
+def _end_interrupted() -> NoReturn:
+    _complain("interrupted: what is finished is kept, and the same command goes on from there", "")
+    sys.exit(EXIT_INTERRUPTED)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
