@@ -191,7 +191,7 @@ def test_an_interrupt_ends_with_130_and_keeps_what_is_finished(photos, unbroken,
     assert not list(out.rglob("*.partial*"))
 
 
-def test_an_interrupt_that_a_library_makes_an_error_of_is_one_all_the_same(monkeypatch, capsys):
+def test_an_interrupt_that_a_library_makes_an_error_of_is_one_all_the_same(monkeypatch):
     """As TensorFlow does where one comes while it takes a number from Python."""
 
     def loading(arguments):
@@ -200,18 +200,11 @@ def test_an_interrupt_that_a_library_makes_an_error_of_is_one_all_the_same(monke
         except BaseException as interrupt:
             raise WeightsError("the weights do not fit") from interrupt
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}
     monkeypatch.setattr(app, "_run", loading)
-    try:
-        with pytest.raises(SystemExit) as end:
-            app.main([])
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    assert end.value.code == 130
-    said = capsys.readouterr().err
-    assert "interrupted" in said
-    assert "fit" not in said
+    result = faceage("weights", "list")
+    assert result.returncode == 130
+    assert "interrupted" in result.stderr
+    assert "fit" not in result.stderr
 
 
 def test_a_photo_that_changes_during_the_run_is_noticed_and_done_again(astronaut, tmp_path, monkeypatch):

@@ -82,7 +82,7 @@ def _aged(task: FilmTask) -> FilmSummary:
         known = read_tables(task.people, PEOPLE, task.found)
         assert known is not None
     rows, attributes = known
-    people = len(set(map(int, rows["people"]["face"])))
+    people = len(rows["people"]["face"])
     drawn, files = 0, tuple[str, ...]()
     if people:
         drawn, files = make_films(task, rows), tuple(map(str, films_of(task)))

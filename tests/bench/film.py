@@ -127,17 +127,16 @@ def main() -> None:
     shots = [(name, kinds[(i + j) % len(kinds)]) for i, name in enumerate(photos) for j in range(of_each)]
     each, forths = round(asked.seconds * RATE), list[np.ndarray]()
 
-    def frames(of: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
+    def frames(of: dict[str, np.ndarray], known: list[np.ndarray]) -> Iterator[np.ndarray]:
         for name, kind in shots:
             for pixels, forth in moved(of[name], kind, each, size):
-                forths.append(forth)
+                known.append(forth)
                 yield pixels
 
     pasted = {name: np.asarray(Image.open(next(asked.out.rglob(f"pasted/**/{name}.png_*")))) for name in photos}
     aged_stills = asked.out / "aged_stills.mp4"
-    write_clip(aged_stills, frames(pasted), size)
-    forths.clear()
-    write_clip(clip, frames(photos), size)
+    write_clip(aged_stills, frames(pasted, []), size)
+    write_clip(clip, frames(photos, forths), size)
     seconds = run("video", clip, "--out", asked.out / "aged", "--ages", asked.age, "--faces", "largest")
     print(f"{len(forths) / seconds:.2f} frames a second, starting and optimising included")
     detector = Detector()
