@@ -58,8 +58,8 @@ def video(
 
     faceage video clip.mp4 --out aged --ages 60+
 
-    Writes DIR/<clip>_<age>.mp4 (.mkv where MP4 cannot hold the sound) in H.264 that looks like the original (crf 17);
-    of a folder of frames, the folder DIR/<folder>_<age>. Each person of a shot has one age and one change, so nothing
+    Writes DIR/<clip>_<age>.mp4 (.mkv where MP4 cannot hold the sound) in H.264 that looks like the original; of a
+    folder of frames, the folder DIR/<folder>_<age>. Each person of a shot has one age and one change, so nothing
     flickers. Who was found is kept in DIR/film. The same command again does only what is left, however this one ended.
 
     Clips need the extra [video]: pip install 'faceage[video]'. Folders of frames do not.

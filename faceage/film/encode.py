@@ -16,10 +16,16 @@ from faceage.errors import MissingExtraError
 from faceage.files import written_whole
 from faceage.film.clip import Clip, ClipFrame, exact_colours, import_av
 
-QUALITY = 17
-"""x264's constant rate factor; 18 and below is called visually lossless."""
-
 ENCODER = "libx264"
+
+_OPTIONS = {
+    # Looks like the original: as near to it as 17 with macroblock trees.
+    "crf": "19",
+    # With AVX-512, x264's macroblock trees read beyond their rows, and the same frames become other bytes each time.
+    "x264-params": "mbtree=0",
+    # The n-th packet is the n-th frame, and segments follow each other as they are.
+    "bf": "0",
+}
 
 _MP4, _MATROSKA = ".mp4", ".mkv"
 _FORMATS = {_MP4: "mp4", _MATROSKA: "matroska"}
@@ -53,8 +59,7 @@ class ClipWriter:
         """Write frames, the decoded one and its pixels now, to `path`, which is there when the block ends well."""
         clip = self._clip
         with written_whole(path) as partial, self._av.open(str(partial), "w", format="nut") as container:
-            # Without B-frames the n-th packet is the n-th frame, and segments follow each other as they are.
-            stream = container.add_stream(ENCODER, rate=clip.rate, options={"crf": str(QUALITY), "bf": "0"})
+            stream = container.add_stream(ENCODER, rate=clip.rate, options=_OPTIONS)
             stream.codec_context.time_base = clip.time_base
             stream.pix_fmt = "yuv420p"
 

@@ -29,8 +29,8 @@ FILM = "film"
 _MARKS = "film.txt"
 """The file that says which film a folder is of."""
 
-_METHOD = 1
-"""Version of how faces are followed and drawn."""
+_METHOD = 2
+"""Version of how faces are followed and drawn, and films written."""
 
 Film = Clip | FrameFolder
 T = TypeVar("T")
