@@ -38,6 +38,8 @@ SPECIAL = re.compile(r'[\x01-\x1f\\:*?"<>|]|[. ]$')
 
 _BLOCK = 1 << 20
 
+_PARTIAL = re.compile(r"\.\d+(-\d+)?\.partial")
+
 
 def partial_name(path: Path) -> Path:
     """Where `path` is written before it is renamed: in the same folder, so that the rename is atomic.
@@ -52,18 +54,24 @@ def _partial_ending(path: Path) -> str:
     return ".partial" + (".weights.h5" if path.name.endswith(".weights.h5") else path.suffix)
 
 
+def is_partial(name: str) -> bool:
+    """Whether a file of this name is one of `partial_name`."""
+    return bool(_PARTIAL.match(name))
+
+
 def remove_partials(folder: Path) -> None:
     """Remove the partial files of killed processes in `folder` and below. No other process may be writing there."""
     for place, _, names in os.walk(folder):
         for name in names:
-            if name.startswith(".") and ".partial" in name:
+            if is_partial(name):
                 Path(place, name).unlink()
 
 
 def remove_partials_of(path: Path) -> None:
     """Remove the partial files of `path` that killed processes left; no other process may write its kind of file."""
     for partial in path.parent.glob(f".*{_partial_ending(path)}"):
-        partial.unlink()
+        if is_partial(partial.name):
+            partial.unlink()
 
 
 @contextmanager

@@ -110,6 +110,7 @@ def test_one_person_is_aged_in_all_frames_without_flicker(aged, portrait):
         "people": 1,
         "drawn": 12,
         "broken": "",
+        "left_out": "",
         "files": [str(film)],
     }
     (_, before), (_, after) = frames_of(clip), frames_of(film)

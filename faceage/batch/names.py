@@ -17,7 +17,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from faceage.ages import Age
 from faceage.batch.photo import Photo
 from faceage.errors import PhotoError
-from faceage.files import SPECIAL, longest_name, takes_special_names
+from faceage.files import SPECIAL, is_partial, longest_name, takes_special_names
 from faceage.photos.decode import fingerprint, read_photo
 from faceage.photos.find import FoundPhoto, find_photos, printable
 from faceage.photos.write_like import ending_for
@@ -180,7 +180,7 @@ def remove_pictures(out: Path, names: Collection[str]) -> None:
     wanted = {same_name(_fitting(name, out)) for name in names}
     for path, owner, _ in _pictures(out):
         # Some disks list names in another case, or with other accents, than they were given.
-        if same_name(owner) in wanted or (path.name.startswith(".") and ".partial" in path.name):
+        if same_name(owner) in wanted or is_partial(path.name):
             path.unlink(missing_ok=True)
 
 

@@ -58,7 +58,8 @@ def make_prints(
     found = check_weights(latents, model)
     everybody = list(chosen.rows(latents))
     if not everybody:
-        raise UsageError(f"{latents} holds no face", "age some photos first: faceage batch")
+        which = "" if chosen.faces == "all" else f" numbered {chosen.faces}"
+        raise UsageError(f"{latents} holds no face{which}", "age some photos first: faceage batch")
     rows = [row for row in everybody if _years(row) < _GROWN_UP]
     grown_up = [f"{row.source}, face {row.face} ({_years(row):.0f})" for row in everybody if _years(row) >= _GROWN_UP]
     if not rows:

@@ -58,9 +58,10 @@ def video(
 
     faceage video clip.mp4 --out aged --ages 60+
 
-    Writes DIR/<clip>_<age>.mp4 (.mkv where MP4 cannot hold the sound) in H.264 that looks like the original; of a
-    folder of frames, the folder DIR/<folder>_<age>. Each person of a shot has one age and one change, so nothing
-    flickers. Who was found is kept in DIR/film. The same command again does only what is left, however this one ended.
+    Writes DIR/<clip>_<age>.mp4 (.mkv where MP4 cannot hold the sound) in H.264 that looks like the original. Its sound
+    is the clip's, or FLAC made of it where neither can hold that. Of a folder of frames it writes the folder
+    DIR/<folder>_<age>. Each person of a shot has one age and one change, so nothing flickers. Who was found is kept in
+    DIR/film. The same command again does only what is left, however this one ended.
 
     Clips need the extra [video]: pip install 'faceage[video]'. Folders of frames do not.
     """
@@ -91,6 +92,8 @@ def video(
         err.print(f"faceage: {clip}: no face was found")
     if summary.broken:
         err.print(f"faceage: {clip}: {summary.broken}; the {summary.frames} frames that can be read are kept")
+    if summary.left_out:
+        err.print(f"faceage: {clip}: {summary.left_out} and left out")
     raise typer.Exit(summary.exit_code)
 
 

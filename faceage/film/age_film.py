@@ -31,6 +31,8 @@ class FilmSummary:
     """Frames that this run drew."""
     broken: str
     """What of the film could not be read, or ""."""
+    left_out: str
+    """What the files lack though all frames were read, or ""."""
     files: tuple[str, ...]
 
     @property
@@ -87,4 +89,12 @@ def _aged(task: FilmTask) -> FilmSummary:
     if people:
         drawn, files = make_films(task, rows), tuple(map(str, films_of(task)))
     shots = rows["frames"]["shot"]
-    return FilmSummary(len(shots), int(shots.max(initial=-1)) + 1, people, drawn, str(attributes["broken"]), files)
+    return FilmSummary(
+        frames=len(shots),
+        shots=int(shots.max(initial=-1)) + 1,
+        people=people,
+        drawn=drawn,
+        broken=str(attributes["broken"]),
+        left_out=task.film.left_out,
+        files=files,
+    )

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from faceage.errors import UsageError, import_extra
+from faceage.film.stamp import film_stamp
 
 _USUAL_RATE = Fraction(25)
 """Frames a second, of clips that do not say."""
+
+_CLIPS = "clips are films such as MP4, MOV, MKV, WebM or AVI, or a folder of frames"
 
 _SECONDS_MISSING = 1.0
 """A clip that ends by so much before its time is cut off."""
@@ -67,17 +70,21 @@ class Clip:
             """Frames, as far as the clip says; else 0."""
             aspect = stream.sample_aspect_ratio or 1
             self._size = (round(stream.width * aspect), stream.height)
+            self.start = max(Fraction(container.start_time or 0, self._av.time_base), Fraction(0))
+            """Seconds at which its first picture or sound is due; that of a recording can be hours."""
+            mute = len(container.streams.audio) - len(self.sounds(container))
+            self.left_out = f"{mute} of its sound tracks cannot be read" if mute else ""
+            """What its film will lack, or ""."""
         self.period = max(1, round(1 / (self.rate * self.time_base)))
         """Of a frame, at a steady rate, in units of the time base."""
         self.broken = ""
         """What is wrong with the clip, as far as it has been read."""
         self._cut_off = False
 
-    @property
-    def stamp(self) -> list[int]:
+    @cached_property
+    def stamp(self) -> list[Any]:
         """Changes where the clip does."""
-        stat = self.path.stat()
-        return [stat.st_size, stat.st_mtime_ns]
+        return film_stamp({"": self.path})
 
     def frames(self) -> Iterator[ClipFrame]:
         """All frames that can be read, in order; `broken` says what could not. What FFmpeg mends is not known."""
@@ -87,7 +94,8 @@ class Clip:
             stream = self._video(container)
             stream.thread_type = "AUTO"
             for packet in self._packets(container):
-                if packet.stream_index != stream.index:
+                # Not by packet.stream_index: of the packets that end a stream it is 0.
+                if packet.stream is not stream:
                     continue
                 for frame in self._decoded(packet, count):
                     pts = frame.pts
@@ -108,8 +116,8 @@ class Clip:
                 yield packet
         except self._av.FFmpegError as error:
             self.broken = self.broken or f"it cannot be read to its end ({_reason(error)})"
-        whole = ((container.start_time or 0) + (container.duration or 0)) / self._av.time_base
-        self._cut_off = whole - end > _SECONDS_MISSING
+        # Some containers count from 0 and others from their first frame; what both would miss is missing.
+        self._cut_off = (container.duration or 0) / self._av.time_base - end > _SECONDS_MISSING
 
     def _decoded(self, packet: Any, count: int) -> Sequence[Any]:
         try:
@@ -127,7 +135,7 @@ class Clip:
         except (self._av.FFmpegError, OSError) as error:
             raise UsageError(
                 f"{self.path} cannot be read as a clip: {_reason(error)}",
-                "clips are films such as MP4, MOV, MKV, WebM or AVI, or a folder of frames",
+                _CLIPS,
             ) from error
 
     def _video(self, container: Any) -> Any:
@@ -135,7 +143,13 @@ class Clip:
         streams = [one for one in container.streams.video if not one.disposition & one.disposition.attached_pic]
         if not streams:
             raise UsageError(f"{self.path} has no video stream", "for photos there is 'faceage batch'")
+        if streams[0].codec_context is None:
+            raise UsageError(f"{self.path} cannot be read as a clip: its pictures are of an unknown kind", _CLIPS)
         return streams[0]
+
+    def sounds(self, container: Any) -> list[Any]:
+        """The sound tracks in the clip's `container` that can be read."""
+        return [stream for stream in container.streams.audio if stream.codec_context is not None]
 
 
 def _reason(error: Exception) -> str:

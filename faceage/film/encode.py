@@ -1,7 +1,8 @@
 """Writing a clip like another one: segments of frames, each whole or absent, and all of them joined with the sound.
 
-H.264, 8 bits a channel, upright; the times of all frames, the colour space and the sound are the other clip's. Of its
-metadata, which may say where and by whom it was made, only the languages of its sound are kept.
+H.264, 8 bits a channel, upright; the times of all frames, the colour space and the sound are the other clip's, but for
+what lies before its start. Of its metadata, which may say where and by whom it was made, only the languages of its
+sound are kept.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from faceage.errors import MissingExtraError
 from faceage.files import written_whole
 from faceage.film.clip import Clip, ClipFrame, exact_colours, import_av
+from faceage.film.sound import Sound
 
 ENCODER = "libx264"
 
@@ -35,6 +37,7 @@ _IN_MP4 = frozenset(["aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"])
 """Sound that players expect in MP4."""
 
 _LIMITED_RANGE = 1
+_RGB, _BT709 = 0, 1
 
 
 def check_encoder() -> None:
@@ -58,7 +61,7 @@ class ClipWriter:
     def new_segment(self, path: Path) -> Iterator[Callable[[ClipFrame, np.ndarray], None]]:
         """Write frames, the decoded one and its pixels now, to `path`, which is there when the block ends well."""
         clip = self._clip
-        with written_whole(path) as partial, self._av.open(str(partial), "w", format="nut") as container:
+        with written_whole(path) as partial, self._av.open(f"file:{partial}", "w", format="nut") as container:
             stream = container.add_stream(ENCODER, rate=clip.rate, options=_OPTIONS)
             stream.codec_context.time_base = clip.time_base
             stream.pix_fmt = "yuv420p"
@@ -77,62 +80,50 @@ class ClipWriter:
             yield write
             container.mux(stream.encode(None))
 
-    def join(self, segments: Sequence[Path], times: Sequence[int], comment: str) -> None:
+    def join(self, segments: Sequence[Path], times: Sequence[int], comment: str) -> list[Path]:
         """Write the clip, whole or not at all: the frames of `segments` at their `times` (pts), and the sound."""
         with ExitStack() as stack:
             partial = stack.enter_context(written_whole(self.path))
-            container = stack.enter_context(self._av.open(str(partial), "w", format=_FORMATS[self.path.suffix]))
+            container = stack.enter_context(self._av.open(f"file:{partial}", "w", format=_FORMATS[self.path.suffix]))
             container.metadata["comment"] = comment
-            first = stack.enter_context(self._av.open(str(segments[0])))
+            first = stack.enter_context(self._av.open(f"file:{segments[0]}"))
             video = container.add_stream_from_template(first.streams.video[0])
             video.time_base = self._clip.time_base
             source = stack.enter_context(self._clip.opened())
-            sound = {stream.index: container.add_stream_from_template(stream) for stream in source.streams.audio}
-            for index, stream in sound.items():
-                if language := source.streams[index].language:
-                    stream.metadata["language"] = language
+            sound = Sound(self._clip, source, container)
             pictures = _pictures(segments, times, self._clip, video)
             # In the order of time: a container keeps in memory what is too early.
-            order = merge(pictures, _sounds(source, sound), key=lambda packet: packet.dts * packet.time_base)
+            order = merge(pictures, sound.packets(), key=lambda packet: packet.dts * packet.time_base)
             for packet in order:
                 container.mux_one(packet)
+        return [self.path]
 
 
 def _take_colours(target: Any, frame: Any) -> None:
     for name in ("colorspace", "color_primaries", "color_trc"):
         setattr(target, name, getattr(frame, name))
+    if frame.colorspace == _RGB:
+        # H.264 knows RGB only where each pixel has colours of its own.
+        target.colorspace = _BT709
 
 
 def ending_for(clip: Clip) -> str:
     """The ending of the file that holds the clip's sound as it is."""
     with clip.opened() as source:
-        plays = all(stream.codec.canonical_name in _IN_MP4 for stream in source.streams.audio)
+        plays = all(stream.codec.canonical_name in _IN_MP4 for stream in clip.sounds(source))
     return _MP4 if plays else _MATROSKA
 
 
 def _pictures(segments: Sequence[Path], times: Sequence[int], clip: Clip, stream: Any) -> Iterator[Any]:
-    number = 0
+    number, start = 0, int(clip.start / clip.time_base)
     for path in segments:
-        with import_av().open(str(path)) as container:
+        with import_av().open(f"file:{path}") as container:
             for packet in container.demux(video=0):
                 if packet.dts is None:
                     continue
-                packet.pts = packet.dts = times[number]
+                packet.pts = packet.dts = times[number] - start
                 packet.time_base = clip.time_base
                 number += 1
-                packet.duration = times[number] - packet.pts if number < len(times) else clip.period
+                packet.duration = times[number] - times[number - 1] if number < len(times) else clip.period
                 packet.stream = stream
                 yield packet
-
-
-def _sounds(source: Any, streams: dict[int, Any]) -> Iterator[Any]:
-    if not streams:
-        return
-    try:
-        for packet in source.demux([source.streams[index] for index in streams]):
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream_index]
-                yield packet
-    except import_av().FFmpegError:
-        # The clip is broken here; that was said when its frames were read.
-        return

@@ -1,5 +1,6 @@
 """A film that is a folder of frames: photos, in the order of the numbers in their names."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -7,11 +8,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
 from faceage.errors import UsageError
 from faceage.files import write_text
+from faceage.film.stamp import film_stamp
 from faceage.photos.decoders import Decoder
 from faceage.photos.find import EXTENSIONS, find_photos
 from faceage.photos.write_like import Encoding, as_image, ending_for, save_like
@@ -47,13 +50,12 @@ class FrameFolder:
             kinds = " ".join(sorted(EXTENSIONS))
             raise UsageError(f"there is no frame in {path}", f"frames are files that end in {kinds}")
         self.length = len(self._files)
-        self.broken = ""
+        self.broken = self.left_out = ""
 
-    @property
-    def stamp(self) -> list[tuple[str, int, int]]:
+    @cached_property
+    def stamp(self) -> list[Any]:
         """Changes where the frames do."""
-        stats = [(file.name, file.path.stat()) for file in self._files]
-        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+        return film_stamp({file.name: file.path for file in self._files})
 
     def frames(self) -> Iterator[FolderFrame]:
         """All frames that can be read, in order; `broken` says what could not."""
@@ -68,7 +70,7 @@ class FrameFolder:
 
 
 class FolderWriter:
-    """Writes frames like others, into the folder `path`; a segment's mark says that all of it is there."""
+    """Writes frames like others, into the folder `path`; a segment says which, once all of them are there."""
 
     ending = ".done"
 
@@ -76,21 +78,30 @@ class FolderWriter:
         self.path = path
 
     @contextmanager
-    def new_segment(self, mark: Path) -> Iterator[Callable[[FolderFrame, np.ndarray], None]]:
-        """Write frames, and `mark` when the block ends well."""
-        yield self._write
-        write_text(mark, "")
+    def new_segment(self, segment: Path) -> Iterator[Callable[[FolderFrame, np.ndarray], None]]:
+        """Write frames, and `segment` when the block ends well."""
+        names: list[str] = []
 
-    def join(self, marks: Sequence[Path], times: Sequence[int], comment: str) -> None:
-        """Nothing to do: all frames are in place."""
+        def write(frame: FolderFrame, pixels: np.ndarray) -> None:
+            names.append(self._write(frame, pixels))
 
-    def _write(self, frame: FolderFrame, pixels: np.ndarray) -> None:
+        yield write
+        write_text(segment, json.dumps(names))
+
+    def join(self, segments: Sequence[Path], times: Sequence[int], comment: str) -> list[Path]:
+        """The frames of `segments`, which are in place."""
+        return [self.path / name for segment in segments for name in json.loads(segment.read_text())]
+
+    def _write(self, frame: FolderFrame, pixels: np.ndarray) -> str:
+        """The name of the frame's file, below the folder."""
         name, ending = frame.name, ending_for(PurePath(frame.name))
-        path = self.path / (name if name.lower().endswith(ending) else name + ending)
+        name = name if name.lower().endswith(ending) else name + ending
+        path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         picture = frame.original.copy()
         frame.encoding.repaint(picture, frame.pixels, pixels)
         save_like(as_image(picture), frame.encoding, path)
+        return name
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -1,5 +1,6 @@
 """The second pass over a film: its people drawn at other ages, a film for each."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -27,21 +28,40 @@ class _Aged:
         self.age = age
         self.writer = _writer(task.film, task.out, task.name, age)
         self.segments = task.work / f"{age.label}-{task.drawn(age)}"
+        self._out = task.out
         self._mark = task.work / f"{age.label}.made"
 
     @property
     def done(self) -> bool:
-        return self.writer.path.exists() and self._mark.exists() and self._mark.read_text() == self.segments.name
+        drawn, files = self._made
+        return drawn == self.segments.name and all(path.exists() for path in files)
+
+    @property
+    def _made(self) -> tuple[str, list[Path]]:
+        """What was drawn last, and the files that it is in."""
+        try:
+            drawn, names = json.loads(self._mark.read_text())
+        except (OSError, ValueError):
+            return "", []
+        return drawn, [self._out / name for name in names]
+
+    def _make(self, drawn: str, files: Sequence[Path]) -> None:
+        write_text(self._mark, json.dumps([drawn, [str(path.relative_to(self._out)) for path in files]]))
+
+    def begin(self) -> None:
+        """What there is of it is not whole from now on: frames of a folder are drawn into their places."""
+        self._make("", self._made[1])
 
     def segment(self, number: int) -> Path:
         return self.segments / f"{number:05}{self.writer.ending}"
 
     def finish(self, count: int, times: Sequence[int]) -> None:
-        """Join its `count` segments, of frames at these `times`."""
-        self._mark.unlink(missing_ok=True)
+        """Join its `count` segments, of frames at these `times`, and remove what an earlier film had besides."""
         said = f"Faces aged to {self.age.label} by faceage {version('faceage')}: this film is made, not shot."
-        self.writer.join([self.segment(number) for number in range(count)], times, said)
-        write_text(self._mark, self.segments.name)
+        files = self.writer.join([self.segment(number) for number in range(count)], times, said)
+        for path in set(self._made[1]) - set(files):
+            path.unlink(missing_ok=True)
+        self._make(self.segments.name, files)
         shutil.rmtree(self.segments)
 
 
@@ -56,6 +76,8 @@ def make_films(task: FilmTask, known: Mapping[str, Mapping[str, np.ndarray]]) ->
     if not asked:
         return 0
     _clear(task.work, {aged.segments for aged in asked})
+    for aged in asked:
+        aged.begin()
     task.begins()
     from faceage.film.draw import HISTORY, FilmPainter
 

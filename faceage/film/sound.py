@@ -1,0 +1,83 @@
+"""The sound of a clip on its way into its film: as it is, or as FLAC where the film's container refuses it."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from faceage.film.clip import Clip, import_av
+
+
+class Sound:
+    """The sound tracks of `source`, the opened `clip`, as tracks of `target`, an opened film."""
+
+    def __init__(self, clip: Clip, source: Any, target: Any) -> None:
+        self._source = source
+        self._tracks = {stream.index: _track(stream, target, clip.start) for stream in clip.sounds(source)}
+
+    def packets(self) -> Iterator[Any]:
+        """What is to be written, in the clip's order; its time 0 is when the clip starts."""
+        if not self._tracks:
+            return
+        errors = import_av().FFmpegError
+        try:
+            for packet in self._source.demux([self._source.streams[index] for index in self._tracks]):
+                yield from self._tracks[packet.stream.index].take(packet)
+        except errors:
+            # The clip is broken here; that was said when its frames were read.
+            pass
+        for track in self._tracks.values():
+            yield from track.end()
+
+
+class _Copied:
+    """A track whose packets stay as they are."""
+
+    def __init__(self, track: Any, start: int) -> None:
+        self._track = track
+        self._start = start
+        self._next: int | None = None
+
+    def take(self, packet: Any) -> Iterator[Any]:
+        if packet.dts is None:
+            return
+        time = packet.dts - self._start
+        # In a clip that was put together from several, time may go back.
+        packet.pts = packet.dts = time if self._next is None else max(time, self._next)
+        self._next = packet.dts + max(packet.duration or 0, 1)
+        packet.stream = self._track
+        yield packet
+
+    def end(self) -> Iterator[Any]:
+        yield from ()
+
+
+class _Converted:
+    """A track that is written in another codec, sample by sample."""
+
+    def __init__(self, track: Any, start: Fraction) -> None:
+        self._track = track
+        self._start = start
+        self._next = 0
+
+    def take(self, packet: Any) -> Iterator[Any]:
+        for frame in packet.decode():
+            if frame.pts is not None:
+                self._next = max(self._next, round((frame.pts * frame.time_base - self._start) * frame.sample_rate))
+            frame.pts, frame.time_base = self._next, Fraction(1, frame.sample_rate)
+            self._next += frame.samples
+            yield from self._track.encode(frame)
+
+    def end(self) -> Iterator[Any]:
+        yield from self._track.encode(None)
+
+
+def _track(stream: Any, target: Any, start: Fraction) -> _Copied | _Converted:
+    try:
+        track = target.add_stream_from_template(stream)
+        way: _Copied | _Converted = _Copied(track, int(start / stream.time_base))
+    except ValueError:
+        track = target.add_stream("flac", rate=stream.rate, layout=stream.layout)
+        way = _Converted(track, start)
+    if stream.language:
+        track.metadata["language"] = stream.language
+    return way
