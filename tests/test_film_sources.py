@@ -44,6 +44,7 @@ def write(
     start: int = 0,
     first: str = "video",
     timecode: str = "",
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Write a clip of 25 frames a second that begins at `start` seconds; its `first` stream is "video" or "sound"."""
     with av.open(str(path), "w") as container:
@@ -52,7 +53,7 @@ def write(
         packets: list[Any] = []
 
         def add_video() -> None:
-            stream = container.add_stream(codec, rate=25)
+            stream = container.add_stream(codec, rate=25, options=options or {})
             stream.height, stream.width = frames[0].shape[:2]
             stream.pix_fmt = pixels
             for number, picture in enumerate(frames):
@@ -176,6 +177,25 @@ def test_a_screen_recording_in_rgb_becomes_a_film_of_standard_colours(codec, fra
     film = aged(write(tmp_path / "screen.mov", frames, codec, "rgb24", sound=""), tmp_path / "out")
     with av.open(str(film)) as container:
         assert next(container.decode(video=0)).colorspace == 1
+
+
+def test_a_camcorders_two_fields_become_one_picture(frames, tmp_path):
+    # Lines in turn from two moments, in which everything moves on by 4 pixels.
+    moments = [np.roll(frames[0], 4 * i, 1) for i in range(10)]
+    first = (np.arange(200) % 2 == 0)[:, None, None]
+    woven = [np.where(first, *pair) for pair in zip(moments[::2], moments[1::2], strict=True)]
+    clip = write(tmp_path / "camcorder.mp4", woven, sound="", options={"flags": "+ildct", "x264-params": "tff=1"})
+    with av.open(str(clip)) as container:
+        assert all(frame.interlaced_frame for frame in container.decode(video=0))
+    film = aged(clip, tmp_path / "out")
+
+    def combs(pictures: list[np.ndarray]) -> list[float]:
+        """How much each differs from line to line, left of the face."""
+        parts = [one[:, :40].astype(float) for one in pictures]
+        return [np.abs(2 * part[1:-1] - part[:-2] - part[2:]).mean() for part in parts]
+
+    assert min(combs(woven)) > 20
+    assert max(combs([frame.pixels for frame in Clip(film).frames()])) < 2
 
 
 def test_an_address_in_a_folder_name_is_a_folder(frames, tmp_path, monkeypatch):

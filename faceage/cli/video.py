@@ -58,10 +58,12 @@ def video(
 
     faceage video clip.mp4 --out aged --ages 60+
 
-    Writes DIR/<clip>_<age>.mp4 (.mkv where MP4 cannot hold the sound) in H.264 that looks like the original. Its sound
-    is the clip's, or FLAC made of it where neither can hold that. Of a folder of frames it writes the folder
-    DIR/<folder>_<age>. Each person of a shot has one age and one change, so nothing flickers. Who was found is kept in
-    DIR/film. The same command again does only what is left, however this one ended.
+    Writes DIR/<clip>_<age>.mp4 (.mkv where MP4 cannot hold the sound) in H.264 that looks like the original; frames in
+    two fields become whole ones. The sound is the clip's, or FLAC made of it where neither can hold that. Of a folder
+    of frames it writes the folder DIR/<folder>_<age>.
+
+    Each person of a shot has one age and one change, so nothing flickers. Who was found is kept in DIR/film. The same
+    command again does only what is left, however this one ended.
 
     Clips need the extra [video]: pip install 'faceage[video]'. Folders of frames do not.
     """

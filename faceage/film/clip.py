@@ -1,4 +1,4 @@
-"""Reading a film clip by FFmpeg (PyAV, the extra "video"): upright frames with their times."""
+"""Reading a film clip by FFmpeg (PyAV, the extra "video"): upright, whole frames with their times."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from faceage.errors import UsageError, import_extra
+from faceage.errors import UsageError
+from faceage.film.av import import_av
+from faceage.film.fields import progressive
 from faceage.film.stamp import film_stamp
 
 _USUAL_RATE = Fraction(25)
@@ -19,11 +21,6 @@ _CLIPS = "clips are films such as MP4, MOV, MKV, WebM or AVI, or a folder of fra
 
 _SECONDS_MISSING = 1.0
 """A clip that ends by so much before its time is cut off."""
-
-
-def import_av() -> Any:
-    """PyAV. Raises MissingExtraError where it is not installed."""
-    return import_extra("av", "video", "clips are read with PyAV, which is not installed")
 
 
 @dataclass(frozen=True)
@@ -93,16 +90,15 @@ class Clip:
         with self.opened() as container:
             stream = self._video(container)
             stream.thread_type = "AUTO"
-            for packet in self._packets(container):
-                # Not by packet.stream_index: of the packets that end a stream it is 0.
-                if packet.stream is not stream:
-                    continue
-                for frame in self._decoded(packet, count):
-                    pts = frame.pts
-                    if pts is None or (last is not None and pts <= last):
-                        pts = 0 if last is None else last + self.period
-                    last, count = pts, count + 1
-                    yield ClipFrame(pts, frame, self._size)
+            # Not by packet.stream_index: of the packets that end a stream it is 0.
+            packets = (packet for packet in self._packets(container) if packet.stream is stream)
+            decoded = (frame for packet in packets for frame in self._decoded(packet, count))
+            for frame in progressive(decoded, self.time_base):
+                pts = frame.pts
+                if pts is None or (last is not None and pts <= last):
+                    pts = 0 if last is None else last + self.period
+                last, count = pts, count + 1
+                yield ClipFrame(pts, frame, self._size)
         if self._cut_off and not self.broken:
             self.broken = f"it ends after frame {count - 1}, long before the time that it says"
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from faceage.errors import MissingExtraError
 from faceage.files import written_whole
-from faceage.film.clip import Clip, ClipFrame, exact_colours, import_av
+from faceage.film.av import import_av
+from faceage.film.clip import Clip, ClipFrame, exact_colours
 from faceage.film.sound import Sound
 
 ENCODER = "libx264"

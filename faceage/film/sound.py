@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from faceage.film.clip import Clip, import_av
+from faceage.film.av import import_av
+from faceage.film.clip import Clip
 
 
 class Sound:
