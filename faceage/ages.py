@@ -19,6 +19,7 @@ MAX_AGE = 100
 
 STRENGTH = 1.5
 """Default ageing strength: above it judges see the age in more pictures, and people see stains. 1 is the target age."""
+MAX_STRENGTH = 2
 
 
 def age_class(age: int) -> int:

@@ -347,6 +347,17 @@ def test_quiet_says_nothing_and_json_one_thing(tmp_path, portrait):
     assert (tmp_path / "out" / "report.html").stat().st_mtime_ns == page
 
 
+def test_a_report_of_what_was_before_does_not_stand(tmp_path, portrait):
+    portrait.save(tmp_path / "a.jpg")
+    arguments = ("batch", tmp_path / "a.jpg", "--out", tmp_path / "out", "--objective", "none", "--ages")
+    assert faceage(*arguments, "60+").returncode == 0
+    # As where a run ends before its report: the page shows pictures that are no more.
+    assert faceage(*arguments, "25", "--no-report").returncode == 0
+    assert not (tmp_path / "out" / "report.html").exists()
+    assert faceage(*arguments, "25").returncode == 0
+    assert "25" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_photos_done_with_other_options_are_done_again_and_that_is_said(tmp_path, portrait):
     portrait.save(tmp_path / "a.jpg")
     arguments = ("batch", tmp_path / "a.jpg", "--out", tmp_path / "out")
@@ -504,7 +515,7 @@ def test_lists_limits_and_what_is_left_out(tmp_path, portrait):
     assert "rows are missing" in rows["cut.jpg"]["warning"]
     summary = json.loads(result.stdout)
     assert (summary["warnings"], summary["skipped_folders"]) == (1, {"@eaDir": 1})
-    assert "left out 1 folder of other programs: @eaDir (1)" in result.stderr
+    assert "left out 1 folder of copies or results: @eaDir (1)" in result.stderr
 
     again = faceage(*arguments, "--objective", "none", "--retry-failed", "--dry-run")
     assert set(again.stdout.split()) == {"photos/large.png", "photos/gone.jpg"}

@@ -250,7 +250,8 @@ def test_of_a_photo_library_only_the_originals_are_walked(tmp_path, originals):
 def test_patterns_leave_files_and_folders_out(tmp_path, patterns, expected):
     touch(tmp_path, "a.jpg", "a_edited.jpg", "b/a.jpg", "b/c/d.jpg")
     assert [photo.name for photo in find_photos([tmp_path], exclude=patterns)] == expected
-    assert [photo.name for photo in find_photos([tmp_path / "a.jpg"], exclude=patterns)] == ["a.jpg"], "named outright"
+    named = [photo.name for photo in find_photos([tmp_path / "a.jpg"], exclude=patterns)]
+    assert named == ["a.jpg"] * ("a.jpg" in expected)
 
 
 def test_a_listed_photo_that_is_gone_is_one_with_a_problem(tmp_path):

@@ -27,6 +27,7 @@ from faceage.batch.plan import (
 )
 from faceage.errors import UsageError
 from faceage.people.options import OptimiserOptions
+from faceage.photos.find import find_photos
 from faceage.pictures.save import save_png
 from faceage.store.latents import LatentIndex
 from faceage.store.manifest import FAILED, NO_FACE, OK, UNREADABLE
@@ -282,6 +283,22 @@ def test_chosen_faces_are_in_one_order_and_each_once(given, faces, numbers):
     assert options.digest("w") == FindOptions(faces=faces).digest("w")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: DrawOptions(strength=-3),
+        lambda: DrawOptions(strength=float("nan")),
+        lambda: DrawOptions(scale=1.5),  # type: ignore[arg-type]
+        lambda: DrawOptions(ages=("25",)),  # type: ignore[arg-type]
+        lambda: FindOptions(age=30),  # type: ignore[arg-type]
+        lambda: FindOptions(min_face=0),
+    ],
+)
+def test_options_that_mean_nothing_are_usage_errors(wrong):
+    with pytest.raises(UsageError):
+        wrong()
+
+
 def test_what_an_earlier_version_wrote_is_refused_before_anything_is_touched(photos, out):
     out.mkdir()
     row = {"path": "a.jpg", "status": "ok", "faces": 1, "reason": "", "settings": "0123", "pasted": False}
@@ -468,6 +485,29 @@ def test_what_is_excluded_is_left_out_and_folders_of_others_are_counted(photos, 
     assert [photo.name for photo in found] == ["photos/a.jpg"]
     assert skipped == {"@eaDir": 1, "#recycle": 1}
     assert [photo.name for photo in left_of_list([photos], out, ("sub",)).to_find] == ["photos/a.jpg", "photos/b.jpg"]
+
+
+def test_results_are_no_photos_though_a_list_or_a_folder_above_has_them(photos, out):
+    """As `find . -name '*.jpg'` lists them, the second time."""
+    for grey, folder in enumerate(("grids", "pasted", "report", "mine")):
+        (out / folder / "sub").mkdir(parents=True)
+        Image.new("L", (32, 32), 50 * grey).save(out / folder / "sub" / "a.jpg")
+    listed = [photos / "a.jpg", *out.rglob("*.jpg")]
+    assert len(left_of_list(listed, out).to_find) == 5
+    (out / MANIFEST).touch()
+    skipped: Counter[str] = Counter()
+    mine = out / "mine" / "sub" / "a.jpg"
+    assert [photo.path for photo in choose_photos([], out, (1, 1), listed, (), skipped)] == [photos / "a.jpg", mine]
+    assert skipped == {"grids": 1, "pasted": 1, "report": 1}
+    assert [photo.path for photo in find_photos([out])] == [mine]
+    with pytest.raises(UsageError, match="inside the results"):
+        choose_photos([out / "pasted" / "sub" / "a.jpg"], out)
+
+
+def test_files_that_are_named_can_be_excluded(photos, out):
+    named = [photos / "a.jpg", photos / "b.jpg"]
+    assert [photo.name for photo in choose_photos(named, out, exclude=["a*"])] == ["photos/b.jpg"]
+    assert [photo.name for photo in left_of_list(named, out, ("b.jpg",)).to_find] == ["photos/a.jpg"]
 
 
 def test_people_found_before_colours_were_converted_are_found_again():

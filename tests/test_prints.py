@@ -108,6 +108,7 @@ def test_one_sheet_of_one_child(tmp_path, latents):
     (sheet,) = (tmp_path / "prints").rglob("*.*")
     assert sheet.suffix == ".pdf"
     assert sheet.read_bytes().startswith(b"%PDF")
+    assert b"compositeWithTrainedAlgorithmicMedia" in sheet.read_bytes()
 
 
 def test_a_sheet_a_face_as_pictures_of_letter_paper(tmp_path, latents):
@@ -116,6 +117,7 @@ def test_a_sheet_a_face_as_pictures_of_letter_paper(tmp_path, latents):
     assert done.returncode == 0, done.stderr
     sheets = sorted((tmp_path / "prints").rglob("*.png"))
     assert [Image.open(sheet).size for sheet in sheets] == [(2550, 3300)] * 2
+    assert all(b"compositeWithTrainedAlgorithmicMedia" in sheet.read_bytes() for sheet in sheets)
 
 
 def test_who_is_grown_up_is_left_out(tmp_path, model, child):

@@ -207,7 +207,7 @@ def test_pictures_lie_in_the_page_or_all_of_them_beside_it(some):
         np.testing.assert_array_equal(shown_cells(beside, some, face), shown_cells(inside, some, face))
     for path in (some / "report").rglob("*.jpg"):
         with Image.open(path) as strip:
-            assert set(strip.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "comment"}
+            assert set(strip.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "comment", "xmp"}
 
 
 def test_faces_are_drawn_once(batch, tmp_path):

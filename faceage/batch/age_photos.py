@@ -136,12 +136,14 @@ def _checked(
     shard: tuple[int, int],
     any_recognizer: bool,
 ) -> tuple[Task, list[FoundPhoto], Counter[str]]:
-    """The task, its photos, and how many folders of other programs are left out, by name."""
+    """The task, its photos, and how many folders are left out, by name."""
     places, more = _paths(photos), _paths(listed)
     if not (places or more):
         raise UsageError("no photos named", "faceage batch PHOTOS --out DIR")
+    if not 1 <= shard[0] <= shard[1]:
+        raise UsageError(f"shard {shard} is no share", "shares are (1, n) to (n, n)")
     to = shard_folder(Path(out), shard)
-    check_out([*places, *more], to)
+    check_out(places, to, more)
     hint = "use it all the same with --any-recognizer, or choose --objective pixel"
     folder = check_model(weights, find, draw, hint, 0 if any_recognizer else MIN_ACCURACY)
     skipped: Counter[str] = Counter()

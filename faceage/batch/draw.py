@@ -128,7 +128,8 @@ class Drawer:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     _SAVE[layout.kind](person, path, self._options)
                 if self._options.strips:
-                    write_strip(strip_path(self._out, photo.name, row.face), person, self._options.ages, self._drawn)
+                    path = strip_path(self._out, photo.name, row.face)
+                    write_strip(path, person, self._options.ages, self._drawn, self._options.mark)
 
 
 def draw_sheets(rows: Iterable[FaceRow], model: Model, out: Path, options: DrawOptions, file: str) -> Iterator[int]:

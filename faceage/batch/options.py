@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from faceage.ages import AGE_CLASSES, EVERY_CLASS, STRENGTH, Age
+from faceage.ages import AGE_CLASSES, EVERY_CLASS, MAX_STRENGTH, STRENGTH, Age
 from faceage.errors import UsageError
 from faceage.genders import check_gender
 from faceage.people.options import ADULT_STRENGTH, MOST_ADULTS, OBJECTIVES, OptimiserOptions
@@ -48,6 +48,10 @@ class FindOptions:
     def __post_init__(self) -> None:
         if self.optimiser.objective not in OBJECTIVES:
             raise UsageError(f"objective {self.optimiser.objective!r} is none of {', '.join(OBJECTIVES)}")
+        if self.min_face is not None and self.min_face < 1:
+            raise UsageError(f"min_face {self.min_face} is no width in pixels")
+        if not isinstance(self.age, Age | None):
+            raise UsageError(f"age {self.age!r} is no Age", f"say Age.of({self.age!r})")
         if self.faces in ("all", "largest"):
             return
         if not re.fullmatch(r"\s*\d{1,5}\s*(,\s*\d{1,5}\s*)*", self.faces, re.ASCII):
@@ -98,10 +102,14 @@ class DrawOptions:
     def __post_init__(self) -> None:
         if not self.ages or len(set(self.ages)) < len(self.ages):
             raise UsageError("ages to draw are one or more, each once", f"all of them: {', '.join(AGE_CLASSES)}")
+        if strange := [age for age in self.ages if not isinstance(age, Age)]:
+            raise UsageError(f"age {strange[0]!r} is no Age", f"say Age.of({strange[0]!r})")
+        if not 0 <= self.strength <= MAX_STRENGTH:
+            raise UsageError(f"strength {self.strength} is not 0 to {MAX_STRENGTH}")
         if self.draw not in DRAW:
             raise UsageError(f"draw {self.draw!r} is none of {', '.join(DRAW)}")
         check_gender(self.gender)
-        if not 1 <= self.scale <= MAX_SCALE:
+        if self.scale not in range(1, MAX_SCALE + 1):
             raise UsageError(f"scale {self.scale} is not 1 to {MAX_SCALE}")
 
     @property

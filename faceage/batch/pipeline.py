@@ -1,5 +1,6 @@
 """The main job: photos in, latents and pictures out, each photo exactly once however often it is stopped."""
 
+import math
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ class RunSummary:
     warnings: int = 0
     """Photos that are used though something is not quite right with them; their rows say what."""
     skipped_folders: Mapping[str, int] = field(default_factory=dict)
-    """How many folders of other programs were left out, by name."""
+    """How many folders of other programs, and of results, were left out, by name."""
     detected: int = 0
     """Photos that this run looked for faces in."""
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -71,7 +72,9 @@ class RunSummary:
 
     @property
     def median_distance(self) -> tuple[float, float]:
-        """Of the rebuilt faces of this run, at least one: distance to the photo before and after optimisation."""
+        """Of the rebuilt faces of this run: distance to the photo before and after optimisation; NaN where none is."""
+        if not self.distances:
+            return math.nan, math.nan
         before, after = np.median(np.array(self.distances).reshape(-1, 2), axis=0)
         return float(before), float(after)
 

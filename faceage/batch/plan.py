@@ -80,7 +80,7 @@ class Plan:
     replaced: int = 0
     """Photos of `to_find` that are not the ones that were there before: their people and pictures go."""
     skipped_folders: Mapping[str, int] = field(default_factory=dict)
-    """How many folders of other programs were left out, by name."""
+    """How many folders of other programs, and of results, were left out, by name."""
 
     @property
     def standing(self) -> list[PhotoOutcome]:
@@ -101,12 +101,11 @@ def choose_photos(
     `listed`, `exclude` and `skipped` are as of `find_photos`. Raises UsageError where there is none in all, or `out`
     cannot be the output folder for them.
     """
-    everywhere = [*places, *listed]
-    check_out(everywhere, out)
+    check_out(places, out, listed)
     photos = album_photos(places, listed, exclude, skipped)
     if not photos:
-        kinds = " ".join(sorted(EXTENSIONS))
-        raise UsageError(f"no photo in {', '.join(map(str, everywhere))}", f"photos are files that end in {kinds}")
+        kinds, where = " ".join(sorted(EXTENSIONS)), ", ".join(map(str, [*places, *listed]))
+        raise UsageError(f"no photo in {where}", f"photos are files that end in {kinds}")
     number, of = shard
     # By name, so that a photo stays in its shard whatever comes or goes beside it.
     return photos if of == 1 else [photo for photo in photos if _share(photo.name) % of == number - 1]
@@ -227,18 +226,20 @@ def _pictures_stand(task: Task, photo: Photo) -> bool:
     return all(path.exists() for path in wanted)
 
 
-def check_out(places: Sequence[Path], out: Path) -> None:
-    """Raise UsageError where `out` cannot be the output folder for `places`."""
+def check_out(places: Sequence[Path], out: Path, listed: Sequence[Path] = ()) -> None:
+    """Raise UsageError where `out` cannot be the output folder for `places`, and `listed` ones that are folders.
+
+    Of listed files, results are left out (`find_photos`).
+    """
     if os.path.exists(out) and not os.path.isdir(out):
         raise UsageError(f"--out {out} is a file", "name a folder; it is made if need be")
     where = Path(os.path.realpath(out))
     results = [Path(os.path.realpath(out / name)) for name in PICTURES]
+    above = {where, *where.parents, *(parent for path in results for parent in path.parents)}
     hint = "a next run would take results for photos: choose another"
-    for place in places:
+    for place in [*places, *filter(os.path.isdir, listed)]:
         inside = Path(os.path.realpath(place))
-        if not os.path.isdir(inside):
-            continue
-        if inside in (where, *where.parents, *(parent for path in results for parent in path.parents)):
+        if os.path.isdir(inside) and inside in above:
             raise UsageError(f"--out {out} lies inside the input {place}", hint)
         if any(path in (inside, *inside.parents) for path in results):
             raise UsageError(f"the input {place} lies inside the results of --out {out}", hint)

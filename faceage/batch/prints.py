@@ -13,6 +13,7 @@ from faceage.batch.render import check_weights
 from faceage.errors import UsageError
 from faceage.model import Model, same_person_below
 from faceage.people.spread import Adult, Spread, one_of
+from faceage.photos.provenance import EDITED
 from faceage.pictures.paper import PAPERS, Page, Picture, Text, lines, printable, save_pdf, save_picture
 from faceage.store.latents import FaceRow
 
@@ -85,9 +86,9 @@ def make_prints(
         path = picture_path(out / PRINTS, row.source, str(row.face), f".{options.file}")
         path.parent.mkdir(parents=True, exist_ok=True)
         if options.file == "pdf":
-            save_pdf(page, options.paper, "What a child may look like later: a guess", path)
+            save_pdf(page, options.paper, "What a child may look like later: a guess", path, EDITED)
         else:
-            save_picture(page, options.paper, path)
+            save_picture(page, options.paper, path, EDITED)
         progress(number, len(rows))
     return len(rows), warnings
 

@@ -14,7 +14,9 @@ from faceage.ages import Age, young_to_old
 from faceage.batch.names import STRIPS, picture_path
 from faceage.files import written_whole
 from faceage.people.drawn import Drawn
+from faceage.photos.provenance import EDITED, with_xmp
 from faceage.pictures.grid import person_cells
+from faceage.pictures.mark import mark
 from faceage.sizes import PORTRAIT_SIZE
 
 SIDE = PORTRAIT_SIZE
@@ -27,15 +29,22 @@ def strip_path(out: Path, name: str, face: int) -> Path:
     return picture_path(out / STRIPS, name, str(face), ".jpg")
 
 
-def write_strip(path: Path, person: Drawn, ages: Sequence[Age], drawn: str) -> None:
+def write_strip(path: Path, person: Drawn, ages: Sequence[Age], drawn: str, marked: bool = False) -> None:
     """Write the strip of a person drawn at `ages`: the photo, rebuilt, then from young to old.
 
-    `drawn` is the hash of the options and weights, "" where the person is not drawn and `ages` are none.
+    `drawn` is the hash of the options and weights, "" where the person is not drawn and `ages` are none. With `marked`,
+    aged pictures have the letters AI in a corner.
     """
     aged = person.aged[[ages.index(age) for age in young_to_old(ages)]] if ages else person.aged
     cells = person_cells(person.photo, person.rebuilt, aged, SIDE)
+    if marked:
+        for aged in cells[2:]:
+            mark(aged)
+    options = {"quality": _QUALITY, "comment": drawn}
+    if ages:
+        options = with_xmp("JPEG", EDITED, options)
     file = io.BytesIO()
-    Image.fromarray(np.concatenate(cells, axis=1)).save(file, "JPEG", quality=_QUALITY, comment=drawn)
+    Image.fromarray(np.concatenate(cells, axis=1)).save(file, "JPEG", **options)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
         partial.write_bytes(file.getvalue())

@@ -173,7 +173,7 @@ def batch(
     from faceage.batch.age_photos import age_photos, plan_photos
     from faceage.batch.engines import RayEngine, local_engine
     from faceage.batch.options import DrawOptions, FindOptions
-    from faceage.batch.plan import Again, shard_folder
+    from faceage.batch.plan import Again, Plan, shard_folder
     from faceage.model_search import find_model
 
     optimiser = OptimiserOptions(objective, steps, seed=seed)
@@ -193,6 +193,7 @@ def batch(
         "shard": share,
         "any_recognizer": any_recognizer,
     }
+    page = shard_folder(to, share) / REPORT
     if dry_run:
         print_plan(plan_photos(photos or [], to, **asked), find_model(weights), json)
         return
@@ -200,7 +201,14 @@ def batch(
     with bar(None, " photos", quiet=quiet or json) as shown:
         told = Progress(shown, len(drawn.ages), quiet)
         runs_on = RayEngine(address, workers) if engine == "ray" else local_engine
-        asked |= {"begins": told.begins, "progress": told.progress, "tell": told.tell}
+
+        def begins(plan: Plan) -> None:
+            if (plan.to_find or plan.to_draw) and page.is_file():
+                # It would show what was before, also where this run does not get as far as the report.
+                page.unlink()
+            told.begins(plan)
+
+        asked |= {"begins": begins, "progress": told.progress, "tell": told.tell}
         summary = age_photos(photos or [], to, **asked, engine=runs_on)
     to = shard_folder(to, share)
     if json:
@@ -209,8 +217,7 @@ def batch(
         print_in_short(summary, to)
     else:
         print_summary(summary, to)
-    stands = not told.photos and (to / REPORT).is_file()
-    if report and share == (1, 1) and not stands:
+    if report and share == (1, 1) and not page.is_file():
         # A shard's results are on their way into others'.
         make_report(to, find_model(weights), quiet=quiet or json)
     raise typer.Exit(summary.exit_code)

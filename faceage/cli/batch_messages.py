@@ -56,7 +56,7 @@ class Progress:
 def _print_changes(plan: "Plan") -> None:
     if folders := plan.skipped_folders:
         names = ", ".join(f"{name} ({count})" for name, count in sorted(folders.items()))
-        err.print(f"faceage: left out {counted(sum(folders.values()), 'folder')} of other programs: {names}")
+        err.print(f"faceage: left out {counted(sum(folders.values()), 'folder')} of copies or results: {names}")
     for count, what in (
         (plan.outdated, f"to do again, with {plan.found_anew}"),
         (plan.redrawn, f"to draw again, with {plan.drawn_anew}: earlier pictures are removed"),

@@ -12,6 +12,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from faceage.errors import UsageError
+from faceage.files import partial_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,10 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[str] = (), title: str
     """Print `rows` of cells, texts as they are; an empty row is a line across. Without a `head`, two columns."""
     from rich.table import Table
 
-    shown = Table(*(head or ("", "")), show_header=bool(head), title=title or None)
+    shown = Table(show_header=bool(head), title=title or None)
+    for name in head or ("", ""):
+        # Names that are cut off cannot be told apart.
+        shown.add_column(name, overflow="fold")
     for row in rows:
         if row:
             shown.add_row(*map(str, row))
@@ -166,6 +170,12 @@ def check_file(option: str, path: "Path") -> None:
     """Raise UsageError where the file that `option` names cannot be written: before the work whose outcome it is."""
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"{option} {path} cannot be written", "name a file in a folder that exists")
+    probe = partial_name(path)
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"{option} {path} cannot be written: {error.strerror}", "choose another folder") from error
 
 
 def start_backend() -> None:

@@ -133,13 +133,22 @@ def render(
         err.print(f"faceage: {counted(total, 'face')} to draw at {at}; loading the networks")
     model = open_model(weights)
     open_out(to, kind)
+    drawn = 0
     with bar(total, " faces", quiet=quiet) as shown, writing_to(to):
-        said = draw_again(latents, model, to, options, layout, files, shown.update, limits, chosen)
+
+        def told(faces: int) -> None:
+            nonlocal drawn
+            drawn += faces
+            shown.update(faces)
+
+        said = draw_again(latents, model, to, options, layout, files, told, limits, chosen)
+    if not drawn:
+        raise UsageError(f"{latents} holds no face numbered {faces}", "0 is the largest face of each photo")
     failed = {name: problem for name, problem in said.items() if problem}
     for name, problem in failed.items():
         err.print(f"faceage: {name}: {problem}")
     if not quiet:
-        err.print(f"{counted(total, 'face')} → {to / kind}")
+        err.print(f"{counted(drawn, 'face')} → {to / kind}")
         if paste:
             err.print(f"{counted(len(said) - len(failed), 'photo')} → {to / PASTED}")
     raise typer.Exit(EXIT_SOME_FAILED if failed else EXIT_OK)

@@ -21,7 +21,7 @@ _YEARS = np.array([0.25, *range(1, 81)], np.float32)
 """The age that each of the 81 classes stands for, as in the package's manifest."""
 
 _FEATURE_SIDE = 224
-_FEATURE_LAYER = "pool/AvgPool:0"
+_FEATURE_LAYER, _FEATURES = "pool/AvgPool:0", 1024
 _MEAN_BGR = np.array([104, 117, 123], np.float32)
 
 
@@ -80,6 +80,8 @@ class FeatureJudge:
 
     def features(self, faces: np.ndarray) -> np.ndarray:
         """(n, 1024) float32 of (n, s, s, 3) uint8 aligned faces."""
+        if not len(faces):
+            return np.empty((0, _FEATURES), np.float32)
         return np.concatenate([
             _output(
                 self._session,

@@ -31,6 +31,10 @@ LIBRARY_ENDINGS = (".photoslibrary", ".photolibrary", ".aplibrary", ".migratedph
 
 LIBRARY_ORIGINALS = ("originals", "masters")
 
+RESULTS = frozenset(["grids", "pasted", "report", "prints"])
+"""Folders of aged pictures that faceage writes, beside its `RESULTS_MARK`."""
+RESULTS_MARK = "manifest.jsonl"
+
 
 @dataclass(frozen=True, slots=True)
 class FoundPhoto:
@@ -53,14 +57,15 @@ def find_photos(
 ) -> list[FoundPhoto]:
     """Photos in folders (by extension, to any depth) and files named outright (whatever their extension).
 
-    Folders come in the order given, their contents sorted by name; hidden files and folders are left out, and so are
-    folders of other programs, which are counted by name in `skipped`. A folder reached twice through links is walked
-    once, and a file reached twice is listed once. Paths are relative to the folder if there is one place, else to the
-    parent that all places share.
+    Folders come in the order given, their contents sorted by name; hidden files and folders are left out. So are
+    folders of other programs and of faceage's results, and files in those that are `listed`: they are counted by the
+    folders' names in `skipped`. A folder reached twice through links is walked once, and a file reached twice is listed
+    once. Paths are relative to the folder if there is one place, else to the parent that all places share.
 
     `listed` are more places, from a list that may be older than the folders: one that is gone is a photo with a
-    problem. Names that match a pattern of `exclude` (* ? [ ]) are left out below the places: file and folder names,
-    or, where it has a slash, paths relative to their place. Raises UsageError for another place that does not exist.
+    problem. Names that match a pattern of `exclude` (* ? [ ]) are left out: file and folder names below the places, or,
+    where it has a slash, paths relative to their place, and those of files that are named. Raises UsageError for
+    another place that does not exist.
     """
     for place in places:
         if not os.path.lexists(place):
@@ -72,9 +77,14 @@ def find_photos(
     found: dict[Path, FoundPhoto] = {}
     seen: set[tuple[int, int]] = set()
     skipped = Counter() if skipped is None else skipped
-    for place in everywhere:
+    for number, place in enumerate(everywhere):
         if os.path.isdir(place):
             files = _walk(place, seen, exclude, skipped)
+        elif _matches(place, Path(os.path.dirname(place)), exclude):
+            continue
+        elif number >= len(places) and (folder := _results_with(place)):
+            skipped[folder.name] = max(skipped[folder.name], 1)
+            continue
         else:
             files = iter([(place, "" if os.path.lexists(place) else "no such file")])
         for path, problem in files:
@@ -141,8 +151,20 @@ def _matches(path: Path, top: Path, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(text, pattern) for text, pattern in texts)
 
 
+def is_results(folder: Path) -> bool:
+    """Whether faceage writes aged pictures into this folder."""
+    return folder.name in RESULTS and os.path.isfile(folder.parent / RESULTS_MARK)
+
+
+def _results_with(file: Path) -> Path | None:
+    """The folder of results that a file lies in."""
+    return next((folder for folder in Path(os.path.abspath(file)).parents if is_results(folder)), None)
+
+
 def _is_others(parent: Path, name: str) -> bool:
-    """Whether another program keeps copies or rubbish in this folder of `parent`."""
+    """Whether another program keeps copies or rubbish in this folder of `parent`, or faceage its results."""
+    if is_results(parent / name):
+        return True
     name = name.lower()
     if parent.suffix.lower() in LIBRARY_ENDINGS:
         return name not in LIBRARY_ORIGINALS

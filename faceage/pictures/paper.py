@@ -72,8 +72,8 @@ def printable(words: str) -> str:
     return "".join(letter if ord(letter) in _letters() else "?" for letter in words)
 
 
-def save_pdf(page: Page, paper: str, title: str, path: Path) -> None:
-    """Write `page`, on one of `PAPERS`, as a PDF of this `title`."""
+def save_pdf(page: Page, paper: str, title: str, path: Path, xmp: bytes) -> None:
+    """Write `page`, on one of `PAPERS`, as a PDF of this `title`; `xmp` is as of `pictures.save`."""
     from fpdf import FPDF
 
     # It tells of every table of a font that it leaves out.
@@ -81,6 +81,8 @@ def save_pdf(page: Page, paper: str, title: str, path: Path) -> None:
     sheet = FPDF(unit="mm", format=PAPERS[paper])
     sheet.set_title(title)
     sheet.set_creator("faceage")
+    # It wraps the packet itself.
+    sheet.set_xmp_metadata("\n".join(xmp.decode().splitlines()[1:-1]))
     sheet.set_auto_page_break(False)
     sheet.add_page()
     with TemporaryDirectory() as folder:
@@ -99,7 +101,7 @@ def save_pdf(page: Page, paper: str, title: str, path: Path) -> None:
         partial.write_bytes(bytes(sheet.output()))
 
 
-def save_picture(page: Page, paper: str, path: Path) -> None:
+def save_picture(page: Page, paper: str, path: Path, xmp: bytes) -> None:
     """Write `page`, on one of `PAPERS`, as a PNG of 300 pixels an inch."""
     width, height = PAPERS[paper]
     sheet = Image.new("RGB", (round(width * _DOTS), round(height * _DOTS)), "white")
@@ -112,7 +114,7 @@ def save_picture(page: Page, paper: str, path: Path) -> None:
         else:
             font = _font(part.size * _POINT * _DOTS)
             draw.text(at, printable(part.words), "black", font, "ms" if part.centred else "ls")
-    save_png(sheet, path)
+    save_png(sheet, path, xmp)
 
 
 @cache

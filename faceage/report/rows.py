@@ -107,7 +107,7 @@ def _ensure_strips(
     if painter and missing:
         people = painter.draw([row for row, _, _ in missing], options.ages, options.strength)
         for (_, path, _), person in zip(missing, people, strict=True):
-            write_strip(path, person, options.ages, painter.drawn)
+            write_strip(path, person, options.ages, painter.drawn, options.mark)
         return [path is not None for _, path, _ in strips]
     for row, path, drawn in missing:
         if drawn != "":
@@ -198,7 +198,8 @@ def _describe(latents: Path, options: DrawOptions, model: str) -> dict[str, str]
         if option in ("age", "age_class"):
             said["people's age"] = "estimated" if value is None else str(value)
         elif option == "min_face":
-            said["narrowest face"] = "1/32 of the photo's longer side" if value is None else f"{value} pixels"
+            usual = "1/32 of the photo's longer side, or 1/100 where such show"
+            said["narrowest face"] = usual if value is None else f"{value} pixels"
         elif option == "optimiser":
             said[option] = ", ".join(f"{name} {number}".replace("_", " ") for name, number in value.items())
         elif option not in ("ages", "targets"):
