@@ -24,7 +24,11 @@ class Cuts:
 
     def before(self, photo: np.ndarray) -> bool:
         """Whether a cut lies between the frame of before and this one."""
-        last, self._last = self._last, _picture(photo)
+        picture = _picture(photo)
+        if self._last is not None and picture.std() < 1:
+            # A flash, or the dark between two pictures: what comes after it tells.
+            return False
+        last, self._last = self._last, picture
         if last is None:
             return False
         alike = _likeness(last, self._last)

@@ -15,7 +15,7 @@ from faceage.film.cuts import Cuts
 from faceage.film.follow import Follower, Stretch
 from faceage.film.people import find_people
 from faceage.film.records import people_rows, stretch_of, stretch_rows
-from faceage.film.task import FilmTask, in_stretches
+from faceage.film.task import Film, FilmTask, in_stretches
 from faceage.store.film import PEOPLE, STRETCH, read_tables, write_tables
 
 
@@ -45,7 +45,7 @@ class FilmSearch:
         rows = [known[0] for part in parts if (known := read_tables(part, STRETCH, task.found))]
         times = [int(pts) for one in rows for pts in one["frames"]["pts"]]
         stretches = [stretch_of(one) for one in rows]
-        people = find_people(task.model, task.find, stretches, len(times), float(task.film.rate), task.name)
+        people = find_people(task.model, task.find, stretches, len(times), _rate(times, task.film), task.name)
         options = json.dumps(task.find.to_json(), sort_keys=True)
         write_tables(
             task.people, PEOPLE, people_rows(people, times), task.found, broken=task.film.broken, options=options
@@ -69,3 +69,9 @@ class FilmSearch:
         stretch = self._follower(chain(((first - 1, frame.pixels) for frame in before[-1:]), new()), known, cuts)
         write_tables(part, STRETCH, stretch_rows(stretch, times), self._task.found)
         return stretch
+
+
+def _rate(times: Sequence[int], film: Film) -> float:
+    """Frames a second: what a film says of it may be no more than how its times are counted."""
+    gaps = np.diff(times)
+    return 1 / float(np.median(gaps) * film.time_base) if len(gaps) else float(film.rate)

@@ -39,8 +39,8 @@ class FolderFrame:
 class FrameFolder:
     """The frames of a folder, with what a `clip.Clip` has."""
 
-    rate = time_base = Fraction(25)
-    """Frames a second: nothing says, and only smoothing over time depends on it."""
+    rate, time_base = Fraction(25), Fraction(1, 25)
+    """Frames a second, and seconds: nothing says, and only smoothing over time depends on it."""
 
     def __init__(self, path: Path) -> None:
         """Raises UsageError where there is no frame in it."""

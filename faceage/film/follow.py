@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 from scipy import ndimage
@@ -74,6 +75,8 @@ class _Track:
         self.face = found
         self.views: dict[int, View] = {}
         self.lost = 0
+        self.likeness = 1.0
+        """With the face that is followed, in the last frame."""
         self._register = Register(align(photo, self.motion))
 
     def follow(self, photo: np.ndarray, seen: Detection) -> bool:
@@ -84,7 +87,8 @@ class _Track:
             # As the landmarks moved; how the pixels moved is near that.
             before, now = (square(face_transform(face.landmarks)) for face in (self.face, seen))
             start = (square(self.motion) @ np.linalg.inv(before) @ now)[:2]
-        motion, likeness = self._register(photo, start)
+        motion, self.likeness = self._register(photo, start)
+        likeness = self.likeness
         if likeness < _OTHER:
             motion = start
         self.lost = 0 if sure else self.lost + 1
@@ -116,23 +120,28 @@ class Follower:
         self._min_face = min_face
 
     def __call__(self, frames: Iterable[tuple[int, np.ndarray]], known: Sequence[Detection], cuts: Cuts) -> Stretch:
-        """The faces of (number, (h, w, 3) uint8) frames, one after the other; `known` are some of the first frame's.
+        """The faces of (number, (h, w, 3) uint8) frames, one after the other.
 
+        The first frame is the last one of the stretch before, and `known` are that one's faces in it: they go on as
+        tracks 0, 1, ….
         `cuts` has been shown the frames before them.
         """
         stretch, tracks, ended = Stretch(), list[_Track](), list[_Track]()
         for place, (number, photo) in enumerate(frames):
             if place == 0:
                 tracks = [_Track(i, photo, face) for i, face in enumerate(known)]
-            if cut := cuts.before(photo):
+            # The first frame is the last one of the stretch before, which has told of a cut there.
+            if cut := cuts.before(photo) and place > 0:
                 stretch.cuts.append(number)
                 ended += tracks
                 tracks = []
             seen = self._detector.look_again(photo, [track.face for track in tracks])
             shown = [track for track, face in zip(tracks, seen, strict=True) if track.follow(photo, face)]
-            ended += [track for track in tracks if track.lost > _LOST]
+            covered = _covered(shown)
+            gone = [track for track in tracks if track.lost > _LOST or track in covered]
             lost = len(shown) < len(tracks)
-            tracks = [track for track in tracks if track.lost <= _LOST]
+            ended += gone
+            tracks, shown = ([track for track in some if track not in gone] for some in (tracks, shown))
             if cut or lost or place % DETECT_EVERY == 0:
                 fresh = self._new(photo, tracks, len(tracks) + len(ended))
                 tracks += fresh
@@ -145,14 +154,20 @@ class Follower:
 
     def _new(self, photo: np.ndarray, tracks: list[_Track], number: int) -> list[_Track]:
         """Faces of the frame that nobody follows; the boxes of the others are set right."""
-        fresh: list[_Track] = []
-        for face in self._detector.detect([photo], self._min_face)[0]:
-            known = next((track for track in tracks if _in_one_place(track.face, face)), None)
-            if known is None:
-                fresh.append(_Track(number + len(fresh), photo, face))
-            else:
-                known.face = replace(known.face, box=face.box)
-        return fresh
+        faces = self._detector.detect([photo], self._min_face)[0]
+        apart = {
+            (t, f): _apart(track.face, face)
+            for t, track in enumerate(tracks)
+            for f, face in enumerate(faces)
+            if _apart(track.face, face) < _side(track.face, face) / 2
+        }
+        known: dict[int, int] = {}
+        for t, f in sorted(apart, key=lambda pair: apart[pair]):
+            if f not in known and t not in known.values():
+                known[f] = t
+                tracks[t].face = replace(tracks[t].face, box=faces[f].box)
+        new = [face for f, face in enumerate(faces) if f not in known]
+        return [_Track(number + i, photo, face) for i, face in enumerate(new)]
 
 
 def turned(landmarks: np.ndarray) -> float:
@@ -170,9 +185,22 @@ def _score(aligned: np.ndarray, transform: np.ndarray, face: Detection) -> float
     return face.confidence * size * front * np.sqrt(sharp)
 
 
-def _in_one_place(one: Detection, other: Detection) -> bool:
-    apart = np.hypot(*(one.landmarks.mean(0) - other.landmarks.mean(0)))
-    return bool(apart < max(one.box[2:].max(), other.box[2:].max()) / 2)
+def _covered(tracks: Sequence[_Track]) -> list[_Track]:
+    """Those that have gone over to a face that another one follows, as when somebody passes before them."""
+    return [
+        min(pair, key=lambda track: track.likeness)
+        for pair in combinations(tracks, 2)
+        if _apart(pair[0].face, pair[1].face) < _side(pair[0].face, pair[1].face) / 4
+    ]
+
+
+def _apart(one: Detection, other: Detection) -> float:
+    return float(np.hypot(*(one.landmarks.mean(0) - other.landmarks.mean(0))))
+
+
+def _side(one: Detection, other: Detection) -> float:
+    """Of the smaller one's box."""
+    return float(min(one.box[2:].max(), other.box[2:].max()))
 
 
 def square(transforms: np.ndarray) -> np.ndarray:

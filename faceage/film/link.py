@@ -1,7 +1,7 @@
 """From what was seen in each stretch of a film to its shots, the faces of each, and where each lies, without jitter."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -71,34 +71,29 @@ def shots_of(stretches: Sequence[Stretch], length: int) -> np.ndarray:
 def join_stretches(stretches: Sequence[Stretch]) -> list[Trail]:
     """The faces of the film, each through all stretches that follow each other.
 
-    The last frame of a stretch is the first of the next one: a face that is in one place there is one.
+    The last frame of a stretch is the first of the next one, in which the faces of that frame are tracks 0, 1, ….
     """
     trails: list[Trail] = []
-    going: list[tuple[Trail, Sighting]] = []
+    going: list[Trail] = []
     for stretch in stretches:
         tracks: dict[int, list[Sighting]] = {}
         for sighting in stretch.sightings:
             tracks.setdefault(sighting.track, []).append(sighting)
-        last = max((sighting.frame for sighting in stretch.sightings), default=-1)
-        still: list[tuple[Trail, Sighting]] = []
+        parts: dict[int, Trail] = {}
         for number, track in tracks.items():
             views = [view for view in stretch.views if view.track == number]
-            before = next((pair for pair in going if _one_face(pair[1], track[0])), None)
-            trail = _extended(before, track, views)
+            before = going[number] if number < len(going) else None
+            # One that was hidden in the frame that both share may be another one.
+            before = before if before and before.frames[-1] == track[0].frame else None
+            parts[number] = _extended(before, track, views)
             if before is None:
-                trails.append(trail)
-            if track[-1].frame == last:
-                still.append((trail, track[-1]))
-        going = still
+                trails.append(parts[number])
+        last = max((sighting.frame for sighting in stretch.sightings), default=-1)
+        going = [parts[sighting.track] for sighting in stretch.sightings if sighting.frame == last]
     return trails
 
 
-def _one_face(one: Sighting, other: Sighting) -> bool:
-    apart = np.hypot(*(one.face.landmarks.mean(0) - other.face.landmarks.mean(0)))
-    return one.frame == other.frame and bool(apart < np.ptp(one.face.landmarks[:, 0]))
-
-
-def _extended(before: tuple[Trail, Sighting] | None, track: list[Sighting], views: list[View]) -> Trail:
+def _extended(trail: Trail | None, track: list[Sighting], views: list[View]) -> Trail:
     new = Trail(
         np.array([sighting.frame for sighting in track]),
         np.stack([sighting.face.landmarks for sighting in track]),
@@ -106,9 +101,8 @@ def _extended(before: tuple[Trail, Sighting] | None, track: list[Sighting], view
         np.array([sighting.face.confidence for sighting in track]),
         views,
     )
-    if before is None:
+    if trail is None:
         return new
-    trail, _ = before
     # Both know the motion up to the frame that they share.
     turn = square(trail.motion[-1]) @ np.linalg.inv(square(new.motion[0]))
     new.motion = turn[:2] @ square(new.motion)
@@ -168,6 +162,31 @@ def _rise(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return part * part * (3 - 2 * part)
 
 
+def split_trail(trail: Trail, embeddings: np.ndarray, threshold: float) -> list[tuple[Trail, np.ndarray]]:
+    """The parts of a trail, with their views' `embeddings`, that are of one person each.
+
+    Where one picture dissolves into another, a face is followed into the next one. It parts where all views before are
+    unlike all views after, at the frame between that is least sure to show a face.
+    """
+    for k in range(1, len(trail.views)):
+        if _distance(embeddings[:k], embeddings[k:]) >= threshold:
+            first, last = np.searchsorted(trail.frames, [trail.views[k - 1].frame + 1, trail.views[k].frame])
+            at = first + int(trail.confidence[first : last + 1].argmin())
+            halves = [
+                replace(
+                    trail,
+                    frames=trail.frames[part],
+                    landmarks=trail.landmarks[part],
+                    motion=trail.motion[part],
+                    confidence=trail.confidence[part],
+                    views=views,
+                )
+                for part, views in ((slice(at), trail.views[:k]), (slice(at, None), trail.views[k:]))
+            ]
+            return [(halves[0], embeddings[:k]), *split_trail(halves[1], embeddings[k:], threshold)]
+    return [(trail, embeddings)]
+
+
 def one_person(trails: Sequence[Trail], embeddings: Sequence[np.ndarray], threshold: float) -> list[list[int]]:
     """The numbers of those of a shot's `trails` that are one person's: never in one frame, and alike.
 
@@ -178,7 +197,7 @@ def one_person(trails: Sequence[Trail], embeddings: Sequence[np.ndarray], thresh
         best, near = None, threshold
         for person in people:
             others = [trails[i] for i in person]
-            if any(len(np.intersect1d(trail.frames, other.frames)) for other in others):
+            if any(_meet(trail, other) for other in others):
                 continue
             apart = min(_distance(embeddings[i], embeddings[number]) for i in person)
             if apart < near:
@@ -191,5 +210,12 @@ def one_person(trails: Sequence[Trail], embeddings: Sequence[np.ndarray], thresh
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Of the two most alike of two sets of embeddings."""
-    return float(np.linalg.norm(one[:, None] - other[None], axis=-1).min())
+    """Of the two most alike of two sets of embeddings, which are of length 1."""
+    return float(np.sqrt(np.maximum(2 - 2 * (one @ other.T).max(), 0)))
+
+
+def _meet(one: Trail, other: Trail) -> bool:
+    """Whether both are in one frame."""
+    if one.frames[-1] < other.frames[0] or other.frames[-1] < one.frames[0]:
+        return False
+    return len(np.intersect1d(one.frames, other.frames)) > 0

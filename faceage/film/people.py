@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from math import ceil
 
 import numpy as np
 
 from faceage.batch.options import FindOptions
 from faceage.faces.align import face_transform
 from faceage.film.follow import Stretch, View
-from faceage.film.link import Placed, Trail, join_stretches, one_person, place, shots_of
+from faceage.film.link import Placed, Trail, join_stretches, one_person, place, shots_of, split_trail
 from faceage.model import Model, same_person_below
 from faceage.networks.predict import predict
 from faceage.people.optimise import LatentOptimiser, Latents
 from faceage.store.latents import FaceRow
 
-_SHORTEST = 3
-"""Frames: what is taken for a face for less time is none, or cannot be looked at."""
+_SHORTEST_SECONDS = 0.12
+"""What is taken for a face for less time is none, or cannot be looked at."""
 _HALF = 0.5
 """Who is never aged by more than this, since they come and go or look away, is not aged."""
 _FACES_AT_ONCE = 32
@@ -38,9 +39,15 @@ def find_people(
 ) -> People:
     """The people in a film of `length` frames at `rate` a second, which is called `name`."""
     shots = shots_of(stretches, length)
-    trails = [trail for trail in join_stretches(stretches) if len(trail.frames) >= min(_SHORTEST, length)]
-    embeddings = [predict(model.recognizer, np.stack([view.aligned for view in trail.views])) for trail in trails]
+    shortest = min(ceil(_SHORTEST_SECONDS * rate), length)
     threshold = same_person_below(model.card) or _USUAL_THRESHOLD
+    parts = [
+        part
+        for trail in join_stretches(stretches)
+        if len(trail.frames) >= shortest
+        for part in split_trail(trail, _embeddings(model, trail), threshold)
+    ]
+    trails, embeddings = [trail for trail, _ in parts], [found for _, found in parts]
     views, places = [], []
     for shot in np.unique(shots[[trail.frames[0] for trail in trails]]) if trails else []:
         inside = [number for number, trail in enumerate(trails) if shots[trail.frames[0]] == shot]
@@ -54,6 +61,11 @@ def find_people(
                 views.append(max(seen, key=lambda view: view.score))
                 places.append(placed)
     return People(shots, _optimised(model, find, views, name), places)
+
+
+def _embeddings(model: Model, trail: Trail) -> np.ndarray:
+    """(n, d) of a trail's views."""
+    return predict(model.recognizer, np.stack([view.aligned for view in trail.views]))
 
 
 def _presence(trails: Sequence[Trail]) -> float:
