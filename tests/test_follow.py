@@ -5,10 +5,11 @@ import pytest
 from PIL import Image
 
 from faceage.faces.align import TEMPLATE, align
+from faceage.faces.detect import Detection
 from faceage.faces.register import Register
 from faceage.film.cuts import Cuts
-from faceage.film.follow import Stretch, turned
-from faceage.film.link import FADE_SECONDS, Trail, one_person, place, shots_of
+from faceage.film.follow import Sighting, Stretch, turned
+from faceage.film.link import FADE_SECONDS, Trail, join_stretches, one_person, place, shots_of
 
 RATE = 25.0
 FADE = round(FADE_SECONDS * RATE)
@@ -90,6 +91,20 @@ def test_who_comes_back_in_a_shot_is_one_person_and_nobody_is_there_twice():
     assert one_person(trails, [anna, ben, anna], 0.9) == [[0, 2], [1]]
     # Alike, but in the same frames.
     assert one_person(trails, [anna, anna, ben], 0.9) == [[0], [1], [2]]
+
+
+def test_faces_near_each_other_go_on_as_themselves_where_stretches_meet():
+    def stretch(first: int, middles: list[float]) -> Stretch:
+        faces = [Detection(np.zeros(4), 2 * TEMPLATE + [middle, 0], 1.0) for middle in middles]
+        numbered = [(frame, track) for frame in range(first, first + 6) for track in range(len(faces))]
+        return Stretch([Sighting(frame, track, faces[track], np.eye(2, 3)) for frame, track in numbered])
+
+    trails = join_stretches([stretch(0, [0, 9]), stretch(5, [2, 11, 200])])
+    assert [(one.frames.tolist(), one.landmarks[-1].mean(0)[0] - 2 * TEMPLATE.mean(0)[0]) for one in trails] == [
+        (list(range(11)), pytest.approx(2)),
+        (list(range(11)), pytest.approx(11)),
+        (list(range(5, 11)), pytest.approx(200)),
+    ]
 
 
 def test_pictures_that_are_rather_unlike_are_cut_only_where_that_is_sudden():

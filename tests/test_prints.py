@@ -10,12 +10,14 @@ from PIL import Image
 from shared import load_model
 
 from faceage.ages import age_weights, parse_ages
+from faceage.batch import prints
 from faceage.batch.options import PrintOptions
 from faceage.errors import UsageError
 from faceage.faces.align import TEMPLATE
 from faceage.genders import GENDERS
 from faceage.images import encode_portrait, to_uint8
 from faceage.people.spread import SPARED, Spread, one_of
+from faceage.pictures.paper import Text
 from faceage.store.latents import FaceRow, LatentIndex, LatentWriter
 
 AGES = parse_ages("18,35")
@@ -92,6 +94,20 @@ def test_photos_of_one_child_are_one_person_and_anothers_are_left_out(model, chi
     assert row.source == rows[0].source
 
 
+def test_two_faces_of_one_photo_are_two_people(model, child):
+    rows = [child(1), child(1, 0.05), replace(child(1, -0.05), source=child(1).source, face=1)]
+    _, (other,) = one_of(rows, model, 0.6)
+    assert other.source == rows[0].source
+
+
+def test_a_long_name_takes_its_room(child, adults):
+    row = replace(child(1), source="an album/" + "a long name " * 20 + ".jpg")
+    page = prints._page(row, adults, PrintOptions(AGES), True, 1, 0.9)
+    texts = {part.words: part for part in page if isinstance(part, Text)}
+    beside = max(part.y for part in texts.values() if not part.centred and part.x > prints._PHOTO)
+    assert texts[f"at {AGES[0].label}"].y > beside + 3
+
+
 @pytest.fixture(scope="module")
 def latents(tmp_path_factory, model, child):
     folder = tmp_path_factory.mktemp("found")
@@ -133,6 +149,16 @@ def test_who_is_grown_up_is_left_out(tmp_path, model, child):
     done = faceage("print", tmp_path, "--out", tmp_path / "no", "--only", "mother.jpg")
     assert done.returncode == 2
     assert "nobody here is below 18 years: child/mother.jpg, face 1 (37)\n" in done.stderr
+
+
+def test_ages_that_are_past_are_left_out(tmp_path, latents):
+    done = faceage("print", latents, "--out", tmp_path, "--spread", 1, "--ages", "4,25", "--same-person")
+    assert done.returncode == 0, done.stderr
+    assert "face 0, is 6: past are 4" in done.stderr
+    done = faceage("print", latents, "--out", tmp_path / "no", "--spread", 1, "--ages", "4")
+    assert done.returncode == 2
+    assert "nobody here is younger than the ages to draw" in done.stderr
+    assert not list((tmp_path / "no").rglob("*.pdf"))
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 import datetime
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from faceage.ages import years_of
+from faceage.ages import Age, years_of
 from faceage.batch.chosen import EVERYBODY, Chosen
 from faceage.batch.names import PRINTS, lies_below, picture_path
 from faceage.batch.options import PrintOptions
@@ -70,19 +71,29 @@ def make_prints(
     if options.same_person:
         row, others = one_of(rows, model, threshold)
         of = len(rows) - len(others)
-        warnings += [f"{other.source} seems to show another person, and is left out" for other in others]
+        warnings += [
+            f"{other.source}, face {other.face}, seems to show another person, and is left out" for other in others
+        ]
         rows = [row]
     progress(0, len(rows))
     spread = Spread(model, options.gender)
+    done = 0
     for number, row in enumerate(rows, 1):
+        ages = tuple(age for age in options.ages if _in_years(age) > _years(row))
+        if past := [age.label for age in options.ages if age not in ages]:
+            warnings.append(f"{row.source}, face {row.face}, is {_years(row):.0f}: past are {', '.join(past)}")
+        if not ages:
+            continue
+        done += 1
+        asked = replace(options, ages=ages)
         if not lies_below(row.source):
             raise UsageError(f"the source {row.source!r} is no path below a folder")
         if printable(row.source) != row.source:
             warnings.append(f"no font here has all letters of {row.source}: the others are printed as ?")
         if _years(row) < _YOUNGEST:
             warnings.append(f"{row.source}: adults drawn of a child below {_YOUNGEST} look wrong; take a later photo")
-        adults = spread(row, options.ages, options.spread, options.strength)
-        page = _page(row, adults, options, bool(found.get("age")), of, threshold)
+        adults = spread(row, ages, options.spread, options.strength)
+        page = _page(row, adults, asked, bool(found.get("age")), of, threshold)
         path = picture_path(out / PRINTS, row.source, str(row.face), f".{options.file}")
         path.parent.mkdir(parents=True, exist_ok=True)
         if options.file == "pdf":
@@ -90,7 +101,13 @@ def make_prints(
         else:
             save_picture(page, options.paper, path, EDITED)
         progress(number, len(rows))
-    return len(rows), warnings
+    if not done:
+        raise UsageError(f"nobody here is younger than the ages to draw: {'; '.join(warnings[-5:])}", "see --ages")
+    return done, warnings
+
+
+def _in_years(age: Age) -> float:
+    return float(years_of(age.weights[None])[0])
 
 
 def _years(row: FaceRow) -> float:
@@ -116,7 +133,7 @@ def _page(
         f"Date: {datetime.date.today().isoformat()}",
         _GUESS,
     ]
-    _write(page, facts, _MARGIN + _PHOTO + 6, _MARGIN + 14, 10, inner - _PHOTO - 6)
+    end = _write(page, facts, _MARGIN + _PHOTO + 6, _MARGIN + 14, 10, inner - _PHOTO - 6)
     letters = _LETTERS[: len(adults)]
     notes = [
         _MEASURED.format(threshold=threshold),
@@ -127,7 +144,8 @@ def _page(
         notes.insert(0, _SPREAD.format(letters=named, count=len(adults), first=letters[0]))
     rows = sum(len(lines(note, 9, inner)) for note in notes)
     foot = height - _MARGIN - rows * 4.2 - (len(notes) - 1) * 2
-    top = _MARGIN + 10 + _PHOTO + 12
+    # Long names take more lines than there are beside the photo.
+    top = max(_MARGIN + 10 + _PHOTO, end) + 12
     _draw_adults(page, adults, options, top, foot - 8)
     _write(page, notes, _MARGIN, foot, 9, inner)
     return page
@@ -153,9 +171,11 @@ def _draw_adults(
 
 def _write(
     page: list[Text | Picture], paragraphs: Sequence[str], x: float, y: float, size: float, width: float
-) -> None:
+) -> float:
+    """Where the next paragraph would begin."""
     for paragraph in paragraphs:
         for line in lines(paragraph, size, width):
             page.append(Text(x, y, size, line))
             y += size * 0.466
         y += 2
+    return y

@@ -176,6 +176,10 @@ def one_of(rows: Sequence[FaceRow], model: Model, threshold: float) -> tuple[Fac
     apart = np.linalg.norm(seen[:, None] - seen[None], axis=2)
     middle = int(apart.sum(1).argmin())
     near = apart[middle] < threshold
+    for source in {row.source for row in rows}:
+        # Two faces of one photo are two people.
+        here = [i for i, row in enumerate(rows) if row.source == source]
+        near[here] &= np.equal(here, min(here, key=lambda i: apart[middle, i]))
     kept, others = ([row for row, one in zip(rows, near, strict=True) if bool(one) is same] for same in (True, False))
     latents = latents_of(kept)
     names = {"age": "age", "latent_initial": "initial", "latent": "latent", "offset": "offset"}
