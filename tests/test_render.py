@@ -167,6 +167,8 @@ def test_animations_go_from_young_to_old(aged, tmp_path):
         (["--as", "animations", "--file", "png"], "cannot hold"),
         (["--as", "grids", "--file", "gif"], "cannot hold"),
         (["--weights", "nowhere"], "no model"),
+        (["--as", "sheets", "--file", "webp", "--scale", "8"], "larger than a WebP can be"),
+        (["--file", "webp", "--scale", "8", "--ages", "1,2,3,4,5,6,7,8,9,10,11"], "larger than a WebP can be"),
     ],
 )
 def test_wrong_usage_is_exit_2(aged, tmp_path, arguments, said):
@@ -174,6 +176,18 @@ def test_wrong_usage_is_exit_2(aged, tmp_path, arguments, said):
     assert status == 2
     assert said in told
     assert not (tmp_path / "out").exists()
+
+
+def test_the_batchs_own_pictures_stay(aged):
+    status, _, told = in_this_process("render", aged, "--out", aged, "--ages", "70")
+    assert status == 2
+    assert "holds the batch's own pictures" in told
+
+
+def test_a_face_that_nobody_has_is_said(aged, tmp_path):
+    status, _, told = in_this_process("render", aged, "--out", tmp_path / "out", "--faces", "7")
+    assert status == 2
+    assert "holds no face numbered 7" in told
 
 
 def test_no_latents_are_exit_2(tmp_path):

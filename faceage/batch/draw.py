@@ -14,13 +14,13 @@ from faceage.batch.options import DrawOptions
 from faceage.batch.paste import Paster
 from faceage.batch.photo import Photo, timed
 from faceage.batch.strips import strip_path, write_strip
-from faceage.errors import PhotoError
+from faceage.errors import PhotoError, UsageError
 from faceage.model import Model
 from faceage.people.draw import AT_ONCE, PeoplePainter
 from faceage.people.drawn import Drawn
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.provenance import EDITED, GENERATED
-from faceage.pictures.grid import draw_grid, person_cells, person_labels
+from faceage.pictures.grid import draw_grid, grid_size, person_cells, person_labels
 from faceage.pictures.mark import mark
 from faceage.pictures.save import save_animation, save_png, save_webp
 from faceage.sizes import PORTRAIT_SIZE
@@ -36,6 +36,8 @@ MILLISECONDS = 80
 """Of a frame of an animation."""
 
 _ON_A_SHEET = 16
+_LARGEST_WEBP = 16_383
+"""Pixels of a side."""
 _WRITERS = 2
 
 
@@ -130,6 +132,19 @@ class Drawer:
                 if self._options.strips:
                     path = strip_path(self._out, photo.name, row.face)
                     write_strip(path, person, self._options.ages, self._drawn, self._options.mark)
+
+
+def check_fits(kind: str, file: str, options: DrawOptions) -> None:
+    """Raise UsageError where pictures of `kind` would be larger than a file of this type can be."""
+    if file == "webp" and kind in (GRIDS, SHEETS):
+        side = PORTRAIT_SIZE * options.scale
+        rows, columns = _ON_A_SHEET if kind == SHEETS else 1, 2 + len(options.ages)
+        width, height = grid_size(rows, columns, side)
+        if max(width, height) > _LARGEST_WEBP:
+            raise UsageError(
+                f"{kind} of {width}×{height} pixels are larger than a WebP can be",
+                "take --file png, a smaller --scale or fewer --ages",
+            )
 
 
 def draw_sheets(rows: Iterable[FaceRow], model: Model, out: Path, options: DrawOptions, file: str) -> Iterator[int]:

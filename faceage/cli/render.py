@@ -1,5 +1,6 @@
 """`faceage render`: people drawn again from their latents."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -93,7 +94,7 @@ def render(
     Writes DIR/grids, DIR/sheets, DIR/faces or DIR/animations, and DIR/pasted. It needs no photo but for --paste, and a
     tenth of the batch's time. What is not given is as in the batch; with all of it, the pictures come out bit for bit.
     """
-    from faceage.batch.names import PASTED, album_photos
+    from faceage.batch.names import GRIDS, PASTED, album_photos
     from faceage.batch.plan import check_out, open_out, writing_to
 
     if bool(photos) != paste:
@@ -106,7 +107,7 @@ def render(
 
     start_backend()
     from faceage.batch.chosen import Chosen
-    from faceage.batch.draw import FILES, SHEETS, Layout, Sheets
+    from faceage.batch.draw import FILES, SHEETS, Layout, Sheets, check_fits
     from faceage.batch.options import DrawOptions
     from faceage.batch.render import render as draw_again
 
@@ -125,6 +126,11 @@ def render(
         mark=mark,
         paste=paste,
     )
+    check_fits(kind, ending, options)
+    if (kind == GRIDS or paste) and os.path.realpath(to) == os.path.realpath(latents.parent):
+        raise UsageError(
+            f"--out {to} holds the batch's own pictures", "choose another folder, or let 'faceage batch' draw these"
+        )
     limits = photo_limits(max_pixels, photo_seconds, photo_memory)
     chosen = Chosen(tuple(only or ()), faces)
     total = chosen.count(latents)

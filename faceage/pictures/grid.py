@@ -40,6 +40,11 @@ def draw_grid(
     return picture
 
 
+def grid_size(rows: int, columns: int, side: int) -> tuple[int, int]:
+    """Width and height of a grid of square faces with labels above its columns."""
+    return columns * (side + _GAP) + _GAP, rows * (side + _GAP) + _GAP + _LABEL_HEIGHT
+
+
 def person_cells(photo: np.ndarray, rebuilt: np.ndarray, aged: np.ndarray, side: int) -> np.ndarray:
     """(2 + ages, side, side, 3) uint8: one person's faces of any size, as a row of a grid shows them."""
     return np.stack([np.asarray(resize(face, side)) for face in (photo, rebuilt, *aged)])
