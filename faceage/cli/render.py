@@ -148,7 +148,7 @@ def render(
             shown.update(faces)
 
         said = draw_again(latents, model, to, options, layout, files, told, limits, chosen)
-    if not drawn:
+    if faces != "all" and not drawn:
         raise UsageError(f"{latents} holds no face numbered {faces}", "0 is the largest face of each photo")
     failed = {name: problem for name, problem in said.items() if problem}
     for name, problem in failed.items():
