@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,55 @@ def test_sound_that_no_container_of_films_holds_becomes_flac(ending, codec, rate
     assert (was, now) == (codec, "flac")
     assert starts == pytest.approx(start, abs=1e-3)
     assert (after == before).all()
+
+
+def again(clip: Path, target: Path, change: Callable[[int, Any], bytes]) -> Path:
+    """`clip` in another file, with what `change` makes of the n-th packet of sound."""
+    with av.open(str(clip)) as source, av.open(str(target), "w") as container:
+        streams = {stream.index: container.add_stream_from_template(stream) for stream in source.streams}
+        number = 0
+        for packet in source.demux():
+            if packet.dts is None:
+                continue
+            written = packet
+            if packet.stream.type == "audio":
+                written = av.Packet(change(number, packet))
+                written.pts, written.dts, written.time_base = packet.pts, packet.dts, packet.time_base
+                number += 1
+            written.stream = streams[packet.stream.index]
+            container.mux(written)
+    return target
+
+
+def test_a_broken_packet_of_sound_costs_itself_alone(frames, tmp_path):
+    whole = write(tmp_path / "whole.avi", frames, sound="adpcm_ms", rate=22_050)
+    clip = again(whole, tmp_path / "broken.avi", lambda n, packet: b"no" if n == 1 else bytes(packet))
+    before, after = (len(heard(path)[2]) for path in (whole, aged(clip, tmp_path / "out")))
+    assert 0.6 * before < after < before
+
+
+def test_packets_shorter_than_a_tick_are_not_stretched(frames, tmp_path):
+    """As TrueHD's in Matroska, which counts milliseconds: several have one time."""
+    clip = tmp_path / "short.mkv"
+    with av.open(str(clip), "w") as container:
+        video, sound = container.add_stream("libx264", rate=25), container.add_stream("pcm_s16le", rate=48_000)
+        video.height, video.width = frames[0].shape[:2]
+        packets = [packet for one in frames for packet in video.encode(av.VideoFrame.from_ndarray(one, "rgb24"))]
+        packets += video.encode(None)
+        sound.layout = "mono"
+        for start in range(0, 19_200, 40):
+            wave = av.AudioFrame.from_ndarray(tone(48_000)[None, start : start + 40], "s16", "mono")
+            wave.sample_rate, wave.pts = 48_000, start
+            packets += sound.encode(wave)
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            container.mux(packet)
+
+    def times(path: Path) -> list[float]:
+        with av.open(str(path)) as container:
+            packets = [packet for packet in container.demux(audio=0) if packet.dts is not None]
+            return [float(packet.dts * packet.time_base) for packet in packets]
+
+    assert times(clip) == pytest.approx(times(aged(clip, tmp_path / "out")), abs=1e-6)
 
 
 def test_a_sound_track_that_nothing_reads_is_left_out_and_said(frames, tmp_path):

@@ -158,6 +158,9 @@ def test_animations_go_from_young_to_old(aged, tmp_path):
         assert max(steps) < 0.5 * whole
 
 
+MANY_AGES = "1,2,3,4,5,6,7,8,9,10,11"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -167,8 +170,8 @@ def test_animations_go_from_young_to_old(aged, tmp_path):
         (["--as", "animations", "--file", "png"], "cannot hold"),
         (["--as", "grids", "--file", "gif"], "cannot hold"),
         (["--weights", "nowhere"], "no model"),
-        (["--as", "sheets", "--file", "webp", "--scale", "8"], "larger than a WebP can be"),
-        (["--file", "webp", "--scale", "8", "--ages", "1,2,3,4,5,6,7,8,9,10,11"], "larger than a WebP can be"),
+        (["--as", "sheets", "--file", "webp", "--scale", "8", "--ages", MANY_AGES], "larger than a WebP can be"),
+        (["--file", "webp", "--scale", "8", "--ages", MANY_AGES], "larger than a WebP can be"),
     ],
 )
 def test_wrong_usage_is_exit_2(aged, tmp_path, arguments, said):

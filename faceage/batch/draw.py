@@ -134,11 +134,11 @@ class Drawer:
                     write_strip(path, person, self._options.ages, self._drawn, self._options.mark)
 
 
-def check_fits(kind: str, file: str, options: DrawOptions) -> None:
-    """Raise UsageError where pictures of `kind` would be larger than a file of this type can be."""
+def check_fits(kind: str, file: str, options: DrawOptions, people: int) -> None:
+    """Raise UsageError where pictures of `kind`, of so many people, would be larger than a file of this type can be."""
     if file == "webp" and kind in (GRIDS, SHEETS):
         side = PORTRAIT_SIZE * options.scale
-        rows, columns = _ON_A_SHEET if kind == SHEETS else 1, 2 + len(options.ages)
+        rows, columns = min(people, _ON_A_SHEET) if kind == SHEETS else 1, 2 + len(options.ages)
         width, height = grid_size(rows, columns, side)
         if max(width, height) > _LARGEST_WEBP:
             raise UsageError(

@@ -126,7 +126,6 @@ def render(
         mark=mark,
         paste=paste,
     )
-    check_fits(kind, ending, options)
     if (kind == GRIDS or paste) and os.path.realpath(to) == os.path.realpath(latents.parent):
         raise UsageError(
             f"--out {to} holds the batch's own pictures", "choose another folder, or let 'faceage batch' draw these"
@@ -134,6 +133,7 @@ def render(
     limits = photo_limits(max_pixels, photo_seconds, photo_memory)
     chosen = Chosen(tuple(only or ()), faces)
     total = chosen.count(latents)
+    check_fits(kind, ending, options, total)
     if not quiet:
         at = counted(len(options.ages), "age")
         err.print(f"faceage: {counted(total, 'face')} to draw at {at}; loading the networks")

@@ -1,7 +1,7 @@
 """From what was seen in each stretch of a film to its shots, the faces of each, and where each lies, without jitter."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -168,23 +168,22 @@ def split_trail(trail: Trail, embeddings: np.ndarray, threshold: float) -> list[
     Where one picture dissolves into another, a face is followed into the next one. It parts where all views before are
     unlike all views after, at the frame between that is least sure to show a face.
     """
-    for k in range(1, len(trail.views)):
-        if _distance(embeddings[:k], embeddings[k:]) >= threshold:
-            first, last = np.searchsorted(trail.frames, [trail.views[k - 1].frame + 1, trail.views[k].frame])
-            at = first + int(trail.confidence[first : last + 1].argmin())
-            halves = [
-                replace(
-                    trail,
-                    frames=trail.frames[part],
-                    landmarks=trail.landmarks[part],
-                    motion=trail.motion[part],
-                    confidence=trail.confidence[part],
-                    views=views,
-                )
-                for part, views in ((slice(at), trail.views[:k]), (slice(at, None), trail.views[k:]))
-            ]
-            return [(halves[0], embeddings[:k]), *split_trail(halves[1], embeddings[k:], threshold)]
-    return [(trail, embeddings)]
+    # By the last view that each is near to.
+    near = _distances(embeddings, embeddings) < threshold
+    reach = np.maximum.accumulate([int(np.flatnonzero(row)[-1]) for row in near])
+    parts, start, at_view = [], 0, 0
+    for k in [k for k in range(1, len(reach)) if reach[k - 1] < k]:
+        first, last = np.searchsorted(trail.frames, [trail.views[k - 1].frame + 1, trail.views[k].frame])
+        end = first + int(trail.confidence[first : last + 1].argmin())
+        parts.append((slice(start, end), slice(at_view, k)))
+        start, at_view = end, k
+    parts.append((slice(start, None), slice(at_view, None)))
+    return [(_part(trail, frames, views), embeddings[views]) for frames, views in parts]
+
+
+def _part(trail: Trail, frames: slice, views: slice) -> Trail:
+    columns = {name: getattr(trail, name)[frames] for name in ("frames", "landmarks", "motion", "confidence")}
+    return Trail(**columns, views=trail.views[views])
 
 
 def one_person(trails: Sequence[Trail], embeddings: Sequence[np.ndarray], threshold: float) -> list[list[int]]:
@@ -210,8 +209,13 @@ def one_person(trails: Sequence[Trail], embeddings: Sequence[np.ndarray], thresh
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
-    """Of the two most alike of two sets of embeddings, which are of length 1."""
-    return float(np.sqrt(np.maximum(2 - 2 * (one @ other.T).max(), 0)))
+    """Of the two most alike of two sets of embeddings."""
+    return float(_distances(one, other).min())
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(n, m) of (n, d) and (m, d) embeddings, which are of length 1."""
+    return np.asarray(np.sqrt(np.maximum(2 - 2 * one @ other.T, 0)))
 
 
 def _meet(one: Trail, other: Trail) -> bool:

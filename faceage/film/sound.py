@@ -35,16 +35,20 @@ class _Copied:
 
     def __init__(self, track: Any, start: int) -> None:
         self._track = track
-        self._start = start
-        self._next: int | None = None
+        self._shift = -start
+        self._last: tuple[int, int] | None = None
+        """Time and duration of the last packet."""
 
     def take(self, packet: Any) -> Iterator[Any]:
         if packet.dts is None:
             return
-        time = packet.dts - self._start
-        # In a clip that was put together from several, time may go back.
-        packet.pts = packet.dts = time if self._next is None else max(time, self._next)
-        self._next = packet.dts + max(packet.duration or 0, 1)
+        time = packet.dts + self._shift
+        if self._last is not None and time < self._last[0]:
+            # In a clip that was put together from several, each begins anew.
+            self._shift += sum(self._last) - time
+            time = sum(self._last)
+        self._last = time, max(packet.duration or 0, 1)
+        packet.pts = packet.dts = time
         packet.stream = self._track
         yield packet
 
@@ -61,7 +65,12 @@ class _Converted:
         self._next = 0
 
     def take(self, packet: Any) -> Iterator[Any]:
-        for frame in packet.decode():
+        try:
+            frames = packet.decode()
+        except import_av().FFmpegError:
+            # As a player does, which is silent there.
+            return
+        for frame in frames:
             if frame.pts is not None:
                 self._next = max(self._next, round((frame.pts * frame.time_base - self._start) * frame.sample_rate))
             frame.pts, frame.time_base = self._next, Fraction(1, frame.sample_rate)

@@ -72,7 +72,7 @@ def printable(words: str) -> str:
     return "".join(letter if ord(letter) in _letters() else "?" for letter in words)
 
 
-def save_pdf(page: Page, paper: str, title: str, path: Path, xmp: bytes) -> None:
+def save_pdf(page: Page, paper: str, title: str, path: Path, xmp: bytes = b"") -> None:
     """Write `page`, on one of `PAPERS`, as a PDF of this `title`; `xmp` is as of `pictures.save`."""
     from fpdf import FPDF
 
@@ -81,8 +81,9 @@ def save_pdf(page: Page, paper: str, title: str, path: Path, xmp: bytes) -> None
     sheet = FPDF(unit="mm", format=PAPERS[paper])
     sheet.set_title(title)
     sheet.set_creator("faceage")
-    # It wraps the packet itself.
-    sheet.set_xmp_metadata("\n".join(xmp.decode().splitlines()[1:-1]))
+    if xmp:
+        # It wraps the packet itself.
+        sheet.set_xmp_metadata("\n".join(xmp.decode().splitlines()[1:-1]))
     sheet.set_auto_page_break(False)
     sheet.add_page()
     with TemporaryDirectory() as folder:
@@ -101,7 +102,7 @@ def save_pdf(page: Page, paper: str, title: str, path: Path, xmp: bytes) -> None
         partial.write_bytes(bytes(sheet.output()))
 
 
-def save_picture(page: Page, paper: str, path: Path, xmp: bytes) -> None:
+def save_picture(page: Page, paper: str, path: Path, xmp: bytes = b"") -> None:
     """Write `page`, on one of `PAPERS`, as a PNG of 300 pixels an inch."""
     width, height = PAPERS[paper]
     sheet = Image.new("RGB", (round(width * _DOTS), round(height * _DOTS)), "white")
