@@ -94,16 +94,11 @@ def render(
     Writes DIR/grids, DIR/sheets, DIR/faces or DIR/animations, and DIR/pasted. It needs no photo but for --paste, and a
     tenth of the batch's time. What is not given is as in the batch; with all of it, the pictures come out bit for bit.
     """
-    from faceage.batch.names import GRIDS, PASTED, album_photos
-    from faceage.batch.plan import check_out, open_out, writing_to
+    from faceage.batch.names import PASTED, album_photos
+    from faceage.batch.plan import open_out, writing_to
 
-    if bool(photos) != paste:
-        raise UsageError("--paste and --photos PATH need each other", "name the photos as they were for the batch")
-    if paste and kind == "sheets":
-        raise UsageError("--paste is not for sheets", "choose another --as")
-    places = photos or []
-    check_out(places, to)
-    files = album_photos(places)
+    _check_places(kind, paste, photos or [], to, latents)
+    files = album_photos(photos or [])
 
     start_backend()
     from faceage.batch.chosen import Chosen
@@ -126,10 +121,6 @@ def render(
         mark=mark,
         paste=paste,
     )
-    if (kind == GRIDS or paste) and os.path.realpath(to) == os.path.realpath(latents.parent):
-        raise UsageError(
-            f"--out {to} holds the batch's own pictures", "choose another folder, or let 'faceage batch' draw these"
-        )
     limits = photo_limits(max_pixels, photo_seconds, photo_memory)
     chosen = Chosen(tuple(only or ()), faces)
     total = chosen.count(latents)
@@ -158,3 +149,18 @@ def render(
         if paste:
             err.print(f"{counted(len(said) - len(failed), 'photo')} → {to / PASTED}")
     raise typer.Exit(EXIT_SOME_FAILED if failed else EXIT_OK)
+
+
+def _check_places(kind: str, paste: bool, photos: list[Path], to: Path, latents: Path) -> None:
+    from faceage.batch.names import GRIDS
+    from faceage.batch.plan import check_out
+
+    if bool(photos) != paste:
+        raise UsageError("--paste and --photos PATH need each other", "name the photos as they were for the batch")
+    if paste and kind == "sheets":
+        raise UsageError("--paste is not for sheets", "choose another --as")
+    if (kind == GRIDS or paste) and os.path.realpath(to) == os.path.realpath(latents.parent):
+        raise UsageError(
+            f"--out {to} holds the batch's own pictures", "choose another folder, or let 'faceage batch' draw these"
+        )
+    check_out(photos, to)

@@ -44,7 +44,8 @@ def find_people(
     parts = [
         part
         for trail in join_stretches(stretches)
-        if len(trail.frames) >= shortest
+        # One that was hidden at every look has no view.
+        if trail.views and len(trail.frames) >= shortest
         for part in split_trail(trail, _embeddings(model, trail), threshold)
     ]
     trails, embeddings = [trail for trail, _ in parts], [found for _, found in parts]
