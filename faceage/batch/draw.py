@@ -21,7 +21,6 @@ from faceage.people.drawn import Drawn
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.provenance import EDITED, GENERATED
 from faceage.pictures.grid import draw_grid, grid_size, person_cells, person_labels
-from faceage.pictures.mark import mark
 from faceage.pictures.save import save_animation, save_png, save_webp
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
@@ -173,11 +172,7 @@ def _groups(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
 
 def _cells(person: Drawn, options: DrawOptions) -> np.ndarray:
     """`person_cells` at the size that is asked for, the aged ones with their mark."""
-    cells = person_cells(person.photo, person.rebuilt, person.aged, PORTRAIT_SIZE * options.scale)
-    if options.mark:
-        for aged in cells[2:]:
-            mark(aged)
-    return cells
+    return person_cells(person.photo, person.rebuilt, person.aged, PORTRAIT_SIZE * options.scale, options.mark)
 
 
 def _grid(people: Sequence[Drawn], options: DrawOptions) -> Image.Image:

@@ -19,13 +19,13 @@ from faceage.batch.photo import Photo
 from faceage.errors import PhotoError
 from faceage.files import SPECIAL, is_partial, longest_name, takes_special_names
 from faceage.photos.decode import fingerprint, read_photo
-from faceage.photos.find import FoundPhoto, find_photos, printable
+from faceage.photos.find import RESULTS, FoundPhoto, find_photos, printable
 from faceage.photos.write_like import ending_for
 from faceage.store.manifest import PhotoOutcome
 
-GRIDS, PASTED, STRIPS, PRINTS = "grids", "pasted", "report", "prints"
-PICTURES = GRIDS, PASTED, STRIPS
+GRIDS, PASTED, STRIPS = PICTURES = RESULTS
 """Folders of what a batch draws."""
+PRINTS = "prints"
 
 _LONGEST, _ENDING = 220, 35
 """Bytes of a photo's name in a picture's, and of what follows: an underscore, an age and an ending."""

@@ -18,12 +18,12 @@ from faceage.files import partial_name, sync
 from faceage.people.options import FACES_AT_ONCE
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.decoders import stamp
-from faceage.photos.find import EXTENSIONS, FoundPhoto
+from faceage.photos.find import EXTENSIONS, RESULTS_MARK, FoundPhoto
 from faceage.store.latent_parts import VERSION, read_contents
 from faceage.store.latents import count_rows, read_drawing, read_settings
 from faceage.store.manifest import FAILED, UNREADABLE, PhotoOutcome, read_manifest
 
-MANIFEST, LATENTS, SHARDS = "manifest.jsonl", "latents.h5", "shards"
+MANIFEST, LATENTS, SHARDS = RESULTS_MARK, "latents.h5", "shards"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from faceage.ages import Age, years_of
+import numpy as np
+
+from faceage.ages import years_of
 from faceage.batch.chosen import EVERYBODY, Chosen
 from faceage.batch.names import PRINTS, lies_below, picture_path
 from faceage.batch.options import PrintOptions
@@ -62,8 +64,13 @@ def make_prints(
     if not everybody:
         which = "" if chosen.faces == "all" else f" numbered {chosen.faces}"
         raise UsageError(f"{latents} holds no face{which}", "age some photos first: faceage batch")
-    rows = [row for row in everybody if _years(row) < _GROWN_UP]
-    grown_up = [f"{row.source}, face {row.face} ({_years(row):.0f})" for row in everybody if _years(row) >= _GROWN_UP]
+    years = [_years(row.age) for row in everybody]
+    rows = [row for row, old in zip(everybody, years, strict=True) if old < _GROWN_UP]
+    grown_up = [
+        f"{row.source}, face {row.face} ({old:.0f})"
+        for row, old in zip(everybody, years, strict=True)
+        if old >= _GROWN_UP
+    ]
     if not rows:
         raise UsageError(f"nobody here is below {_GROWN_UP} years: {', '.join(grown_up[:5])}", _SAY_THE_AGE)
     threshold = same_person_below(model.card) or 1.0
@@ -79,9 +86,9 @@ def make_prints(
     spread = Spread(model, options.gender)
     done = 0
     for number, row in enumerate(rows, 1):
-        ages = tuple(age for age in options.ages if _in_years(age) > _years(row))
+        ages = tuple(age for age in options.ages if _years(age.weights) > _years(row.age))
         if past := [age.label for age in options.ages if age not in ages]:
-            warnings.append(f"{row.source}, face {row.face}, is {_years(row):.0f}: past are {', '.join(past)}")
+            warnings.append(f"{row.source}, face {row.face}, is {_years(row.age):.0f}: past are {', '.join(past)}")
         if not ages:
             continue
         done += 1
@@ -90,7 +97,7 @@ def make_prints(
             raise UsageError(f"the source {row.source!r} is no path below a folder")
         if printable(row.source) != row.source:
             warnings.append(f"no font here has all letters of {row.source}: the others are printed as ?")
-        if _years(row) < _YOUNGEST:
+        if _years(row.age) < _YOUNGEST:
             warnings.append(f"{row.source}: adults drawn of a child below {_YOUNGEST} look wrong; take a later photo")
         adults = spread(row, ages, options.spread, options.strength)
         page = _page(row, adults, asked, bool(found.get("age")), of, threshold)
@@ -106,13 +113,9 @@ def make_prints(
     return done, warnings
 
 
-def _in_years(age: Age) -> float:
-    return float(years_of(age.weights[None])[0])
-
-
-def _years(row: FaceRow) -> float:
-    """How old somebody is in the photo, as said or as estimated."""
-    return float(years_of(row.age[None])[0])
+def _years(weights: np.ndarray) -> float:
+    """The years of age `weights` (6,): of an age to draw, or how old somebody is in the photo, as said or estimated."""
+    return float(years_of(weights[None])[0])
 
 
 def _page(
@@ -120,7 +123,7 @@ def _page(
 ) -> Page:
     width, height = PAPERS[options.paper]
     inner = width - 2 * _MARGIN
-    years = f"{_years(row):.0f}"
+    years = f"{_years(row.age):.0f}"
     page: list[Text | Picture] = [
         Text(_MARGIN, _MARGIN + 5, 16, "What this child may look like later: a guess"),
         Picture(_MARGIN, _MARGIN + 10, _PHOTO, row.photo),

@@ -16,7 +16,6 @@ from faceage.files import written_whole
 from faceage.people.drawn import Drawn
 from faceage.photos.provenance import EDITED, with_xmp
 from faceage.pictures.grid import person_cells
-from faceage.pictures.mark import mark
 from faceage.sizes import PORTRAIT_SIZE
 
 SIDE = PORTRAIT_SIZE
@@ -36,10 +35,7 @@ def write_strip(path: Path, person: Drawn, ages: Sequence[Age], drawn: str, mark
     aged pictures have the letters AI in a corner.
     """
     aged = person.aged[[ages.index(age) for age in young_to_old(ages)]] if ages else person.aged
-    cells = person_cells(person.photo, person.rebuilt, aged, SIDE)
-    if marked:
-        for aged in cells[2:]:
-            mark(aged)
+    cells = person_cells(person.photo, person.rebuilt, aged, SIDE, marked)
     options = {"quality": _QUALITY, "comment": drawn}
     if ages:
         options = with_xmp("JPEG", EDITED, options)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faceage.ages import AGE_CLASSES, STRENGTH
+from faceage.ages import AGE_CLASSES, MAX_STRENGTH, STRENGTH
 from faceage.cli.console import bars, check_file, open_model, out, start_backend, table
 from faceage.cli.options import Json, Quiet, Seed, Weights
 from faceage.errors import UsageError
@@ -40,7 +40,9 @@ JudgeOption = Annotated[
     ),
 ]
 Samples = Annotated[int, typer.Option(metavar="N", min=6, help="Faces drawn from random latents.")]
-Strength = Annotated[float, typer.Option(metavar="X", min=0, max=2, help="Ageing strength, as in 'faceage batch'.")]
+Strength = Annotated[
+    float, typer.Option(metavar="X", min=0, max=MAX_STRENGTH, help="Ageing strength, as in 'faceage batch'.")
+]
 
 
 @app.command()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from faceage.ages import AGE_CLASSES
+from faceage.ages import AGE_CLASSES, MAX_STRENGTH
 from faceage.cli.completion import complete_ages, complete_models
 from faceage.cli.panels import AGE, LOOKS, MODEL, PHOTOS, RESUMING, SCRIPTS, SPEED
 from faceage.errors import UsageError
@@ -65,7 +65,7 @@ Strength = Annotated[
         "--strength",
         metavar="X",
         min=0,
-        max=2,
+        max=MAX_STRENGTH,
         help="Strength of ageing: 1 is typical, above 1 exaggerates.",
         rich_help_panel=LOOKS,
     ),

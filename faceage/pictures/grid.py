@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from faceage.pictures.mark import mark
+
 _GAP = 2
 _LABEL_HEIGHT, _LABEL_WIDTH = 16, 40
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
@@ -45,9 +47,18 @@ def grid_size(rows: int, columns: int, side: int) -> tuple[int, int]:
     return columns * (side + _GAP) + _GAP, rows * (side + _GAP) + _GAP + _LABEL_HEIGHT
 
 
-def person_cells(photo: np.ndarray, rebuilt: np.ndarray, aged: np.ndarray, side: int) -> np.ndarray:
-    """(2 + ages, side, side, 3) uint8: one person's faces of any size, as a row of a grid shows them."""
-    return np.stack([np.asarray(resize(face, side)) for face in (photo, rebuilt, *aged)])
+def person_cells(
+    photo: np.ndarray, rebuilt: np.ndarray, aged: np.ndarray, side: int, marked: bool = False
+) -> np.ndarray:
+    """(2 + ages, side, side, 3) uint8: one person's faces of any size, as a row of a grid shows them.
+
+    With `marked`, the aged ones have the letters AI in a corner.
+    """
+    cells = np.stack([np.asarray(resize(face, side)) for face in (photo, rebuilt, *aged)])
+    if marked:
+        for cell in cells[2:]:
+            mark(cell)
+    return cells
 
 
 def person_labels(ages: Sequence[str]) -> tuple[str, ...]:
