@@ -45,10 +45,12 @@ def browser():
 @pytest.fixture
 def visit(browser):
     """Open a page; whatever it does meanwhile, nothing may be wrong with it or leave the machine."""
+    # Without motion: while a page still scrolls smoothly, a picture of a part of it shows what was there before.
+    still = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
     contexts = []
 
     def go(path: Path, prepare=lambda page: None, **options):
-        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
+        contexts.append(browser.new_context(**{**still, **options}))
         page = contexts[-1].new_page()
         page.on("console", lambda message: wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
