@@ -489,16 +489,16 @@ def test_what_is_excluded_is_left_out_and_folders_of_others_are_counted(photos, 
 
 def test_results_are_no_photos_though_a_list_or_a_folder_above_has_them(photos, out):
     """As `find . -name '*.jpg'` lists them, the second time."""
-    for grey, folder in enumerate(("grids", "pasted", "report", "mine")):
+    for grey, folder in enumerate(("grids", "pasted", "report", "prints", "mine")):
         (out / folder / "sub").mkdir(parents=True)
         Image.new("L", (32, 32), 50 * grey).save(out / folder / "sub" / "a.jpg")
     listed = [photos / "a.jpg", *out.rglob("*.jpg")]
-    assert len(left_of_list(listed, out).to_find) == 5
+    assert len(left_of_list(listed, out).to_find) == 6
     (out / MANIFEST).touch()
     skipped: Counter[str] = Counter()
     mine = out / "mine" / "sub" / "a.jpg"
     assert [photo.path for photo in choose_photos([], out, (1, 1), listed, (), skipped)] == [photos / "a.jpg", mine]
-    assert skipped == {"grids": 1, "pasted": 1, "report": 1}
+    assert skipped == {"grids": 1, "pasted": 1, "report": 1, "prints": 1}
     assert [photo.path for photo in find_photos([out])] == [mine]
     with pytest.raises(UsageError, match="inside the results"):
         choose_photos([out / "pasted" / "sub" / "a.jpg"], out)

@@ -23,9 +23,9 @@ from faceage.photos.find import RESULTS, FoundPhoto, find_photos, printable
 from faceage.photos.write_like import ending_for
 from faceage.store.manifest import PhotoOutcome
 
-GRIDS, PASTED, STRIPS = PICTURES = RESULTS
+GRIDS, PASTED, STRIPS, PRINTS = RESULTS
+PICTURES = GRIDS, PASTED, STRIPS
 """Folders of what a batch draws."""
-PRINTS = "prints"
 
 _LONGEST, _ENDING = 220, 35
 """Bytes of a photo's name in a picture's, and of what follows: an underscore, an age and an ending."""

@@ -31,7 +31,7 @@ LIBRARY_ENDINGS = (".photoslibrary", ".photolibrary", ".aplibrary", ".migratedph
 
 LIBRARY_ORIGINALS = ("originals", "masters")
 
-RESULTS = "grids", "pasted", "report"
+RESULTS = "grids", "pasted", "report", "prints"
 """Folders of aged pictures that faceage writes, beside its `RESULTS_MARK`."""
 RESULTS_MARK = "manifest.jsonl"
 
