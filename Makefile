@@ -26,7 +26,7 @@ demo: $(READY) ## age the example faces with the shipped weights, into aged/
 	$(BIN)/faceage batch aged/photos --out aged/faces
 	@echo "look at aged/faces/report.html; one grid per face in aged/faces/grids, the latents in aged/faces/latents.h5"
 
-test: $(READY) ## the tests: under ten minutes on two cores
+test: $(READY) ## the tests: some ten minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 test-all: $(READY) ## every test, the slow and data-bound ones too
