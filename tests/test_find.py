@@ -242,16 +242,28 @@ def test_of_a_photo_library_only_the_originals_are_walked(tmp_path, originals):
         (["b"], ["a.jpg", "a_edited.jpg"]),
         (["b/"], ["a.jpg", "a_edited.jpg"]),
         (["b/c"], ["a.jpg", "a_edited.jpg", "b/a.jpg"]),
-        (["*/a.jpg"], ["a.jpg", "a_edited.jpg", "b/c/d.jpg"]),
+        (["*/a.jpg"], ["a_edited.jpg", "b/c/d.jpg"]),
+        (["b/a.jpg", "*/b/c/*"], ["a.jpg", "a_edited.jpg"]),
+        (["photos/b/*"], ["a.jpg", "a_edited.jpg"]),
+        (["./b/a.jpg", "?"], ["a.jpg", "a_edited.jpg"]),
+        (["above", "above/*"], ["a.jpg", "a_edited.jpg", "b/a.jpg", "b/c/d.jpg"]),
         (["c", "a[._]*"], []),
         (["nothing"], ["a.jpg", "a_edited.jpg", "b/a.jpg", "b/c/d.jpg"]),
     ],
 )
 def test_patterns_leave_files_and_folders_out(tmp_path, patterns, expected):
-    touch(tmp_path, "a.jpg", "a_edited.jpg", "b/a.jpg", "b/c/d.jpg")
-    assert [photo.name for photo in find_photos([tmp_path], exclude=patterns)] == expected
-    named = [photo.name for photo in find_photos([tmp_path / "a.jpg"], exclude=patterns)]
-    assert named == ["a.jpg"] * ("a.jpg" in expected)
+    photos = tmp_path / "above" / "photos"
+    touch(photos, "a.jpg", "a_edited.jpg", "b/a.jpg", "b/c/d.jpg")
+    assert [photo.name for photo in find_photos([photos], exclude=patterns)] == expected
+
+
+@pytest.mark.parametrize("pattern", ["a.jpg", "b", "b/a.jpg", "b/*", "photos/b/*", "./photos/b", "p*"])
+def test_of_a_file_that_is_named_all_of_its_path_can_be_excluded(tmp_path, monkeypatch, pattern):
+    touch(tmp_path, "photos/b/a.jpg", "other/e.jpg")
+    monkeypatch.chdir(tmp_path)
+    named = [Path("photos/b/a.jpg"), Path("other/e.jpg")]
+    assert [photo.path for photo in find_photos(named, exclude=[pattern])] == named[1:]
+    assert [photo.path for photo in find_photos([], named, exclude=[pattern])] == named[1:]
 
 
 def test_a_listed_photo_that_is_gone_is_one_with_a_problem(tmp_path):

@@ -60,7 +60,7 @@ def age_photos(
     earlier run into the same folder has done is not done again, unless `again` says so; with other `draw` options, the
     same people are drawn again and nobody is looked for. `weights` is a model folder, None the one that `find_model`
     finds. `listed` are more photos, from a list that may be out of date: a missing one is a row, not an error. What
-    matches a pattern of `exclude` (* ? [ ]) is left out, by its name or, with a slash, by its path below the folder.
+    matches a pattern of `exclude` (* ? [ ]) is left out, by its name or, with a slash, by the end of its path.
     `limits` bound what reading one photo may cost. `shard` (k, n) does the k-th of n shares of the photos, into a
     folder of its own in `out`. `any_recognizer` optimises through a recogniser too that is not known to tell people
     apart. `begins(plan)` is told what is left before Keras is imported, `progress(photos, faces)` what has just been

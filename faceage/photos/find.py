@@ -31,7 +31,7 @@ LIBRARY_ENDINGS = (".photoslibrary", ".photolibrary", ".aplibrary", ".migratedph
 
 LIBRARY_ORIGINALS = ("originals", "masters")
 
-RESULTS = "grids", "pasted", "report", "prints"
+RESULTS = "grids", "pasted", "report", "prints", "sheets", "faces", "animations"
 """Folders of aged pictures that faceage writes, beside its `RESULTS_MARK`."""
 RESULTS_MARK = "manifest.jsonl"
 
@@ -63,9 +63,9 @@ def find_photos(
     once. Paths are relative to the folder if there is one place, else to the parent that all places share.
 
     `listed` are more places, from a list that may be older than the folders: one that is gone is a photo with a
-    problem. Names that match a pattern of `exclude` (* ? [ ]) are left out: file and folder names below the places, or,
-    where it has a slash, paths relative to their place, and those of files that are named. Raises UsageError for
-    another place that does not exist.
+    problem. Files and folders that match a pattern of `exclude` (* ? [ ]) are left out: those of such a name or, where
+    it has a slash, those whose path ends so. Above a place, folders do not count; of a file that is named outright, all
+    of its path does. Raises UsageError for another place that does not exist.
     """
     for place in places:
         if not os.path.lexists(place):
@@ -80,7 +80,7 @@ def find_photos(
     for number, place in enumerate(everywhere):
         if os.path.isdir(place):
             files = _walk(place, seen, exclude, skipped)
-        elif _matches(place, Path(os.path.dirname(place)), exclude):
+        elif exclude and any(_matches(f"/{part}", exclude) for part in _with_folders(place)):
             continue
         elif number >= len(places) and (folder := _results_with(place)):
             skipped[folder.name] = max(skipped[folder.name], 1)
@@ -117,6 +117,7 @@ def _beside(place: Path) -> str:
 def _walk(
     top: Path, seen: set[tuple[int, int]], exclude: Sequence[str], skipped: Counter[str]
 ) -> Iterator[tuple[Path, str]]:
+    above = f"/{os.path.basename(os.path.abspath(top))}"
     waiting = [(top, True)]
     while waiting:
         path, is_folder = waiting.pop()
@@ -135,7 +136,8 @@ def _walk(
             yield path, f"folder cannot be read: {error.strerror}"
             continue
         for entry in entries:
-            if entry.name.startswith(".") or _matches(path / entry.name, top, exclude):
+            below = (path / entry.name).relative_to(top).as_posix() if exclude else ""
+            if entry.name.startswith(".") or _matches(f"{above}/{below}", exclude):
                 continue
             is_folder = _is_folder(entry)
             if is_folder and _is_others(path, entry.name):
@@ -144,11 +146,18 @@ def _walk(
                 waiting.append((path / entry.name, is_folder))
 
 
-def _matches(path: Path, top: Path, patterns: Sequence[str]) -> bool:
-    """Whether a file or folder is excluded, by its name or by its path from `top`."""
-    relative = path.relative_to(top).as_posix() if any("/" in pattern for pattern in patterns) else ""
-    texts = ((relative if "/" in pattern.strip("/") else path.name, pattern.strip("/")) for pattern in patterns)
-    return any(fnmatchcase(text, pattern) for text, pattern in texts)
+def _with_folders(file: Path) -> list[str]:
+    """The path of a file as it was given, and of each folder in it."""
+    path = PurePath(os.path.normpath(file))
+    return [part.as_posix() for part in (path, *path.parents) if part.name]
+
+
+def _matches(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a file or folder is excluded, by its name or by the end of its path, which begins with a slash."""
+    return any(
+        fnmatchcase(path, f"*/{pattern}") if "/" in pattern else fnmatchcase(path.rpartition("/")[2], pattern)
+        for pattern in (pattern.removeprefix("./").strip("/") for pattern in patterns)
+    )
 
 
 def is_results(folder: Path) -> bool:
