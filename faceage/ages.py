@@ -65,27 +65,18 @@ def towards(own: np.ndarray, target: np.ndarray, strength: float | np.ndarray = 
     return own + np.asarray(strength, np.float32) * (target[None] - own)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Age:
     """An age to draw or to assume: a class, or years, which mean those years and not their class."""
 
     label: str
 
-    @classmethod
-    def of(cls, text: str | float) -> "Age":
+    def __init__(self, age: str | float) -> None:
         """ "60+" is a class; "25", 25 and 40.5 are years. Raises UsageError for anything else."""
-        label = str(text).strip()
-        if label in AGE_CLASSES:
-            return cls(label)
-        try:
-            years = float(label)
-            age_weights(years)
-        except ValueError as error:
-            if "," in label:
-                raise UsageError(f"{label!r} is not one age", f"ages to draw are given by --ages {label}") from error
-            hint = f"{_nearest(label)}ages are 0 to {MAX_AGE} years, or one of {', '.join(AGE_CLASSES)}"
-            raise UsageError(f"unknown age {label!r}", hint) from error
-        return cls(f"{years:g}")
+        label = str(age).strip()
+        if label not in AGE_CLASSES:
+            label = f"{_years(label):g}"
+        object.__setattr__(self, "label", label)
 
     @property
     def weights(self) -> np.ndarray:
@@ -93,6 +84,18 @@ class Age:
         if self.label in AGE_CLASSES:
             return one_hot([AGE_CLASSES.index(self.label)])[0]
         return age_weights(float(self.label))
+
+
+def _years(label: str) -> float:
+    try:
+        years = float(label)
+        age_weights(years)
+    except ValueError as error:
+        if "," in label:
+            raise UsageError(f"{label!r} is not one age", f"ages to draw are given by --ages {label}") from error
+        hint = f"{_nearest(label)}ages are 0 to {MAX_AGE} years, or one of {', '.join(AGE_CLASSES)}"
+        raise UsageError(f"unknown age {label!r}", hint) from error
+    return years
 
 
 _WIDEST_CLASS = 20
@@ -114,8 +117,8 @@ EVERY_CLASS = tuple(map(Age, AGE_CLASSES))
 
 
 def parse_ages(text: str) -> tuple[Age, ...]:
-    """The ages of a list such as "0-18,25,60+", each once. Raises UsageError as `Age.of` does."""
-    return tuple(dict.fromkeys(map(Age.of, text.split(","))))
+    """The ages of a list such as "0-18,25,60+", each once. Raises UsageError as `Age` does."""
+    return tuple(dict.fromkeys(map(Age, text.split(","))))
 
 
 def young_to_old(ages: Sequence[Age]) -> list[Age]:

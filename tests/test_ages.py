@@ -107,14 +107,14 @@ def test_one_hot_of_no_class(classes):
 
 
 def test_an_age_is_a_class_or_years():
-    assert Age.of("60+").weights.tolist() == [0, 0, 0, 0, 0, 1]
-    assert Age.of(" 40 ").weights.tolist() == Age.of(40).weights.tolist() == [0, 0, 0.5, 0.5, 0, 0]
-    assert Age.of("25.0") == Age.of(25)
-    assert (Age.of("25.0").label, Age.of("40.5").label) == ("25", "40.5")
-    assert Age.of("25").weights.tolist() != Age.of("19-29").weights.tolist()
+    assert Age("60+").weights.tolist() == [0, 0, 0, 0, 0, 1]
+    assert Age(" 40 ").weights.tolist() == Age(40).weights.tolist() == [0, 0, 0.5, 0.5, 0, 0]
+    assert Age("25.0") == Age(25)
+    assert (Age("25.0").label, Age("40.5").label) == ("25", "40.5")
+    assert Age("25").weights.tolist() != Age("19-29").weights.tolist()
     for text in ("", "x", "-1", "101", "nan", "19-30", "1e3"):
         with pytest.raises(UsageError, match="unknown age") as error:
-            Age.of(text)
+            Age(text)
         assert "60+" in error.value.hint
 
 

@@ -143,8 +143,8 @@ def test_the_command_goes_on_where_python_stopped(from_the_readme):
     ("make", "said"),
     [
         (lambda: api.DrawOptions(ages=()), "one or more, each once"),
-        (lambda: api.DrawOptions(ages=(api.Age.of(25), api.Age.of("25.0"))), "one or more, each once"),
-        (lambda: api.Age.of("biggest"), "unknown age 'biggest'"),
+        (lambda: api.DrawOptions(ages=(api.Age(25), api.Age("25.0"))), "one or more, each once"),
+        (lambda: api.Age("biggest"), "unknown age 'biggest'"),
         (lambda: api.DrawOptions(draw="well"), "'well' is none of"),
         (lambda: api.DrawOptions(scale=0), "1 to 8"),
         (lambda: api.FindOptions(faces="biggest"), "'all', 'largest' or numbers"),
@@ -191,7 +191,7 @@ def test_a_detector_that_fails_on_a_photo_read_again_fails_that_photo_alone(tmp_
         return refine(self, photo, faces, min_face, factor)
 
     monkeypatch.setattr(Detector, "refine", fails_on_the_whole)
-    find, draw = api.FindOptions(optimiser=OptimiserOptions(steps=1)), api.DrawOptions(ages=(api.Age.of("60+"),))
+    find, draw = api.FindOptions(optimiser=OptimiserOptions(steps=1)), api.DrawOptions(ages=(api.Age("60+"),))
     with shared_networks():
         api.age_photos(tmp_path / "photos", tmp_path / "out", find=find, draw=draw)
     rows = rows_of(tmp_path / "out")

@@ -34,11 +34,11 @@ def stored(options) -> dict:
         ),
         (
             FindOptions(),
-            FindOptions("largest", age=Age.of(8)),
+            FindOptions("largest", age=Age(8)),
             "--faces largest --age 8 in place of --faces all no --age",
         ),
         (FindOptions(), FindOptions(), "other weights"),
-        (DrawOptions((Age.of(25), Age.of("60+"))), DrawOptions((Age.of(7),)), "--ages 7 in place of --ages 25,60+"),
+        (DrawOptions((Age(25), Age("60+"))), DrawOptions((Age(7),)), "--ages 7 in place of --ages 25,60+"),
         (
             DrawOptions(),
             DrawOptions(mark=True, gender="male"),

@@ -322,7 +322,7 @@ def test_no_faces(optimisers):
 
 @pytest.mark.parametrize("age", ["0-18", "60+", "40"])
 def test_a_known_age_is_used_as_it_is(model, faces, age):
-    options, weights = OptimiserOptions(objective="none"), Age.of(age).weights
+    options, weights = OptimiserOptions(objective="none"), Age(age).weights
     known = LatentOptimiser(model, options, batch_size=3, age=weights)(faces)
     np.testing.assert_array_equal(known.age, [weights] * COUNT)
     np.testing.assert_allclose(

@@ -51,7 +51,7 @@ class FindOptions:
         if self.min_face is not None and self.min_face < 1:
             raise UsageError(f"min_face {self.min_face} is no width in pixels")
         if not isinstance(self.age, Age | None):
-            raise UsageError(f"age {self.age!r} is no Age", f"say Age.of({self.age!r})")
+            raise UsageError(f"age {self.age!r} is no Age", f"say Age({self.age!r})")
         if self.faces in ("all", "largest"):
             return
         if not re.fullmatch(r"\s*\d{1,5}\s*(,\s*\d{1,5}\s*)*", self.faces, re.ASCII):
@@ -103,13 +103,13 @@ class DrawOptions:
         if not self.ages or len(set(self.ages)) < len(self.ages):
             raise UsageError("ages to draw are one or more, each once", f"all of them: {', '.join(AGE_CLASSES)}")
         if strange := [age for age in self.ages if not isinstance(age, Age)]:
-            raise UsageError(f"age {strange[0]!r} is no Age", f"say Age.of({strange[0]!r})")
+            raise UsageError(f"age {strange[0]!r} is no Age", f"say Age({strange[0]!r})")
         if not 0 <= self.strength <= MAX_STRENGTH:
             raise UsageError(f"strength {self.strength} is not 0 to {MAX_STRENGTH}")
         if self.draw not in DRAW:
             raise UsageError(f"draw {self.draw!r} is none of {', '.join(DRAW)}")
         check_gender(self.gender)
-        if self.scale not in range(1, MAX_SCALE + 1):
+        if type(self.scale) is not int or not 1 <= self.scale <= MAX_SCALE:
             raise UsageError(f"scale {self.scale} is not 1 to {MAX_SCALE}")
 
     @property
@@ -136,7 +136,7 @@ class DrawOptions:
                 every = range(len(AGE_CLASSES))
                 classes = [AGE_CLASSES[target] for target in dict.fromkeys(old.get("targets", every))]
                 stored = {"ages": classes, "strength": old.get("strength", STRENGTH)}
-            ages = tuple(map(Age.of, stored.get("ages", AGE_CLASSES)))
+            ages = tuple(map(Age, stored.get("ages", AGE_CLASSES)))
             strength = float(stored.get("strength", STRENGTH))
             draw, scale, mark = stored.get("draw", "photo"), int(stored.get("scale", 1)), bool(stored.get("mark"))
             return cls(ages, strength, draw, scale, mark=mark, gender=stored.get("gender"))
@@ -149,7 +149,7 @@ class DrawOptions:
         return settings_digest({**self.to_json(), "weights": weights, **versions})
 
 
-PRINTED_AGES = tuple(map(Age.of, (12, 18, 25, 35)))
+PRINTED_AGES = tuple(map(Age, (12, 18, 25, 35)))
 
 
 @dataclass(frozen=True)

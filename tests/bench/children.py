@@ -36,7 +36,7 @@ from faceage.pictures.save import save_png
 from faceage.sizes import FACE_SIZE
 from faceage.store.latents import FaceRow
 
-AGES = tuple(map(Age.of, (12, 18, 25, 35)))
+AGES = tuple(map(Age, (12, 18, 25, 35)))
 ADULT = slice(2, None)
 COUNT = 3
 
@@ -79,12 +79,12 @@ def there_and_back(model: Model, adults: FaceSet, steps: int, judge: Judge, thre
     """
     spreads = {gender: Spread(model, gender or None) for gender in set(adults.genders)}
     away = [spreads[gender] for gender in adults.genders]
-    child = Age.of(9)
+    child = Age(9)
     rows = rows_of(model, adults, steps, 0)
     young = np.stack([spread(row, [child], 1)[0].pictures[0] for spread, row in zip(away, rows, strict=True)])
     as_children = replace(adults, ages=np.full(len(adults), 9))
     again = [
-        spread(row, [Age.of(int(years))], COUNT)
+        spread(row, [Age(int(years))], COUNT)
         for spread, row, years in zip(away, rows_of(model, as_children, steps, 0, young), adults.ages, strict=True)
     ]
     pictures = np.stack([[young[i], *(one.pictures[0] for one in each)] for i, each in enumerate(again)])
