@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import faceage_alone
+from commands import faceage_alone, in_this_process
 from conftest import DATA
 from PIL import Image
 from shared import detector
@@ -145,7 +145,7 @@ def test_an_onnx_judge_sees_the_face_as_arcface_does(chips, onnx_file):
 
 
 @pytest.mark.parametrize(
-    ("choice", "said"), [("facenet", "no judge 'facenet'"), ("nowhere.onnx", "cannot be read as an ONNX recogniser")]
+    ("choice", "said"), [("facenet", "no judge 'facenet'"), ("nowhere.onnx", "there is no such file")]
 )
 def test_an_unknown_judge_is_told(choice, said):
     with pytest.raises(UsageError, match=said):
@@ -257,6 +257,18 @@ def test_the_judge_of_development_knows_a_face_again(chips):
         pytest.skip(f"no judge in {file.parent}")
     rows = open_judge(str(file)).embed(chips)
     assert rows[0] @ rows[1] > 0.5
+
+
+def test_a_page_that_cannot_be_written_is_told_before_any_work(tmp_path):
+    (tmp_path / "README.md").write_text("of my project")
+    (tmp_path / "file").touch()
+    for out, said in ((tmp_path, "a README.md of something else"), (tmp_path / "file" / "page", "cannot be made")):
+        status, _, err = in_this_process("evaluate", "all", "--data", "faces.h5", "--out", out)
+        assert status == 2
+        assert said in err
+    status, _, err = in_this_process("evaluate", "age", "--data", tmp_path / "faces.h5")
+    assert status == 2
+    assert "there is no data set" in err
 
 
 @pytest.mark.slow

@@ -19,7 +19,9 @@ SPLIT = [0, 0, 2, 1, 0, 0, 2]
 
 @pytest.fixture
 def file(tmp_path, write_faces):
-    faces = face_set(CLASSES, identities=("a", "b", "a", "", "", "c", "c"))
+    faces = face_set(
+        CLASSES, identities=("a", "b", "a", "", "", "c", "c"), genders=("male", *["female"] * 3, *[""] * 3)
+    )
     path = write_faces(tmp_path / "faces.h5", [faces])
     with h5py.File(path, "r+") as content:
         content["split"][:] = SPLIT
@@ -29,6 +31,7 @@ def file(tmp_path, write_faces):
 def test_faces_are_counted_by_class_and_split(file):
     info = read_info(file)
     assert (info.faces, info.people) == (7, 3)
+    assert info.genders == {"female": 3, "male": 1}
     assert info.per_split == {"train": 4, "validation": 1, "test": 2}
     assert list(info.per_class.values()) == [3, 1, 2, 0, 0, 1]
     assert info.per_class_and_split["0-18"] == {"train": 2, "validation": 0, "test": 1}
@@ -59,7 +62,7 @@ def test_the_sheet_shows_each_class_in_its_own_row(file, columns):
 def test_info_on_the_command_line(file, tmp_path):
     shown = faceage("data", "info", file, "--sheet", tmp_path / "sheet.png")
     assert shown.returncode == 0
-    assert "7 faces, 3 people" in shown.stdout
+    assert "7 faces, 3 people known by name, 3 female, 1 male" in " ".join(shown.stdout.split())
     assert "dropped: missing file" in shown.stdout
     assert "3 faces of 0-18" in shown.stderr
     assert Image.open(tmp_path / "sheet.png").height == 6 * 66 + 2
@@ -71,7 +74,7 @@ def test_info_on_the_command_line(file, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none.h5"], "none.h5 cannot be read"),
+        (["none.h5"], "there is no data set none.h5"),
         (["faces.h5", "--dropped", "--json"], "both write to stdout"),
         (["faces.h5", "--sheet", "none/sheet.png"], "--sheet none/sheet.png cannot be written"),
     ],

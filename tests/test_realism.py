@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from tiny_training import face_set
 
+from faceage.errors import DataError
 from faceage.evaluation.realism import frechet, realism, realism_floor
 from faceage.networks.generator import generator
 
@@ -45,6 +46,11 @@ def test_fewer_rows_than_columns_give_a_number():
     found = frechet(gaussian(10, 50), gaussian(12, 50, seed=1))
     assert np.isfinite(found)
     assert found > 0
+
+
+def test_one_face_has_no_distribution():
+    with pytest.raises(DataError, match="two faces or more"):
+        frechet(gaussian(1, 50), gaussian(12, 50))
 
 
 @pytest.fixture(scope="module")

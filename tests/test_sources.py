@@ -31,6 +31,7 @@ def folder(root, labels: str | bytes | None = None, photos=("a.jpg", "sub/b.jpg"
         ("Age, Path ,note\n 30 ,a.jpg,hello", [Row("a.jpg", 30)]),
         ("path,age,identity\na.jpg,34.9, Zoë \nsub/b.jpg,1,", [Row("a.jpg", 34, "", "Zoë"), Row("sub/b.jpg", 1)]),
         ("gender,path,age\nFemale,a.jpg,5\nm,sub/b.jpg,6", [Row("a.jpg", 5, "female"), Row("sub/b.jpg", 6, "male")]),
+        ("gender,path,age\nwoman,a.jpg,5\nBoy,sub/b.jpg,6", [Row("a.jpg", 5, "female"), Row("sub/b.jpg", 6, "male")]),
         ("path,age\n a.jpg ,30\n", [Row("a.jpg", 30)]),
         ("path,age\nsub\\b.jpg,30\n", [Row("sub/b.jpg", 30)]),
         ("PATH,AGE,IDENTITY\na.jpg,30,Ann\n", [Row("a.jpg", 30, "", "Ann")]),

@@ -22,7 +22,7 @@ def prepare(
         Path,
         typer.Argument(
             help="Folder of IMDB-WIKI as published, of UTKFace images ([age]_[gender]_[race]_[date&time].jpg), or with "
-            "a labels.csv (path, age[, identity][, gender])."
+            "a labels.csv (path, age[, identity][, gender: male or female])."
         ),
     ],
     to: Annotated[Path, typer.Option("--out", metavar="FILE.h5", help="The file to write.")],
@@ -140,7 +140,11 @@ def info(
 
 
 def _print(path: Path, info: "DataInfo") -> None:
-    people = f", {info.people} people known by name" if info.people else ""
+    known = [
+        (f"{info.people} people known by name", info.people),
+        *((f"{n} {of}", n) for of, n in info.genders.items()),
+    ]
+    people = "".join(f", {what}" for what, count in known if count)
     rows: list[tuple[object, ...]] = [
         *((name, *splits.values(), info.per_class[name]) for name, splits in info.per_class_and_split.items()),
         (),

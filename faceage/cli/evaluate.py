@@ -204,11 +204,17 @@ def everything(
     With scores by age and gender, and how identity and age pull against each other. Beside it evaluation.json,
     identity.png, age.png, trade-off.png, and people.png with two people of each age class.
     """
+    from faceage.evaluation.page import FIGURES, README
     from faceage.evaluation.plot import check_plots
 
-    if to.exists() and not to.is_dir():
-        raise UsageError(f"--out {to} is no folder", "name a folder")
+    if (to / README).exists() and not (to / FIGURES).exists():
+        raise UsageError(f"--out {to} holds a README.md of something else", "choose another folder")
     check_plots()
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {to} cannot be made: {error.strerror}", "choose another folder") from error
+    check_file("--out", to / README)
     start_backend()
     from faceage.data.dataset import load_faces
     from faceage.evaluation.interval import without_nan
@@ -222,7 +228,6 @@ def everything(
     with bars(quiet or json) as shown:
         latents = _latents(model, faces, seed, shown)
         found = evaluate(model, *sets, latents, judges, samples, strength, seed, shown)
-    to.mkdir(parents=True, exist_ok=True)
     save_page(found, model, faces, latents, to)
     if card:
         summary = without_nan(found.summary())

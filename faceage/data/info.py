@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from faceage.ages import AGE_CLASSES
+from faceage.genders import GENDERS
 from faceage.pictures.grid import draw_grid
 from faceage.sizes import FACE_SIZE
 from faceage.store.dataset import SPLITS, opened
@@ -19,12 +20,13 @@ PAPER_FACES = 5000
 
 @dataclass(frozen=True)
 class DataInfo:
-    """Faces in all, per split, per class, and per class and split; people with a known identity; dropped rows by
-    reason.
+    """Faces in all, per split, per class, and per class and split; people with a known identity; faces of each known
+    gender; dropped rows by reason.
     """
 
     faces: int
     people: int
+    genders: dict[str, int]
     per_split: dict[str, int]
     per_class: dict[str, int]
     per_class_and_split: dict[str, dict[str, int]]
@@ -41,10 +43,12 @@ def read_info(path: Path) -> DataInfo:
     """Count what a prepared file holds. Raises DataError for a foreign file."""
     with opened(path) as file:
         counts = np.zeros((len(AGE_CLASSES), len(SPLITS)), int)
+        genders = file["gender"].asstr()[:]
         np.add.at(counts, (file["age_class"][:], file["split"][:]), 1)
         return DataInfo(
             faces=int(counts.sum()),
             people=len(set(file["identity"].asstr()[:]) - {""}),
+            genders={name: int((genders == name).sum()) for name in GENDERS},
             per_split=dict(zip(SPLITS, counts.sum(0).tolist(), strict=True)),
             per_class=dict(zip(AGE_CLASSES, counts.sum(1).tolist(), strict=True)),
             per_class_and_split={

@@ -12,15 +12,18 @@ from faceage.photos.lists import name_in, parse_table
 
 LABELS = "labels.csv"
 
-_GENDER = {"male": "male", "m": "male", "female": "female", "f": "female"}
+_GENDER = {
+    **dict.fromkeys(("male", "m", "man", "boy"), "male"),
+    **dict.fromkeys(("female", "f", "woman", "girl"), "female"),
+}
 
 
 def labelled_rows(root: Path, filters: Filters) -> Rows:
     """Rows of `root`/labels.csv, in its order: a header, paths relative to `root` (as of `name_in`), ages in years.
 
-    Decimal ages are rounded down, and other columns ignored. A photo that is listed twice is one row, and with
-    different ages it is none. Raises DataError where the file cannot be read or lacks a
-    column.
+    Decimal ages are rounded down, other columns ignored, and genders by other words than `_GENDER` unknown. A photo
+    that is listed twice is one row, and with different ages it is none. Raises DataError where the file cannot be read
+    or lacks a column.
     """
     result = Rows(root)
     path = root / LABELS

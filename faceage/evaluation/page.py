@@ -30,6 +30,7 @@ VARIED = 96
 """Faces, at most, that are aged by each of them: every class alike."""
 REFERENCE = 150
 """Real photos of each class, at most, that the KID compares pictures with."""
+README, FIGURES = "README.md", "evaluation.json"
 SHOWN = 2
 """People of each class in people.png."""
 
@@ -53,21 +54,21 @@ class Evaluation:
     trade_off: dict[str, tuple[Share, Share]]
 
     def summary(self) -> dict[str, Any]:
-        """The scores for a model's card."""
-        first = next(iter(self.photographs.values()))
+        """The scores for a model's card: of the generator's faces, and in short of each way to draw."""
+        generator = self.photographs["generator"]
         return {
             "data": self.data,
-            "faces": first.faces,
+            "faces": generator.faces,
             "judge": self.identity.judge,
             "false_matches": self.identity.false_matches,
             "strength": self.strength,
             "accepted": {name: found.value for name, found in self.identity.accepted.items()},
-            "accepted_aged": first.accepted["all"].value,
+            "accepted_aged": generator.accepted["all"].value,
             "age_estimator": self.age.estimator,
             "age_hit": {
-                "real": first.class_hit["real"]["all"].value,
+                "real": generator.class_hit["real"]["all"].value,
                 "sampled": self.age.sampled["all"].value,
-                "aged": first.class_hit["aged"]["all"].value,
+                "aged": generator.class_hit["aged"]["all"].value,
             },
             "pictures": {way: _brief(scores) for way, scores in self.photographs.items()},
             "frechet": self.realism.frechet,
@@ -244,8 +245,8 @@ def _traded(
 
 def save_page(found: Evaluation, model: Model, faces: FaceSet, latents: Mapping[str, Latents], folder: Path) -> None:
     """README.md, evaluation.json, the plots, and people.png with two of `faces` of each class, whoever they are."""
-    write_text(folder / "README.md", found.markdown())
-    write_text(folder / "evaluation.json", json.dumps(without_nan(asdict(found)), indent=1) + "\n")
+    write_text(folder / README, found.markdown())
+    write_text(folder / FIGURES, json.dumps(without_nan(asdict(found)), indent=1) + "\n")
     first = next(iter(found.photographs.values()))
     plot_shares({"accepted": found.identity.accepted, "aged": first.accepted}, folder / "identity.png")
     plot_shares({**first.class_hit, "sampled": found.age.sampled}, folder / "age.png")

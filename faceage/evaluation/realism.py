@@ -7,6 +7,7 @@ import numpy as np
 
 from faceage.ages import AGE_CLASSES, one_hot
 from faceage.data.dataset import FaceSet
+from faceage.errors import DataError
 from faceage.evaluation.verification import pair_distances
 from faceage.model import Model
 from faceage.networks.predict import draw, predict, random_latents
@@ -69,7 +70,12 @@ def realism_floor(recognizer: keras.Model, one: FaceSet, other: FaceSet) -> floa
 
 
 def frechet(one: np.ndarray, other: np.ndarray) -> float:
-    """Fréchet distance of two Gaussians with the moments of (n, d) and (m, d) rows: 0 for equal ones."""
+    """Fréchet distance of two Gaussians with the moments of (n, d) and (m, d) rows: 0 for equal ones.
+
+    Raises DataError where there are fewer than two rows of either.
+    """
+    if min(len(one), len(other)) < 2:
+        raise DataError("the Fréchet distance is of two faces or more", "prepare a larger data set")
     (mean_a, cov_a), (mean_b, cov_b) = ((rows.mean(0), np.cov(rows, rowvar=False)) for rows in (one, other))
     values, vectors = np.linalg.eigh(cov_a)
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T

@@ -105,13 +105,15 @@ def _arcface_chip(face: np.ndarray) -> np.ndarray:
 
 
 def _onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    if not path.is_file():
+        raise UsageError(f"{path} cannot be read as an ONNX recogniser: there is no such file")
     try:
         session = open_session(str(path))
         (taken,) = session.get_inputs()
     except MissingExtraError:
         raise
     except Exception as error:
-        # onnxruntime reports a missing, damaged or foreign file by exceptions of its own.
+        # onnxruntime reports a damaged or foreign file by exceptions of its own.
         raise UsageError(f"{path} cannot be read as an ONNX recogniser: {error}") from error
     if list(taken.shape[1:]) != [3, ARCFACE_SIDE, ARCFACE_SIDE]:
         raise UsageError(f"{path} takes {taken.shape}, not faces (b, 3, {ARCFACE_SIDE}, {ARCFACE_SIDE})")

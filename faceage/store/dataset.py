@@ -46,6 +46,8 @@ Part = Mapping[str, np.ndarray]
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
     """A prepared file to read from. Raises DataError for what `faceage data prepare` did not write."""
+    if not path.exists():
+        raise DataError(f"there is no data set {path}", "check the spelling, or write one: faceage data prepare")
     try:
         with h5py.File(path) as file:
             if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
