@@ -1,5 +1,5 @@
 #!/bin/sh
-# The whole photos, each with its largest face twenty or so years older, and a list of what could not be done.
+# The whole photos, each with its largest face at 60 and over, and a list of what could not be done.
 #
 #     examples/older_photos.sh PHOTOS OUT [OPTIONS OF faceage batch]
 set -eu

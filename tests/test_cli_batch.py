@@ -257,6 +257,7 @@ def test_weights_that_do_not_fit_are_exit_2(tmp_path, portrait, make):
         (["{photos}", "--out", "{out}", "--weights", "{photos}/nowhere"], "does not exist"),
         (["{photos}", "--out", "/proc/faceage"], "cannot write"),
         (["--out", "{out}"], "no photos named"),
+        (["{photos}", "--out", "{out}", "--workers", "2"], "add --engine ray"),
         (["{photos}", "--out", "{out}", "--files-from", "{photos}/nowhere"], "cannot be read"),
     ],
 )
@@ -358,6 +359,26 @@ def test_a_report_of_what_was_before_does_not_stand(tmp_path, portrait):
     assert "25" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_a_report_that_is_written_during_the_run_does_not_stand(tmp_path, portrait, monkeypatch):
+    from faceage.batch.age_photos import age_photos
+
+    portrait.save(tmp_path / "a.jpg")
+    page = tmp_path / "out" / "report.html"
+
+    def with_report(*arguments, **options):
+        summary = age_photos(*arguments, **options)
+        page.write_text("half of it")
+        return summary
+
+    monkeypatch.setattr("faceage.batch.age_photos.age_photos", with_report)
+    arguments = ("batch", tmp_path / "a.jpg", "--out", tmp_path / "out", "--objective", "none", "--ages", "60+")
+    assert in_this_process(*arguments)[0] == 0
+    assert "a.jpg" in page.read_text()
+    # With nothing to do, the page stands.
+    assert in_this_process(*arguments)[0] == 0
+    assert page.read_text() == "half of it"
+
+
 def test_photos_done_with_other_options_are_done_again_and_that_is_said(tmp_path, portrait):
     portrait.save(tmp_path / "a.jpg")
     arguments = ("batch", tmp_path / "a.jpg", "--out", tmp_path / "out")
@@ -367,7 +388,7 @@ def test_photos_done_with_other_options_are_done_again_and_that_is_said(tmp_path
     assert not (tmp_path / "out" / "report.html").exists()
     assert "1 photo to do again, with --age 30 in place of no --age\n" in result.stderr
     with h5py.File(tmp_path / "out" / "latents.h5") as file:
-        np.testing.assert_allclose(file["age"][0], Age.of(30).weights)
+        np.testing.assert_allclose(file["age"][0], Age(30).weights)
 
 
 @pytest.fixture(scope="module")

@@ -133,6 +133,7 @@ def test_a_sheet_a_face_as_pictures_of_letter_paper(tmp_path, latents):
     assert done.returncode == 0, done.stderr
     sheets = sorted((tmp_path / "prints").rglob("*.png"))
     assert [Image.open(sheet).size for sheet in sheets] == [(2550, 3300)] * 2
+    assert [round(dots) for dots in Image.open(sheets[0]).info["dpi"]] == [300, 300]
     assert all(b"compositeWithTrainedAlgorithmicMedia" in sheet.read_bytes() for sheet in sheets)
 
 

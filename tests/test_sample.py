@@ -92,6 +92,7 @@ def test_a_walk_begins_with_the_first_person_of_the_grid(tmp_path):
         (["--out", "nowhere/grid.png"], "cannot be written"),
         (["--out", "walk.gif", "--walk", "--rows", "1"], "no walk"),
         (["--out", "walk.gif", "--walk", "--rows", "1000", "--scale", "8"], "gigabytes"),
+        (["--out", "w.webp", "--walk", "--rows", "2", "--scale", "8", "--ages", ",".join(map(str, range(32)))], "WebP"),
         (["--out", "grid.png", "--ages", "old"], "unknown age 'old'"),
         (["--out", "grid.png", "--ages", "101"], "0 to 100"),
     ],

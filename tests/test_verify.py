@@ -275,6 +275,8 @@ def test_two_photos_are_compared_in_a_table(listed):
     assert "by the distance as they are" in result.stdout
     assert f"{said['pairs'][1]['direct']:.2f}" in result.stdout
     assert "two.png shows 2 faces; the largest was taken" in result.stderr
+    # What was asked for is no progress.
+    assert faceage("verify", folder / "ann.png", folder / "two.png", "--quiet").stdout == result.stdout
 
 
 def test_two_photos_without_a_face_are_exit_1(listed):

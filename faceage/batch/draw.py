@@ -9,34 +9,31 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from faceage.batch.names import GRIDS, pasted_paths, picture_path
+from faceage.batch.names import ANIMATIONS, FACES, GRIDS, SHEETS, pasted_paths, picture_path
 from faceage.batch.options import DrawOptions
 from faceage.batch.paste import Paster
 from faceage.batch.photo import Photo, timed
 from faceage.batch.strips import strip_path, write_strip
-from faceage.errors import PhotoError, UsageError
+from faceage.errors import PhotoError
 from faceage.model import Model
 from faceage.people.draw import AT_ONCE, PeoplePainter
 from faceage.people.drawn import Drawn
 from faceage.photos.decode import LIMITS, Limits
 from faceage.photos.provenance import EDITED, GENERATED
 from faceage.pictures.grid import draw_grid, grid_size, person_cells, person_labels
-from faceage.pictures.save import save_animation, save_png, save_webp
+from faceage.pictures.save import check_webp, save_animation, save_png, save_webp
 from faceage.sizes import PORTRAIT_SIZE
 from faceage.store.latents import FaceRow
 from faceage.store.manifest import FAILED, OK
 
-SHEETS = "sheets"
 _STILL = "png", "webp"
-FILES = {GRIDS: _STILL, SHEETS: _STILL, "faces": _STILL, "animations": ("gif", "webp")}
+FILES = {GRIDS: _STILL, SHEETS: _STILL, FACES: _STILL, ANIMATIONS: ("gif", "webp")}
 """What can be drawn, and the types of file that it can be written as, the default first."""
 
 MILLISECONDS = 80
 """Of a frame of an animation."""
 
 _ON_A_SHEET = 16
-_LARGEST_WEBP = 16_383
-"""Pixels of a side."""
 _WRITERS = 2
 
 
@@ -138,12 +135,7 @@ def check_fits(kind: str, file: str, options: DrawOptions, people: int) -> None:
     if file == "webp" and kind in (GRIDS, SHEETS):
         side = PORTRAIT_SIZE * options.scale
         rows, columns = min(people, _ON_A_SHEET) if kind == SHEETS else 1, 2 + len(options.ages)
-        width, height = grid_size(rows, columns, side)
-        if max(width, height) > _LARGEST_WEBP:
-            raise UsageError(
-                f"{kind} of {width}×{height} pixels are larger than a WebP can be",
-                "take --file png, a smaller --scale or fewer --ages",
-            )
+        check_webp(grid_size(rows, columns, side), kind)
 
 
 def draw_sheets(rows: Iterable[FaceRow], model: Model, out: Path, options: DrawOptions, file: str) -> Iterator[int]:
@@ -207,4 +199,4 @@ def _save_moving(person: Drawn, path: Path, options: DrawOptions) -> None:
     save_animation(_aged(person, options), path, MILLISECONDS, _without_photo(options))
 
 
-_SAVE = {GRIDS: _save_grid, "faces": _save_faces, "animations": _save_moving}
+_SAVE = {GRIDS: _save_grid, FACES: _save_faces, ANIMATIONS: _save_moving}

@@ -23,7 +23,7 @@ from faceage.photos.find import RESULTS, FoundPhoto, find_photos, printable
 from faceage.photos.write_like import ending_for
 from faceage.store.manifest import PhotoOutcome
 
-GRIDS, PASTED, STRIPS, PRINTS = RESULTS
+GRIDS, PASTED, STRIPS, PRINTS, SHEETS, FACES, ANIMATIONS = RESULTS
 PICTURES = GRIDS, PASTED, STRIPS
 """Folders of what a batch draws."""
 

@@ -80,7 +80,7 @@ def batch(
         typer.Option(
             "--exclude",
             metavar="PATTERN",
-            help="Leave out names (*_small.jpg), or paths with a slash; repeatable.",
+            help="Leave out files and folders by name (*_small.jpg) or path (2019/*); repeatable.",
             rich_help_panel=panels.PHOTOS,
         ),
     ] = None,
@@ -177,9 +177,11 @@ def batch(
     from faceage.model_search import find_model
 
     optimiser = OptimiserOptions(objective, steps, seed=seed)
-    find = FindOptions(faces, min_face, None if age is None else AgeOf.of(age), optimiser)
+    find = FindOptions(faces, min_face, None if age is None else AgeOf(age), optimiser)
     base = DrawOptions(paste=paste, strips=report)
     drawn = draw_options(base, ages, strength=strength, draw=draw, gender=gender, scale=scale, mark=mark)
+    if engine == "local" and (address or workers):
+        raise UsageError("--address and --workers are of a Ray cluster", "add --engine ray")
     share = _share(shard)
     again = Again(overwrite, retry_failed)
     asked: dict[str, Any] = {
@@ -198,12 +200,15 @@ def batch(
         print_plan(plan_photos(photos or [], to, **asked), find_model(weights), json)
         return
 
+    works = False
     with bar(None, " photos", quiet=quiet or json) as shown:
         told = Progress(shown, len(drawn.ages), quiet)
         runs_on = RayEngine(address, workers) if engine == "ray" else local_engine
 
         def begins(plan: Plan) -> None:
-            if (plan.to_find or plan.to_draw) and page.is_file():
+            nonlocal works
+            works = bool(plan.to_find or plan.to_draw)
+            if works and page.is_file():
                 # It would show what was before, also where this run does not get as far as the report.
                 page.unlink()
             told.begins(plan)
@@ -217,7 +222,7 @@ def batch(
         print_in_short(summary, to)
     else:
         print_summary(summary, to)
-    if report and share == (1, 1) and not page.is_file():
+    if report and share == (1, 1) and (works or not page.is_file()):
         # A shard's results are on their way into others'.
         make_report(to, find_model(weights), quiet=quiet or json)
     raise typer.Exit(summary.exit_code)

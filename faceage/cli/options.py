@@ -201,7 +201,8 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one machine-readable summary, no tables.", rich_help_panel=SCRIPTS)
 ]
 Quiet = Annotated[
-    bool, typer.Option("-q", "--quiet", help="No progress and no tables; errors only.", rich_help_panel=SCRIPTS)
+    bool,
+    typer.Option("-q", "--quiet", help="No progress and no summary; answers and errors only.", rich_help_panel=SCRIPTS),
 ]
 
 

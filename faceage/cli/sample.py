@@ -62,12 +62,15 @@ def sample(
     from faceage.model_search import find_model
     from faceage.people.samples import WALK_STEPS, sample_grid, walk_frames
     from faceage.photos.provenance import GENERATED
-    from faceage.pictures.save import save_animation, save_png
+    from faceage.pictures.grid import grid_size
+    from faceage.pictures.save import check_webp, save_animation, save_png
     from faceage.sizes import FACE_SIZE
 
     asked = parse_ages(ages)
     if walk and rows * WALK_STEPS * len(asked) * (FACE_SIZE * scale) ** 2 > _MAX_WALK_PIXELS:
         raise UsageError("the animation would take gigabytes", "fewer --rows, fewer --ages or a smaller --scale")
+    if out.suffix.lower() == ".webp":
+        check_webp(grid_size(1, len(asked), FACE_SIZE * scale), "frames")
     columns, labels = np.stack([age.weights for age in asked]), [age.label for age in asked]
     folder = find_model(weights)
     generator = load_network(folder, read_card(folder), "generator")

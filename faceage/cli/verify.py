@@ -58,7 +58,7 @@ def verify(
         gain = {title: {**asdict(gain), "verdict": gain.verdict} for title, gain in gains.items()}
         rows = [_row(pair, outcomes[pair], threshold) for pair in asked]
         out.print_json(data={"threshold": threshold, "pairs": rows, "gain": gain})
-    elif not quiet:
+    else:
         if pairs is not None:
             _print_pairs(asked, outcomes, threshold)
             _print_gains(gains, any(pair.same is not None for pair in compared))

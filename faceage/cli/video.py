@@ -58,9 +58,9 @@ def video(
 
     faceage video clip.mp4 --out aged --ages 60+
 
-    Writes DIR/<clip>_<age>.mp4 (.mkv where MP4 cannot hold the sound) in H.264 that looks like the original; frames in
+    Writes DIR/clip.mp4_60+.mp4 (.mkv where MP4 cannot hold the sound) in H.264 that looks like the original; frames in
     two fields become whole ones. The sound is the clip's, or FLAC made of it where neither can hold that. Of a folder
-    of frames it writes the folder DIR/<folder>_<age>.
+    of frames it writes the folder DIR/frames_60+.
 
     Each person of a shot has one age and one change, so nothing flickers. Who was found is kept in DIR/film. The same
     command again does only what is left, however this one ended.
@@ -71,9 +71,8 @@ def video(
     from faceage.batch.options import DrawOptions, FindOptions
     from faceage.film.age_film import age_film
 
-    find = FindOptions(
-        faces, min_face, None if age is None else AgeOf.of(age), OptimiserOptions(steps=steps, seed=seed)
-    )
+    optimiser = OptimiserOptions(steps=steps, seed=seed)
+    find = FindOptions(faces, min_face, None if age is None else AgeOf(age), optimiser)
     drawn = draw_options(DrawOptions(), ages, strength=strength, draw=draw, gender=gender)
     with bars(quiet or json) as told:
         summary = age_film(

@@ -17,7 +17,8 @@ from faceage.pictures.save import save_png
 PAPERS = {"a4": (210.0, 297.0), "letter": (215.9, 279.4)}
 """Width and height in mm."""
 
-_DOTS = 300 / 25.4
+_DPI = 300
+_DOTS = _DPI / 25.4
 """Pixels a mm."""
 _POINT = 25.4 / 72
 """mm."""
@@ -115,7 +116,7 @@ def save_picture(page: Page, paper: str, path: Path, xmp: bytes = b"") -> None:
         else:
             font = _font(part.size * _POINT * _DOTS)
             draw.text(at, printable(part.words), "black", font, "ms" if part.centred else "ls")
-    save_png(sheet, path, xmp)
+    save_png(sheet, path, xmp, _DPI)
 
 
 @cache

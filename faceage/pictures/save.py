@@ -10,15 +10,31 @@ from typing import Any
 
 from PIL import Image
 
+from faceage.errors import UsageError
 from faceage.files import written_whole
 from faceage.photos.provenance import gif_with_xmp, with_xmp
 
+LARGEST_WEBP = 16_383
+"""Pixels of a side."""
 
-def save_png(image: Image.Image, path: Path, xmp: bytes = b"") -> None:
-    """Write `image` as a PNG without other metadata, under a temporary name first: a file that exists is complete."""
+
+def check_webp(size: tuple[int, int], what: str) -> None:
+    """Raise UsageError where `what`, pictures of this width and height, are larger than a WebP can be."""
+    if max(size) > LARGEST_WEBP:
+        width, height = size
+        hint = "take another type of file, a smaller --scale or fewer --ages"
+        raise UsageError(f"{what} of {width}×{height} pixels are larger than a WebP can be", hint)
+
+
+def save_png(image: Image.Image, path: Path, xmp: bytes = b"", dpi: int | None = None) -> None:
+    """Write `image` as a PNG without other metadata, under a temporary name first: a file that exists is complete.
+
+    `dpi` says how many pixels an inch of a page has.
+    """
+    resolution = {} if dpi is None else {"dpi": (dpi, dpi)}
     with written_whole(path) as partial:
         # The usual level takes five times as long for files smaller by a tenth.
-        _clean(image).save(partial, **_options("PNG", xmp, compress_level=2))
+        _clean(image).save(partial, **_options("PNG", xmp, compress_level=2, **resolution))
 
 
 def save_webp(image: Image.Image, path: Path, xmp: bytes = b"") -> None:
