@@ -282,6 +282,46 @@ def test_batches_of_known_people_number_them_as_the_stage_does(tmp_path, method)
         assert any(np.array_equal(face, face_set().faces[i]) for i in known[number])
 
 
+class Teacher:
+    """In place of dlib: a face's embedding are the colours of its photo, repeated. `lessons` counts them."""
+
+    lessons = 0
+
+    def chip(self, photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        return photo
+
+    def embed(self, chips: list[np.ndarray]) -> np.ndarray:
+        Teacher.lessons += len(chips)
+        return np.stack([np.resize(chip, 128).astype(np.float32) for chip in chips])
+
+
+@pytest.fixture
+def teacher(monkeypatch):
+    """A teacher whose photos are numbers: those in their sources, "30_7.jpg"."""
+    monkeypatch.setattr(Teacher, "lessons", 0)
+    monkeypatch.setattr("faceage.training.teacher.Dlib", Teacher)
+    monkeypatch.setattr("faceage.training.teacher.read_photo", lambda path: path.stem)
+    monkeypatch.setattr("faceage.training.teacher.decode", lambda stem: np.array(stem.split("_"), int) + 1)
+    return Teacher
+
+
+class Reversed(TinySplits):
+    """The same faces in another order."""
+
+    @property
+    def train(self):
+        return face_set().take(np.arange(24)[::-1])
+
+
+def test_lessons_of_one_data_set_are_not_given_for_the_faces_of_another(tmp_path, teacher):
+    one, other = (
+        RecognizerJob(RecognizerOptions(method="distil"), Inputs(data, tmp_path))
+        for data in (TinySplits("one"), Reversed("other"))
+    )
+    np.testing.assert_allclose(one._lessons[1][::-1], other._lessons[1], atol=1e-5)
+    assert teacher.lessons == 4 * 24
+
+
 def test_a_network_to_begin_with_must_be_of_the_kind_that_was_asked_for(tmp_path):
     begun = job(tmp_path, kind="inception-resnet-v2")
     begun.inputs.networks["recognizer"] = recognizer()

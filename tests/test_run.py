@@ -343,16 +343,17 @@ def test_what_was_prepared_is_of_the_same_options(tmp_path, changes, restart, ke
 
     class Prepared(BrightnessJob):
         def prepare(self):
-            path = self.inputs.folder / "prepared.weights.h5"
-            seen.append(path.exists())
-            path.touch()
+            paths = [self.inputs.folder / name for name in ("prepared.weights.h5", "prepared.npy")]
+            seen.append([path.exists() for path in paths])
+            for path in paths:
+                path.touch()
             if len(seen) == 1:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, job=Prepared)
     train(tmp_path, job=Prepared, restart=restart, **changes)
-    assert seen == [False, kept]
+    assert seen == [[False] * 2, [kept] * 2]
 
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path):

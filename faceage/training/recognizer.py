@@ -149,7 +149,9 @@ class RecognizerJob(Job):
                 done += more
                 self.inputs.progress(f"dlib, {name}", done, total)
 
-            return teacher_embeddings(faces, limit, folder / f"teacher-{name}.npy", count)
+            # Row by row, the cache belongs to these faces in this order.
+            cache = folder / f"teacher-{name}-{data.fingerprint[:16]}.npy"
+            return teacher_embeddings(faces, limit, cache, count)
 
         taught, lessons = teach(data.train, self.options.faces, "train")
         checked, answers = teach(data.validation, len(data.validation), "validation")
