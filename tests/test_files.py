@@ -98,17 +98,6 @@ find_room(Path(sys.argv[1]), 2_100_000)
     assert path.read_text() == "before"
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("may not mount a disk")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_full_disk(small_disk):
     find_room(small_disk / "file", 900_000)
     with pytest.raises(OSError, match="No space") as error:

@@ -1,5 +1,7 @@
 """Training the recogniser: each loss against NumPy, which weights it moves, and who may look through the result."""
 
+import contextlib
+import os
 from dataclasses import replace
 
 import keras
@@ -9,8 +11,9 @@ from keras import layers, ops
 from tiny_training import TinySplits, face_set
 
 from faceage.backend import compile_step, gradients
-from faceage.errors import DataError, UsageError
+from faceage.errors import DataError, TrainingError, UsageError
 from faceage.evaluation.dlib import SAME_PERSON_DISTANCE
+from faceage.files import find_room
 from faceage.model import MIN_ACCURACY, check_recognizer
 from faceage.networks.augment import view
 from faceage.networks.predict import predict
@@ -26,9 +29,9 @@ from faceage.training.recognizer import (
     Triplets,
     best_accuracy,
     people_of,
-    teachers_threshold,
 )
 from faceage.training.stage import SupervisedStage, unit_faces
+from faceage.training.teacher import teacher_embeddings, teachers_threshold
 
 FACES = face_set()
 PIXELS = FACES.faces[:12]
@@ -320,6 +323,38 @@ def test_lessons_of_one_data_set_are_not_given_for_the_faces_of_another(tmp_path
     )
     np.testing.assert_allclose(one._lessons[1][::-1], other._lessons[1], atol=1e-5)
     assert teacher.lessons == 4 * 24
+
+
+@pytest.mark.parametrize("room", [0, 4096], ids=["none", "some"])
+def test_a_disk_that_is_full_while_dlib_teaches_is_told_and_the_rest_is_taught_later(
+    tmp_path, small_disk, teacher, monkeypatch, room
+):
+    expected = teacher_embeddings(FACES, 20, tmp_path / "cache")
+    rest = small_disk / "rest"
+    # What others write meanwhile, the room that was found does not say.
+    if room:
+        monkeypatch.setattr("faceage.training.teacher.find_room", lambda path, size: fill_up(rest, room))
+    else:
+        fill_up(rest)
+    with pytest.raises(TrainingError, match="cannot be written: No space left on device") as error:
+        teacher_embeddings(FACES, 20, small_disk / "cache")
+    assert "the same command goes on" in error.value.hint
+    rest.unlink()
+    monkeypatch.setattr("faceage.training.teacher.find_room", find_room)
+    teacher.lessons = 0
+    told = []
+    found = teacher_embeddings(FACES, 20, small_disk / "cache", told.append)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert told[0] == 20 - teacher.lessons == (8 if room else 0)
+
+
+def fill_up(path, room: int = 0) -> None:
+    """Write to `path` until its disk has no room, but for `room` bytes."""
+    with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    os.truncate(path, path.stat().st_size - room)
 
 
 def test_a_network_to_begin_with_must_be_of_the_kind_that_was_asked_for(tmp_path):

@@ -343,7 +343,7 @@ def test_what_was_prepared_is_of_the_same_options(tmp_path, changes, restart, ke
 
     class Prepared(BrightnessJob):
         def prepare(self):
-            paths = [self.inputs.folder / name for name in ("prepared.weights.h5", "prepared.npy")]
+            paths = [self.inputs.folder / name for name in ("prepared.weights.h5", "prepared.f32")]
             seen.append([path.exists() for path in paths])
             for path in paths:
                 path.touch()

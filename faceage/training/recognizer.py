@@ -150,7 +150,7 @@ class RecognizerJob(Job):
                 self.inputs.progress(f"dlib, {name}", done, total)
 
             # Row by row, the cache belongs to these faces in this order.
-            cache = folder / f"teacher-{name}-{data.fingerprint[:16]}.npy"
+            cache = folder / f"teacher-{name}-{data.fingerprint[:16]}.f32"
             return teacher_embeddings(faces, limit, cache, count)
 
         taught, lessons = teach(data.train, self.options.faces, "train")

@@ -249,7 +249,7 @@ def _flat(state: dict[str, Any]) -> dict[str, Any]:
 def _clear(folder: Path) -> None:
     (folder / "model" / DONE).unlink(missing_ok=True)
     for path in folder.iterdir():
-        if path.suffix in (".h5", ".npy", ".png", ".jsonl") or path.name.startswith("events."):
+        if path.suffix in (".f32", ".h5", ".png", ".jsonl") or path.name.startswith("events."):
             path.unlink()
 
 
