@@ -16,6 +16,7 @@ from faceage.data.dataset import (
     FaceBatches,
     FaceSet,
     PortraitBatches,
+    data_fingerprint,
     dated_people,
     load_faces,
     one_hot_people,
@@ -250,6 +251,24 @@ def test_only_the_rows_of_a_split_are_read(tmp_path, write_faces, monkeypatch, s
         part = load_faces(path, name)
         np.testing.assert_array_equal(part.faces[:, 0, 0, 0], np.flatnonzero(split == index))
         np.testing.assert_array_equal(part.classes, whole.classes[split == index])
+
+
+def test_data_with_other_labels_splits_or_order_are_other_data(tmp_path, write_faces):
+    faces = face_set([0, 1, 2])
+
+    def fingerprint(*sets: FaceSet) -> str:
+        return data_fingerprint(write_faces(tmp_path / "faces.h5", sets))
+
+    def changed(column: str) -> FaceSet:
+        first, *rest = getattr(faces, column)
+        return replace(faces, **{column: (f"{first}x", *rest)})
+
+    changes = [changed(column) for column in ("sources", "genders", "identities")]
+    changes += [replace(faces, ages=faces.ages + 1), faces.take(np.array([1, 0, 2]))]
+    found = {fingerprint(one) for one in (faces, *changes)} | {fingerprint(faces.first(2), faces.take(np.array([2])))}
+    assert len(found) == 7
+    assert fingerprint(faces) in found
+    assert fingerprint(replace(faces, faces=255 - faces.faces)) in found
 
 
 def test_an_empty_split_cannot_be_trained_on(tmp_path, write_faces):

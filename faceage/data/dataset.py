@@ -15,7 +15,7 @@ from faceage.errors import DataError
 from faceage.faces.masks import head_masks
 from faceage.genders import one_hot_genders
 from faceage.images import decode_portrait
-from faceage.store.dataset import SPLITS, opened
+from faceage.store.dataset import SPLITS, opened, read
 
 _ROWS_AT_ONCE = 4096
 
@@ -138,11 +138,12 @@ def _rows(dataset: h5py.Dataset, chosen: np.ndarray) -> np.ndarray:
 
 
 def data_fingerprint(path: Path) -> str:
-    """SHA-256 of the sources and ages in a prepared file. Raises DataError for another file."""
+    """SHA-256 of the sources, labels and splits in a prepared file. Raises DataError for another file."""
     digest = hashlib.sha256()
-    with opened(path) as file:
-        for source, age in zip(file["source"].asstr()[:], file["age"][:], strict=True):
-            digest.update(f"{source}\n{age}\n".encode())
+    columns = read(path, "source", "age", "gender", "identity", "split").values()
+    for row in zip(*(column.tolist() for column in columns), strict=True):
+        # HDF5's texts hold no NUL.
+        digest.update("\0".join([*map(str, row), ""]).encode())
     return digest.hexdigest()
 
 
