@@ -16,7 +16,7 @@ from tiny_training import STEPS, Brightness, BrightnessJob, BrightnessOptions, T
 
 from faceage.errors import Interrupted, TrainingError, UsageError
 from faceage.model import build_network, save_network
-from faceage.training.checkpoint import Position, load_checkpoint, read_position
+from faceage.training.checkpoint import Position, load_checkpoint, read_position, save_checkpoint
 from faceage.training.job import Inputs
 from faceage.training.run import Run, stage_position, train_stage
 from faceage.training.watch import read_rows
@@ -279,6 +279,28 @@ def test_the_best_epoch_is_kept_beside_the_last(tmp_path):
     train(tmp_path, job=Best, epochs=4)
     assert read_position(best) == Position(2)
     assert "ended after 8 steps" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("stopped", [3, 4])
+def test_a_full_disk_between_the_checkpoints_of_the_best_epoch_does_not_lose_it(tmp_path, monkeypatch, stopped):
+    """The third and the fourth that are written are those of the second epoch, which is the best."""
+    written = []
+
+    def full(path: Path, *what) -> None:
+        written.append(path)
+        if len(written) == stopped:
+            raise TrainingError("the disk is full")
+        save_checkpoint(path, *what)
+
+    train(tmp_path / "unbroken", job=Best, epochs=3)
+    monkeypatch.setattr("faceage.training.watch.save_checkpoint", full)
+    with pytest.raises(TrainingError, match="the disk is full"):
+        train(tmp_path / "stopped", job=Best, epochs=3)
+    train(tmp_path / "stopped", job=Best, epochs=3)
+    for name in ("best", "last"):
+        ours, theirs = (tmp_path / run / "brightness" / f"{name}.weights.h5" for run in ("stopped", "unbroken"))
+        assert read_position(ours) == read_position(theirs)
+        assert_same_checkpoint(ours, theirs)
 
 
 @pytest.mark.parametrize("learning_rate", [1e30])

@@ -117,8 +117,9 @@ class Watch(keras.callbacks.Callback):
         baselines = {name: round(b.value, 5) for name, b in self._baselines.items() if name in row}
         append_row(self._folder / STATS, {**row, "baselines": baselines})
         self._show(epoch + 1, row, baselines)
-        save_checkpoint(self._last, self.model, Position(epoch + 1))
+        # First, since an epoch that `last` has is not scored again if the run is killed in between.
         self._keep_best(row)
+        save_checkpoint(self._last, self.model, Position(epoch + 1))
         if self._stop.signal and epoch + 1 < self._job.options.epochs:
             raise Interrupted(
                 f"{self._stop.signal}: {self._job.NAME} is saved after epoch {epoch + 1}",
