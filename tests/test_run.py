@@ -15,10 +15,10 @@ from PIL import Image
 from tiny_training import STEPS, Brightness, BrightnessJob, BrightnessOptions, TinySplits, eagerly
 
 from faceage.errors import Interrupted, TrainingError, UsageError
-from faceage.model import build_network, save_network
+from faceage.model import build_network, save_network, update_card
 from faceage.training.checkpoint import Position, load_checkpoint, read_position, save_checkpoint
 from faceage.training.job import Inputs
-from faceage.training.run import Run, stage_position, train_stage
+from faceage.training.run import Run, network_scores, stage_position, train_stage
 from faceage.training.watch import read_rows
 
 SCRIPT = Path(__file__).parent / "tiny_training.py"
@@ -205,6 +205,15 @@ def test_changed_networks_of_an_earlier_stage_are_refused_and_the_checkpoints_st
     assert (tmp_path / "run" / LAST).read_bytes() == before
     assert not begun(starts[0])
     assert begun(starts[1], restart=True)
+
+
+def test_scores_are_those_of_the_card_that_a_network_comes_from(tmp_path):
+    """A model.json may hold the scores of a recogniser that is not the one in use."""
+    folders = {name: tmp_path / name for name in ("recognizer", "encoder", "generator")}
+    for name, folder in folders.items():
+        measured = {} if name == "generator" else dict.fromkeys(("recognizer", "encoder"), f"by {name}")
+        update_card(folder, lambda card, measured=measured: card["scores"].update(measured))
+    assert network_scores(folders) == {"recognizer": "by recognizer", "encoder": "by encoder"}
 
 
 def test_a_run_goes_on_on_a_machine_with_another_fastest_dtype(tmp_path, monkeypatch):

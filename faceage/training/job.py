@@ -48,7 +48,7 @@ class Inputs:
     networks: dict[str, keras.Model] = field(default_factory=dict)
     """Frozen networks of earlier stages, by name."""
     scores: dict[str, Any] = field(default_factory=dict)
-    """The scores in the cards of their model folders."""
+    """Those of `networks` that were measured, by their names."""
     people: Path | None = None
     """A folder of photos with a subfolder per person."""
     progress: Progress = lambda what, done, total: None

@@ -100,6 +100,12 @@ class Run:
         return found
 
 
+def network_scores(sources: dict[str, Path]) -> dict[str, Any]:
+    """The scores of each network where it was measured, from the card of its own model folder."""
+    scores = {name: read_card(folder)["scores"] for name, folder in sources.items()}
+    return {name: scores[name][name] for name in sources if name in scores[name]}
+
+
 def stage_state(options: StageOptions, sources: dict[str, Path], data: Splits) -> dict[str, Any]:
     """Everything that decides how a stage ends."""
     networks = {name: _networks(folder)[name]["sha256"] for name, folder in sources.items()}
@@ -142,7 +148,7 @@ def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, r
             data,
             folder,
             {name: _load(place, name, options.resolved(len(data.train)).dtype) for name, place in sources.items()},
-            {key: value for place in sources.values() for key, value in read_card(place)["scores"].items()},
+            network_scores(sources),
             run.people,
             run.progress,
             lambda line: run.log(f"{job.NAME}: {line}"),
