@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,7 +186,7 @@ def same_person_below(card: dict[str, Any]) -> float | None:
     return card["scores"].get("recognizer", {}).get("same_different", {}).get("threshold")
 
 
-def check_recognizer(scores: dict[str, Any], min_accuracy: float, hint: str) -> None:
+def check_recognizer(scores: Mapping[str, Any], min_accuracy: float, hint: str) -> None:
     """Raise UsageError, with `hint`, unless a model's `scores` say that its recogniser tells people apart.
 
     What is optimised through one that does not looks better to it with each step, and like the person to nobody.

@@ -400,9 +400,9 @@ def test_a_good_recogniser_may_be_looked_through():
         check_recognizer(scored(accuracy), 0.8, "")
 
 
-def test_identity_begins_with_a_recogniser_that_knows_people_only(tmp_path):
+def test_identity_begins_with_a_recogniser_that_knows_people_only():
     def prepare(scores: dict, **options) -> None:
-        IdentityJob(IdentityOptions(head_start=0, **options), Inputs(TinySplits(), tmp_path, scores=scores)).prepare()
+        IdentityJob.check(IdentityOptions(**options), IdentityJob.NEEDS, scores)
 
     for scores in ({}, scored(MIN_ACCURACY - 0.01)):
         with pytest.raises(UsageError, match="the recogniser") as error:

@@ -25,9 +25,9 @@ from faceage.model_search import find_model
 from faceage.networks.predict import draw, predict
 from faceage.people.optimise import LatentOptimiser
 from faceage.people.options import OptimiserOptions
-from faceage.training.everything import all_options, make_plan, train_all
+from faceage.training.everything import all_options, check_plan, make_plan, train_all
 from faceage.training.jobs import JOBS, makers
-from faceage.training.run import Run, stage_position
+from faceage.training.run import Run, stage_position, train_stage
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the")
 """That `eagerly` leaves tf.data as it is."""
@@ -134,16 +134,12 @@ def test_what_has_ended_is_skipped_and_what_has_not_goes_on(trained):
 
 
 def test_a_stage_without_what_it_needs_says_what_to_train(narrow, tmp_path):
-    from faceage.training.run import train_stage
-
     with pytest.raises(UsageError, match="identity needs the encoder") as error:
         train_stage(JOBS["identity"], options()["identity"], Run(tmp_path), TinySplits())
     assert "faceage train encoder" in error.value.hint
 
 
 def test_another_models_networks_stand_in_for_earlier_stages(trained, tmp_path):
-    from faceage.training.run import train_stage
-
     chosen = dataclasses.replace(options()["encoder"], epochs=1)
     run = Run(tmp_path, start=trained.model_folder)
     train_stage(JOBS["encoder"], chosen, run, TinySplits())
@@ -157,11 +153,63 @@ def test_another_models_networks_stand_in_for_earlier_stages(trained, tmp_path):
 
 
 def test_a_recognizer_that_knows_nobody_is_not_looked_through(trained, tmp_path):
-    from faceage.training.run import train_stage
-
     strict = options("identity.min_accuracy=1")["identity"]
     with pytest.raises(UsageError, match=r"balanced accuracy; identity asks for 100%"):
         train_stage(JOBS["identity"], strict, Run(tmp_path, start=trained.model_folder), TinySplits())
+
+
+class Strangers(TinySplits):
+    """Faces of nobody in particular."""
+
+    @property
+    def test(self):
+        return dataclasses.replace(face_set(seed=2), identities=("",) * 24)
+
+
+@pytest.mark.parametrize(
+    ("setting", "data", "said"),
+    [
+        ("identity.min_accuracy=0.5", Strangers(), "the recogniser was not measured on people"),
+        ("age.start_share=0.5", TinySplits(), "start_share needs an age estimator to begin with"),
+    ],
+)
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_would_stop_a_later_stage_is_told_before_the_first(tmp_path, setting, data, said, restart):
+    with pytest.raises(UsageError, match=said):
+        train_all(options(setting), Run(tmp_path), data, restart)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_later_stage_needs_may_come_from_earlier_stages_other_people_or_another_model(trained, tmp_path):
+    strict, nobody = options("identity.min_accuracy=0.5"), [""] * 24
+    begun = options("identity.min_accuracy=0.5", "age.start_share=0.5")
+    for chosen, run, identities in (
+        (strict, Run(tmp_path), TinySplits().test.identities),
+        (strict, Run(tmp_path, people=tmp_path), nobody),
+        (begun, Run(tmp_path, people=tmp_path, start=trained.model_folder), nobody),
+        (options(), Run(tmp_path), nobody),
+    ):
+        check_plan(make_plan(chosen, run, None, 24), run, identities)
+
+
+def test_a_recogniser_that_has_ended_is_measured_on_other_people(trained, tmp_path, monkeypatch):
+    measured = []
+
+    def load_people(folder):
+        measured.append(folder)
+        return face_set(seed=3).faces, face_set(seed=3).identities
+
+    monkeypatch.setattr("faceage.training.recognizer.load_people", load_people)
+    before = read_card(trained.model_folder)
+    run = Run(trained.folder, people=tmp_path / "lfw")
+    for _ in range(2):
+        assert not train_stage(JOBS["recognizer"], options()["recognizer"], run, TinySplits())
+        for folder in (run.model_folder, run.folder / "recognizer" / "model"):
+            scores = read_card(folder)["scores"]["recognizer"]
+            assert scores["same_different"]["data"] == "lfw"
+            assert scores["threshold"] == scores["same_different"]["threshold"]
+    assert measured == [tmp_path / "lfw"]
+    assert read_card(run.model_folder)["networks"] == before["networks"]
 
 
 def test_a_plan_says_what_is_left(trained, tmp_path):
@@ -193,6 +241,12 @@ def test_a_dry_run_trains_nothing(tmp_path, write_faces):
     assert "photo" in told.stdout
     # 72 faces.
     assert told.stderr.count("; the paper has 5000 of each class or more\n") == 6
+    write_faces(data, [dataclasses.replace(face_set(24, seed), identities=("",) * 24) for seed in range(3)])
+    refused = faceage(*command)
+    assert refused.returncode == 2
+    assert "photo" in refused.stdout
+    assert "the recogniser was not measured on people" in refused.stderr
+    assert "--people DIR" in refused.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -118,10 +119,13 @@ def _command(names: Sequence[str]) -> Callable[..., None]:
             say = (lambda line: None) if quiet else shown.say
             training = Run(run, start=start, people=people, devices=devices, progress=shown, say=say)
             if dry_run:
-                splits, faces, per_class = _known(data, training)
-                _print_plan(everything.make_plan(options, training, splits, faces), data, json)
-                for sentence in () if quiet else few_faces(per_class):
+                known = _known(data, training)
+                plan = everything.make_plan(options, training, known.splits, known.faces)
+                _print_plan(plan, data, json)
+                for sentence in () if quiet else few_faces(known.per_class):
                     err.print(f"warning: {sentence}")
+                # Whether stages have ended is unknown without their data.
+                everything.check_plan(plan, training, known.identities, restart or known.splits is None)
                 return
             prepared = _prepared(data, training)
             if several:
@@ -165,24 +169,36 @@ def _prepared(data: Path, run: "Run") -> "Splits":
     return Splits(path)
 
 
-def _known(data: Path, run: "Run") -> tuple["Splits | None", int, Mapping[str, int]]:
-    """The prepared data, or None where there are none; how many faces to train on, and how many in all of each class.
+@dataclass(frozen=True)
+class _Known:
+    """What a dry run knows of the data; estimates where nothing is prepared yet."""
 
-    Where nothing is prepared yet, both are estimated.
-    """
+    splits: "Splits | None"
+    faces: int
+    """Of the train split."""
+    per_class: Mapping[str, int]
+    """Faces of all splits."""
+    identities: Sequence[str]
+    """Of the test split."""
+
+
+def _known(data: Path, run: "Run") -> _Known:
     from faceage.data.info import read_info
-    from faceage.data.prepare import SHARES
+    from faceage.data.prepare import SHARES, split_of
     from faceage.data.rows import Filters
     from faceage.data.sources import read_rows
+    from faceage.store.dataset import SPLITS
     from faceage.training.job import Splits
 
     prepared = data if data.is_file() else run.folder / "data.h5"
     if prepared.is_file():
         info = read_info(prepared)
-        return Splits(prepared), info.per_split["train"], info.per_class
+        splits = Splits(prepared)
+        return _Known(splits, info.per_split["train"], info.per_class, splits.test.identities)
     rows = read_rows(data, Filters()).rows
     counts = Counter(AGE_CLASSES[age_class(row.age)] for row in rows)
-    return None, round(len(rows) * SHARES[0]), {name: counts[name] for name in AGE_CLASSES}
+    test = [row.identity for row in rows if split_of(row.source, row.identity) == SPLITS.index("test")]
+    return _Known(None, round(len(rows) * SHARES[0]), {name: counts[name] for name in AGE_CLASSES}, test)
 
 
 def _print_plan(plan: "list[Planned]", data: Path, json: bool) -> None:

@@ -1,5 +1,6 @@
 """The age estimator: six class probabilities from an aligned face."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +51,9 @@ class AgeJob(Job):
     USES = ("recognizer", "age_estimator")
     OPTIONS = AgeOptions
 
-    def prepare(self) -> None:
-        if self.options.start_share and "age_estimator" not in self.inputs.networks:
+    @classmethod
+    def check(cls, options: AgeOptions, networks: Collection[str], scores: Mapping[str, Any] | None) -> None:
+        if options.start_share and "age_estimator" not in networks:
             raise UsageError("start_share needs an age estimator to begin with", "name its model by --start")
 
     def best(self) -> tuple[str, bool]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from faceage.training.jobs import JOBS
 from faceage.training.overrides import overridden
 from faceage.training.photo import PhotoJob
 from faceage.training.presets import preset_options
-from faceage.training.run import Run, is_done, stage_position, stage_state, train_stage
+from faceage.training.recognizer import has_pairs, is_measured
+from faceage.training.run import Run, is_done, network_scores, stage_position, stage_state, train_stage
 from faceage.training.stage import StageOptions
 
 OPTIMISED = 64
@@ -85,12 +87,36 @@ def train_all(options: Mapping[str, StageOptions], run: Run, data: Splits, resta
 
     Raises UsageError and MissingExtraError before the first stage for what would stop a later one.
     """
-    if not restart:
-        _check_checkpoints(make_plan(options, run, data, len(data.train)), run)
+    plan = make_plan(options, run, data, len(data.train))
+    check_plan(plan, run, data.test.identities, restart)
     jobs = _jobs(options)
     trained = [train_stage(job, options[job.NAME], run, data, restart) for job in jobs]
     if is_chief(run.devices) and (any(trained) or not (run.folder / "faces.png").exists()):
         evaluate(run, data)
+
+
+def check_plan(plan: Sequence[Planned], run: Run, identities: Sequence[str], restart: bool = False) -> None:
+    """Raise UsageError for what would stop a stage of the plan, and not only when the stages before it have ended.
+
+    `identities` are those of the test split, on which the recogniser is measured where no other people are given.
+    """
+    if not restart:
+        _check_checkpoints(plan, run)
+    coming: set[str] = set()
+    for planned in plan:
+        if planned.left or restart:
+            job = JOBS[planned.name]
+            sources = run.sources(job, coming)
+            scores = None if _to_be_measured(run, sources, coming, identities) else network_scores(sources)
+            job.check(planned.options, {*sources, *coming}, scores)
+            coming.update(job.MAKES)
+
+
+def _to_be_measured(run: Run, sources: dict[str, Path], coming: set[str], identities: Sequence[str]) -> bool:
+    """Whether the run is still to measure the recogniser."""
+    if "recognizer" in coming:
+        return run.people is not None or has_pairs([name for name in identities if name])
+    return run.people is not None and not is_measured(network_scores(sources).get("recognizer", {}), run.people)
 
 
 def _check_checkpoints(plan: Sequence[Planned], run: Run) -> None:

@@ -4,6 +4,7 @@ The encoder has seen only generated faces so far. Here G is trained to draw from
 the photo's age and at any other; the losses besides identity prevent collapse.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -89,13 +90,17 @@ class IdentityJob(Job):
     NEEDS = ("encoder", "generator", "recognizer", "age_estimator")
     OPTIONS = IdentityOptions
 
+    @classmethod
+    def check(cls, options: IdentityOptions, networks: Collection[str], scores: Mapping[str, Any] | None) -> None:
+        if scores is not None:
+            check_recognizer(
+                scores,
+                options.min_accuracy,
+                "train it for longer, measure it by train recognizer or train all with --people DIR, or use it all "
+                "the same: --set min_accuracy=0 (of train all: --set identity.min_accuracy=0)",
+            )
+
     def prepare(self) -> None:
-        check_recognizer(
-            self.inputs.scores,
-            self.options.min_accuracy,
-            "train it for longer, measure it with --people DIR, or use it all the same: --set min_accuracy=0 "
-            "(of train all: --set identity.min_accuracy=0)",
-        )
         if steps := self.options.head_start:
             encoder, generator = (self.inputs.networks[name] for name in ("encoder", "generator"))
             stage = HeadStart(self._discriminator, encoder, generator, self.options.strength, self.options)

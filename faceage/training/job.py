@@ -1,6 +1,6 @@
 """A stage of training as `run.train_stage` sees it: the networks it takes and makes, its batches and its scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +80,19 @@ class Job:
     def __init__(self, options: Any, inputs: Inputs) -> None:
         self.options = options.resolved(len(inputs.data.train))
         self.inputs = inputs
+
+    @classmethod
+    def check(cls, options: Any, networks: Collection[str], scores: Mapping[str, Any] | None) -> None:
+        """Raise UsageError where the stage cannot be trained with the `networks` of these names.
+
+        Called before any work, also before that of earlier stages. `scores` are those of the networks, None where they
+        are yet to be measured.
+        """
+
+    @classmethod
+    def measure(cls, folder: Path, people: Path) -> dict[str, Any]:
+        """Scores on `people`, for model.json, of an ended stage's model `folder`; none where it has them already."""
+        return {}
 
     def best(self) -> tuple[str, bool] | None:
         """The score by which the best epoch is kept, and whether higher is better; None keeps the last epoch."""

@@ -1,7 +1,7 @@
 """The recogniser: trained on identity labels, or distilled from dlib's, which sees photos at full resolution."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from faceage.evaluation.verification import (
     unit_rows,
     verify,
 )
+from faceage.model import load_network, read_card
 from faceage.networks.predict import predict
 from faceage.networks.recognizer import IMAGENET, RECOGNIZERS, kind_of, recognizer
 from faceage.training.embedding import ArcFace, Distillation, EmbeddingStage, Triplets
@@ -216,9 +217,18 @@ class RecognizerJob(Job):
         people, said = measured_on
         if people is not None:
             faces, names = people
-            found = verify(pair_distances(embed(network, faces)), same_pairs(names), scores["threshold"])
-            scores["same_different"] = {"data": said, **asdict(found)}
+            scores["same_different"] = same_different(network, faces, names, scores["threshold"], said)
         return {"recognizer": scores}
+
+    @classmethod
+    def measure(cls, folder: Path, people: Path) -> dict[str, Any]:
+        card = read_card(folder)
+        scores = card["scores"]["recognizer"]
+        if is_measured(scores, people):
+            return {}
+        network = load_network(folder, card, "recognizer")
+        measured = same_different(network, *load_people(people), scores["threshold"], people.name)
+        return {"recognizer": {**scores, "same_different": measured}}
 
     def _threshold(self, network: keras.Model) -> tuple[float, str]:
         """The distance under which two faces are one person, and where it comes from: never from what is tested."""
@@ -244,7 +254,7 @@ class RecognizerJob(Job):
         if len(known) > COMPARED:
             known = np.sort(np.random.default_rng(0).permutation(known)[:COMPARED])
         names = [split.identities[i] for i in known]
-        return (split.faces[known], names) if 1 < len(set(names)) < len(names) else None
+        return (split.faces[known], names) if has_pairs(names) else None
 
     @cached_property
     def _people(self) -> tuple[np.ndarray, list[str]] | None:
@@ -257,6 +267,23 @@ def people_of(faces: FaceSet) -> list[np.ndarray]:
     order = np.argsort(numbers, kind="stable")
     groups = np.split(order, np.cumsum(np.bincount(numbers, minlength=len(names)))[:-1])
     return [group for name, group in zip(names, groups, strict=True) if name and len(group) > 1]
+
+
+def has_pairs(names: Sequence[str]) -> bool:
+    """Whether faces of these people make pairs of both kinds, same and different."""
+    return 1 < len(set(names)) < len(names)
+
+
+def is_measured(scores: Mapping[str, Any], people: Path) -> bool:
+    """Whether the `scores` of a recogniser hold those on the folder `people`."""
+    return scores.get("same_different", {}).get("data") == people.name
+
+
+def same_different(
+    network: keras.Model, faces: np.ndarray, names: Sequence[str], threshold: float, data: str
+) -> dict[str, Any]:
+    """Same/different scores over all pairs of the faces, and the name of the `data` that they are of."""
+    return {"data": data, **asdict(verify(pair_distances(embed(network, faces)), same_pairs(names), threshold))}
 
 
 def best_accuracy(network: keras.Model, faces: np.ndarray, names: Sequence[str]) -> float:

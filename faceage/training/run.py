@@ -13,7 +13,7 @@ RUN/<stage>/model/          the networks of a finished stage, and done.json, its
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -85,10 +85,13 @@ class Run:
         before = _read(self.folder / stage / "options.json") or {}
         return Path(before["start"]) if before.get("start") else None
 
-    def sources(self, job: type[Job]) -> dict[str, Path]:
-        """The model folder of each network that `job` takes. Raises UsageError where one that it needs is missing."""
+    def sources(self, job: type[Job], coming: Collection[str] = ()) -> dict[str, Path]:
+        """The model folder of each network that `job` takes, but for those that are `coming`: still to be trained.
+
+        Raises UsageError where one that it needs is missing.
+        """
         found: dict[str, Path] = {}
-        for name in (*job.NEEDS, *job.USES):
+        for name in (name for name in (*job.NEEDS, *job.USES) if name not in coming):
             folder = self.source(name, job)
             if folder is not None:
                 found[name] = folder
@@ -142,13 +145,16 @@ def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, r
         state = stage_state(options, sources, data)
         if is_done(job, run, state) and not restart:
             run.log(f"{job.NAME}: ended before with the same options, data and networks")
+            _measure(job, folder, run)
             return False
+        scores = network_scores(sources)
+        job.check(options, sources, scores)
         _open(folder, state, run, restart)
         inputs = Inputs(
             data,
             folder,
             {name: _load(place, name, options.resolved(len(data.train)).dtype) for name, place in sources.items()},
-            network_scores(sources),
+            scores,
             run.people,
             run.progress,
             lambda line: run.log(f"{job.NAME}: {line}"),
@@ -214,6 +220,16 @@ def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
         enter_networks(run.model_folder, made)
     write_text(made / DONE, json.dumps(state, indent=2) + "\n")
     job.inputs.say(f"ended after {kept_epoch * job.options.steps_per_epoch} steps, {json.dumps(scores)}")
+
+
+def _measure(job: type[Job], folder: Path, run: Run) -> None:
+    """Enter the scores of an ended stage on the people of the run."""
+    scores = job.measure(folder / "model", run.people) if run.people is not None else {}
+    if scores:
+        update_card(folder / "model", lambda card: card["scores"].update(scores))
+        if is_chief(run.devices):
+            update_card(run.model_folder, lambda card: card["scores"].update(scores))
+        run.log(f"{job.NAME}: measured on {run.people}, {json.dumps(scores)}")
 
 
 def _open(folder: Path, state: dict[str, Any], run: Run, restart: bool) -> None:
