@@ -15,7 +15,7 @@ from PIL import Image
 from tiny_training import STEPS, Brightness, BrightnessJob, BrightnessOptions, TinySplits, eagerly
 
 from faceage.errors import Interrupted, TrainingError, UsageError
-from faceage.model import build_network, save_network, update_card
+from faceage.model import build_network, read_card, save_network, update_card
 from faceage.training.checkpoint import Position, load_checkpoint, read_position, save_checkpoint
 from faceage.training.job import Inputs
 from faceage.training.run import Run, network_scores, stage_position, train_stage
@@ -266,6 +266,26 @@ def tensorboard_scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
                     found.setdefault(value.tag, []).append((event.step, value.simple_value))
             data = data[16 + length :]
     return found
+
+
+class Keeping(BrightnessJob):
+    """Has a result, of which model.json says how it was trained."""
+
+    def results(self, stage: Brightness) -> dict[str, keras.Model]:
+        return {"age_estimator": stage.network}
+
+    def final_scores(self, kept) -> dict:
+        return {}
+
+
+def test_a_card_says_what_was_trained_where_fewer_epochs_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("faceage.training.run._load", lambda folder, name, dtype: None)
+    train(tmp_path, job=Keeping, epochs=3)
+    for epochs in (1, 3):
+        assert train(tmp_path, job=Keeping, epochs=epochs)[0]
+        entry = read_card(tmp_path / "model")["networks"]["age_estimator"]
+        assert (entry["steps"], entry["options"]["epochs"]) == (3 * STEPS, 3)
+    assert (tmp_path / "log.txt").read_text().count(f"ended after {3 * STEPS} steps") == 3
 
 
 class Best(BrightnessJob):

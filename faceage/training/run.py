@@ -191,20 +191,23 @@ def _train(job: Job, state: dict[str, Any], run: Run) -> None:
                 )
         finally:
             watch.close()
-    _export(job, stage, state, run)
+    # A checkpoint may be of more epochs than are asked for now.
+    _export(job, stage, max(start, Position(options.epochs)), state, run)
 
 
-def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
+def _export(job: Job, stage: Stage, end: Position, state: dict[str, Any], run: Run) -> None:
+    """Write the networks of the best epoch, or of the `end` where none is best, to the model folders."""
     folder, options = job.inputs.folder, job.options
     best = folder / BEST
-    kept_epoch = load_checkpoint(best, stage).epoch if best.exists() else options.epochs
+    position = load_checkpoint(best, stage) if best.exists() else end
+    steps = position.epoch * options.steps_per_epoch + position.step
     provenance = {
         "stage": job.NAME,
         "data": job.inputs.data.name,
         "data_sha256": job.inputs.data.fingerprint,
         "faces": len(job.inputs.data.train),
-        "steps": kept_epoch * job.options.steps_per_epoch,
-        "options": asdict(options),
+        "steps": steps,
+        "options": {**asdict(options), "epochs": end.epoch},
         "networks": state["networks"],
         "code": version("faceage"),
         **job.provenance(stage),
@@ -219,7 +222,7 @@ def _export(job: Job, stage: Stage, state: dict[str, Any], run: Run) -> None:
     if is_chief(run.devices):
         enter_networks(run.model_folder, made)
     write_text(made / DONE, json.dumps(state, indent=2) + "\n")
-    job.inputs.say(f"ended after {kept_epoch * job.options.steps_per_epoch} steps, {json.dumps(scores)}")
+    job.inputs.say(f"ended after {steps} steps, {json.dumps(scores)}")
 
 
 def _measure(job: type[Job], folder: Path, run: Run) -> None:
