@@ -41,7 +41,7 @@ class MissingExtraError(FaceageError):
 
 
 class Interrupted(FaceageError):
-    """Stopped by the user or the system, after what was done has been saved."""
+    """Stopped by the user or the system, after what was done has been saved. The command says how it goes on."""
 
     exit_code = 130
 

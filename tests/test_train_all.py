@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from imdb_wiki_tree import utkface_photos, write_tree
 from PIL import Image
 from tiny_training import TinySplits, eagerly, face_set, narrow_trunks
 
-from faceage.errors import UsageError
+from faceage.errors import Interrupted, UsageError
 from faceage.model import check_files, load_model, read_card
 from faceage.model_search import find_model
 from faceage.networks.predict import draw, predict
@@ -248,6 +249,23 @@ def test_a_dry_run_trains_nothing(tmp_path, write_faces):
     assert "the recogniser was not measured on people" in refused.stderr
     assert "--people DIR" in refused.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--restart",)])
+@pytest.mark.parametrize("saved", [False, True])
+def test_an_interrupted_command_says_how_it_goes_on(tmp_path, write_faces, monkeypatch, arguments, saved):
+    def interrupted(*what):
+        if saved:
+            raise Interrupted("SIGTERM: gan is saved at step 1 of epoch 1")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("faceage.training.run.train_stage", interrupted)
+    data = write_faces(tmp_path / "faces.h5", [face_set()])
+    result = faceage("train", "gan", "--data", data, "--run", tmp_path / "run", *arguments)
+    assert result.returncode == 130
+    assert "the same command goes on from there" in result.stderr
+    # It would begin again.
+    assert ("without --restart" in result.stderr) == bool(arguments)
 
 
 def test_a_stage_that_is_trained_on_spoils_no_later_one_unasked(trained):

@@ -14,7 +14,7 @@ from faceage.cli import batch, data, evaluate, merge, prints, render, report, sa
 from faceage.cli.console import QUIET_TENSORFLOW
 from faceage.cli.mistakes import explained
 from faceage.cli.panels import PanelCommand
-from faceage.errors import EXIT_INTERRUPTED, EXIT_OK, FaceageError, UsageError
+from faceage.errors import EXIT_INTERRUPTED, EXIT_OK, FaceageError, Interrupted, UsageError
 
 app = typer.Typer(
     name="faceage",
@@ -100,22 +100,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     global _stopping
     _stopping = False
+    restarts = "--restart" in (sys.argv[1:] if arguments is None else arguments)
     try:
         sys.exit(_run(arguments))
     except _Interrupted:
-        _end_interrupted()
+        _end_interrupted(restarts)
     except Exception as error:
         if _stopping:
             # TensorFlow makes an error of its own of whatever is raised while it takes a value from Python.
-            _end_interrupted()
+            _end_interrupted(restarts)
         if _debug or not isinstance(error, FaceageError):
             raise
-        _complain(str(error), error.hint)
+        saved = isinstance(error, Interrupted)
+        _complain(str(error), _how_to_go_on(", but without --restart" if restarts else "") if saved else error.hint)
         sys.exit(error.exit_code)
 
 
-def _end_interrupted() -> NoReturn:
-    _complain("interrupted: what is finished is kept, and the same command goes on from there", "")
+def _how_to_go_on(condition: str) -> str:
+    return f"the same command goes on from there{condition}"
+
+
+def _end_interrupted(restarts: bool) -> NoReturn:
+    condition = ", but without --restart once a stage has begun" if restarts else ""
+    _complain(f"interrupted: what is finished is kept, and {_how_to_go_on(condition)}", "")
     sys.exit(EXIT_INTERRUPTED)
 
 

@@ -104,8 +104,7 @@ class Watch(keras.callbacks.Callback):
         if self._stop.signal and done < self._steps:
             save_checkpoint(self._last, self.model, Position(self._epoch, done))
             raise Interrupted(
-                f"{self._stop.signal}: {self._job.NAME} is saved at step {done} of epoch {self._epoch + 1}",
-                "the same command goes on from there",
+                f"{self._stop.signal}: {self._job.NAME} is saved at step {done} of epoch {self._epoch + 1}"
             )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -121,10 +120,7 @@ class Watch(keras.callbacks.Callback):
         self._keep_best(row)
         save_checkpoint(self._last, self.model, Position(epoch + 1))
         if self._stop.signal and epoch + 1 < self._job.options.epochs:
-            raise Interrupted(
-                f"{self._stop.signal}: {self._job.NAME} is saved after epoch {epoch + 1}",
-                "the same command goes on from there",
-            )
+            raise Interrupted(f"{self._stop.signal}: {self._job.NAME} is saved after epoch {epoch + 1}")
 
     def _show(self, epoch: int, row: dict[str, float], baselines: dict[str, float]) -> None:
         for name, value in row.items():
