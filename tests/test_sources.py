@@ -183,6 +183,22 @@ def test_a_source_is_prepared_once_for_a_run_and_anew_when_it_changes(tmp_path, 
     assert sorted(ages) == [5, 30, 60]
 
 
+def test_a_preparation_that_stages_were_trained_on_is_not_replaced(tmp_path, faces):
+    made = prepared(faces, tmp_path / "run", Filters())
+    before = made.read_bytes()
+    assert prepared(faces, tmp_path / "run", Filters(), in_use=True) == made
+    (faces / "70_0_0_2.png").unlink()
+    with pytest.raises(UsageError, match=r"data\.h5 was prepared from other photos") as error:
+        prepared(faces, tmp_path / "run", Filters(), in_use=True)
+    assert "another --run folder" in error.value.hint
+    assert made.read_bytes() == before
+    # One that cannot be read is lost already.
+    made.write_bytes(before[:1000])
+    prepared(faces, tmp_path / "run", Filters(), in_use=True)
+    with h5py.File(made) as file:
+        assert len(file["age"]) == 2
+
+
 def test_a_prepared_file_is_a_source_itself(tmp_path, faces):
     path = prepared(faces, tmp_path / "run", Filters())
     assert prepared(path, tmp_path / "other", Filters()) == path

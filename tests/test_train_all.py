@@ -251,6 +251,34 @@ def test_a_dry_run_trains_nothing(tmp_path, write_faces):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        (("age",), True),
+        (("age", "--dry-run"), True),
+        (("all", "--dry-run"), True),
+        (("age", "--restart"), True),
+        (("gan", "--restart", "--dry-run"), False),
+        (("all", "--restart", "--dry-run", "--set", "identity.min_accuracy=0"), False),
+    ],
+)
+def test_other_data_are_refused_before_they_are_prepared(tmp_path, write_faces, arguments, refused):
+    """A run whose GAN has begun."""
+    data = write_faces(tmp_path / "data.h5", [face_set(24, seed) for seed in range(3)])
+    with h5py.File(data, "a") as file:
+        file.attrs["rows_sha256"] = "of other rows"
+    (tmp_path / "gan").mkdir()
+    with h5py.File(tmp_path / "gan" / "last.weights.h5", "w") as file:
+        file.create_group("faceage").attrs.update(epoch=1, step=0)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "30_0_0_1.jpg").touch()
+    before = data.read_bytes()
+    result = faceage("train", *arguments, "--data", tmp_path / "other", "--run", tmp_path)
+    assert ("was prepared from other photos" in result.stderr) == refused, result.stderr
+    assert result.returncode == 2 * refused
+    assert data.read_bytes() == before
+
+
 @pytest.mark.parametrize("arguments", [(), ("--restart",)])
 @pytest.mark.parametrize("saved", [False, True])
 def test_an_interrupted_command_says_how_it_goes_on(tmp_path, write_faces, monkeypatch, arguments, saved):

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -118,8 +119,10 @@ def _command(names: Sequence[str]) -> Callable[..., None]:
         with bars(quiet) as shown:
             say = (lambda line: None) if quiet else shown.say
             training = Run(run, start=start, people=people, devices=devices, progress=shown, say=say)
+            # Stages that begin again have no use for the data that they were trained on before.
+            in_use = bool(everything.begun_stages(training) - {*(names if restart else ())})
             if dry_run:
-                known = _known(data, training)
+                known = _known(data, training, in_use)
                 plan = everything.make_plan(options, training, known.splits, known.faces)
                 _print_plan(plan, data, json)
                 for sentence in () if quiet else few_faces(known.per_class):
@@ -127,7 +130,7 @@ def _command(names: Sequence[str]) -> Callable[..., None]:
                 # Whether stages have ended is unknown without their data.
                 everything.check_plan(plan, training, known.identities, restart or known.splits is None)
                 return
-            prepared = _prepared(data, training)
+            prepared = _prepared(data, training, in_use)
             if several:
                 everything.train_all(options, training, prepared, restart)
             else:
@@ -158,15 +161,15 @@ def _check(data: Path, people: Path | None, start: Path | None) -> None:
         read_card(start)
 
 
-def _prepared(data: Path, run: "Run") -> "Splits":
+def _prepared(data: Path, run: "Run", in_use: bool) -> "Splits":
     from faceage.data.rows import Filters
     from faceage.data.sources import prepared
     from faceage.training.job import Splits
 
     if run.devices == "all" and "TF_CONFIG" in os.environ and not data.is_file():
         raise UsageError("several workers cannot prepare one data set", "prepare it first: faceage data prepare")
-    path = prepared(data, run.folder, Filters(), lambda done, total: run.progress("preparing", done, total))
-    return Splits(path)
+    progress = partial(run.progress, "preparing")
+    return Splits(prepared(data, run.folder, Filters(), progress, in_use))
 
 
 @dataclass(frozen=True)
@@ -182,23 +185,26 @@ class _Known:
     """Of the test split."""
 
 
-def _known(data: Path, run: "Run") -> _Known:
+def _known(data: Path, run: "Run", in_use: bool) -> _Known:
     from faceage.data.info import read_info
     from faceage.data.prepare import SHARES, split_of
     from faceage.data.rows import Filters
-    from faceage.data.sources import read_rows
+    from faceage.data.sources import PREPARED, read_rows, reusable
     from faceage.store.dataset import SPLITS
     from faceage.training.job import Splits
 
-    prepared = data if data.is_file() else run.folder / "data.h5"
-    if prepared.is_file():
-        info = read_info(prepared)
-        splits = Splits(prepared)
+    def of_file(path: Path) -> _Known:
+        info, splits = read_info(path), Splits(path)
         return _Known(splits, info.per_split["train"], info.per_class, splits.test.identities)
-    rows = read_rows(data, Filters()).rows
-    counts = Counter(AGE_CLASSES[age_class(row.age)] for row in rows)
-    test = [row.identity for row in rows if split_of(row.source, row.identity) == SPLITS.index("test")]
-    return _Known(None, round(len(rows) * SHARES[0]), {name: counts[name] for name in AGE_CLASSES}, test)
+
+    if data.is_file():
+        return of_file(data)
+    rows = read_rows(data, Filters())
+    if reusable(rows, run.folder / PREPARED, in_use):
+        return of_file(run.folder / PREPARED)
+    counts = Counter(AGE_CLASSES[age_class(row.age)] for row in rows.rows)
+    test = [row.identity for row in rows.rows if split_of(row.source, row.identity) == SPLITS.index("test")]
+    return _Known(None, round(len(rows.rows) * SHARES[0]), {name: counts[name] for name in AGE_CLASSES}, test)
 
 
 def _print_plan(plan: "list[Planned]", data: Path, json: bool) -> None:

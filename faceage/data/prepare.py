@@ -29,7 +29,7 @@ from faceage.faces.detect import Detection, Detector, most_central
 from faceage.images import encode_portrait
 from faceage.photos.decode import decode, read_photo
 from faceage.sizes import PORTRAIT_SIZE
-from faceage.store.dataset import COLUMNS, DROPPED_COLUMNS, VERSION, Part, made_of, write
+from faceage.store.dataset import COLUMNS, DROPPED_COLUMNS, VERSION, Part, rows_hash, write
 from faceage.store.parts import Parts
 from faceage.store.table import BYTES, room
 
@@ -76,9 +76,12 @@ def _hash(key: str) -> float:
 
 
 def fingerprint(rows: Rows) -> str:
-    """SHA-256 of everything that decides the file except pixels: version, root, rows, photo sizes and dropped rows."""
+    """SHA-256 of everything that decides the file except pixels: version, root, rows, photo sizes and dropped rows.
+
+    In whichever order the rows are.
+    """
     digest = hashlib.sha256(json.dumps([VERSION, str(rows.root.resolve())]).encode())
-    for row in rows.rows:
+    for row in hash_order(rows.rows):
         path = rows.path(row)
         size = path.stat().st_size if path.exists() else None
         digest.update(json.dumps([row.source, row.age, row.gender, row.identity, size]).encode())
@@ -96,7 +99,7 @@ def prepare(rows: Rows, out: Path, progress: Callable[[int], Any] = lambda done:
     """
     rows = Rows(rows.root, hash_order(rows.rows), rows.dropped)
     attributes = {"root": str(rows.root.resolve()), "rows_sha256": fingerprint(rows)}
-    if made_of(out, attributes["rows_sha256"]):
+    if rows_hash(out) == attributes["rows_sha256"]:
         progress(len(rows.rows))
         return read_info(out)
     parts = Parts(out.with_name(out.name + ".parts"), attributes)

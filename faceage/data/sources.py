@@ -8,17 +8,21 @@ from typing import Any
 
 from faceage.data.imdb_wiki import HALVES, imdb_wiki_rows
 from faceage.data.labelled import LABELS, labelled_rows
-from faceage.data.prepare import prepare
+from faceage.data.prepare import fingerprint, prepare
 from faceage.data.rows import Filters, Rows
 from faceage.data.utkface import NO_AGE, utkface_rows
-from faceage.errors import DataError
-from faceage.store.dataset import opened
+from faceage.errors import DataError, UsageError
+from faceage.store.dataset import opened, rows_hash
 
 LAYOUTS = (
     "a source is IMDB-WIKI as published (imdb_crop/imdb.mat, wiki_crop/wiki.mat), "
     "a folder with labels.csv (path, age[, identity][, gender]), "
     "or UTKFace ([age]_[gender]_[race]_[date&time].jpg, for example 26_1_0_20170116171048641.jpg)"
 )
+
+
+PREPARED = "data.h5"
+"""The file in a run's folder that its data are prepared in."""
 
 
 def read_rows(source: Path, filters: Filters) -> Rows:
@@ -45,18 +49,23 @@ def read_rows(source: Path, filters: Filters) -> Rows:
 
 
 def prepared(
-    source: Path, run_folder: Path, filters: Filters, progress: Callable[[int, int], Any] = lambda done, total: None
+    source: Path,
+    run_folder: Path,
+    filters: Filters,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
+    in_use: bool = False,
 ) -> Path:
-    """`source` itself if it is a prepared file, else run_folder/data.h5, prepared from the folder `source`.
+    """`source` itself if it is a prepared file, else run_folder/`PREPARED`, prepared from the folder `source`.
 
-    A file prepared from the same rows is used again. `progress` counts rows, done and in all. Raises DataError as
-    `read_rows` and `prepare` do.
+    A file prepared from the same rows is used again, one of other rows replaced. `progress` counts rows, done and in
+    all. Raises UsageError as `reusable` does, DataError as `read_rows` and `prepare` do.
     """
     if source.is_file():
         with opened(source):
             return source
     rows = read_rows(source, filters)
-    out = run_folder / "data.h5"
+    out = run_folder / PREPARED
+    reusable(rows, out, in_use)
     run_folder.mkdir(parents=True, exist_ok=True)
     done = 0
 
@@ -67,6 +76,21 @@ def prepared(
 
     prepare(rows, out, count)
     return out
+
+
+def reusable(rows: Rows, out: Path, in_use: bool) -> bool:
+    """Whether `out` was prepared from these rows.
+
+    Raises UsageError where it was prepared from others and is `in_use`: stages were trained on it.
+    """
+    before = rows_hash(out)
+    same = before == fingerprint(rows)
+    if in_use and before is not None and not same:
+        raise UsageError(
+            f"{out} was prepared from other photos or labels than {rows.root} has now, and stages were trained on it",
+            "choose another --run folder, or begin all stages again: faceage train all … --restart",
+        )
+    return same
 
 
 def _drop_absent(rows: Rows) -> None:

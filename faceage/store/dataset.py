@@ -81,13 +81,13 @@ def read(path: Path, *names: str) -> Part:
         return {name: table.read(file[name]) for name in chosen}
 
 
-def made_of(path: Path, rows_sha256: str) -> bool:
-    """Whether `path` is a prepared file of this version, made of the rows of this hash."""
+def rows_hash(path: Path) -> str | None:
+    """The hash of the rows that `path` was made of, None where it is no prepared file of this version."""
     try:
         with opened(path) as file:
-            return file.attrs["rows_sha256"] == rows_sha256
+            return str(file.attrs["rows_sha256"])
     except DataError:
-        return False
+        return None
 
 
 def load_dropped(path: Path) -> list[tuple[str, str]]:

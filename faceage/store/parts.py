@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faceage.store.dataset import Part, made_of, read, write
+from faceage.store.dataset import Part, read, rows_hash, write
 from faceage.store.table import room
 
 
@@ -17,7 +17,7 @@ class Parts:
         self._attributes = attributes
 
     def __contains__(self, number: int) -> bool:
-        return made_of(self._path(number), self._attributes["rows_sha256"])
+        return rows_hash(self._path(number)) == self._attributes["rows_sha256"]
 
     def save(self, number: int, part: Part) -> None:
         """Write a part, whole or not at all. Raises OSError."""

@@ -23,6 +23,7 @@ from faceage.training.presets import preset_options
 from faceage.training.recognizer import has_pairs, is_measured
 from faceage.training.run import Run, is_done, network_scores, stage_position, stage_state, train_stage
 from faceage.training.stage import StageOptions
+from faceage.training.watch import LAST
 
 OPTIMISED = 64
 """Test faces that the finished model is tried on."""
@@ -93,6 +94,11 @@ def train_all(options: Mapping[str, StageOptions], run: Run, data: Splits, resta
     trained = [train_stage(job, options[job.NAME], run, data, restart) for job in jobs]
     if is_chief(run.devices) and (any(trained) or not (run.folder / "faces.png").exists()):
         evaluate(run, data)
+
+
+def begun_stages(run: Run) -> set[str]:
+    """The stages that have a checkpoint in the run."""
+    return {name for name in JOBS if (run.folder / name / LAST).exists()}
 
 
 def check_plan(plan: Sequence[Planned], run: Run, identities: Sequence[str], restart: bool = False) -> None:
