@@ -33,6 +33,9 @@ _REFUSALS = frozenset(
 )
 """What NFS, SMB, FUSE and exFAT answer to a call that they do not have. A full or failing disk answers otherwise."""
 
+UNWRITABLE = frozenset({errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EROFS})
+"""What a disk answers that is full, or that may not be written to."""
+
 SPECIAL = re.compile(r'[\x01-\x1f\\:*?"<>|]|[. ]$')
 """What memory cards, SMB and Windows refuse: some characters anywhere in a name, and others at its end."""
 
@@ -195,6 +198,14 @@ def _takes(folder: Path, name: str) -> bool:
     return True
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder and those that it is in. Raises UsageError where there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the folder {folder} cannot be made: {error.strerror}", "choose another folder") from error
+
+
 @contextmanager
 def only_one(folder: Path, what: str) -> Iterator[None]:
     """Make the folder and hold its lock, which the system releases however the process ends.
@@ -203,7 +214,7 @@ def only_one(folder: Path, what: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     # A lock that is only a file would outlive a killed process and stop the next one.
     lock = FileLock(folder / ".lock", timeout=0, thread_local=False, fallback_to_soft=False)
     try:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from faceage.ages import AGE_CLASSES
 from faceage.errors import UsageError, WeightsError
 from faceage.faces.align import TEMPLATE
-from faceage.files import write_text, written_whole
+from faceage.files import find_room, write_text, written_whole
 from faceage.model_search import CARD, find_model
 from faceage.networks.build import build_network
 from faceage.sizes import FACE_SIZE
@@ -260,6 +260,7 @@ def save_network(folder: Path, name: str, network: "keras.Model", provenance: di
     """
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / f"{name}.weights.h5") as partial:
+        find_room(partial, 65_536 + 4 * network.count_params())
         network.save_weights(partial)
         halve(partial)
         entry = {"sha256": sha256(partial), "bytes": partial.stat().st_size, "parameters": network.count_params()}

@@ -1,13 +1,12 @@
 """Training the recogniser: each loss against NumPy, which weights it moves, and who may look through the result."""
 
-import contextlib
-import os
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from small_disk import fill_up
 from tiny_training import TinySplits, face_set
 
 from faceage.backend import compile_step, gradients
@@ -347,14 +346,6 @@ def test_a_disk_that_is_full_while_dlib_teaches_is_told_and_the_rest_is_taught_l
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert told[0] == 20 - teacher.lessons == (8 if room else 0)
-
-
-def fill_up(path, room: int = 0) -> None:
-    """Write to `path` until its disk has no room, but for `room` bytes."""
-    with contextlib.suppress(OSError), open(path, "wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    os.truncate(path, path.stat().st_size - room)
 
 
 def test_a_network_to_begin_with_must_be_of_the_kind_that_was_asked_for(tmp_path):

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from small_disk import fill_up
 from tiny_training import STEPS, Brightness, BrightnessJob, BrightnessOptions, TinySplits, eagerly
 
 from faceage.errors import Interrupted, TrainingError, UsageError
@@ -377,6 +378,24 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path):
     assert "as it was before" in told
     assert path.read_bytes() == before
     assert not list(path.parent.glob(".*partial*"))
+
+
+def test_a_run_that_a_disk_has_no_room_for_is_told_and_goes_on(small_disk):
+    rest = small_disk / "rest"
+    fill_up(rest)
+    with pytest.raises(TrainingError, match="cannot be written to: No space left on device") as error:
+        train(small_disk / "run", epochs=1)
+    assert "the same command goes on" in error.value.hint
+    rest.unlink()
+    assert train(small_disk / "run", epochs=1)[0]
+
+
+@pytest.mark.parametrize("place", ["file", "file/run", "/proc/run"])
+def test_a_folder_that_cannot_be_made_is_told(tmp_path, place):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"cannot be made: (File exists|Not a directory|No such file)") as error:
+        train(tmp_path / place)
+    assert "another folder" in error.value.hint
 
 
 @pytest.mark.parametrize(

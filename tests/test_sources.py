@@ -199,6 +199,12 @@ def test_a_preparation_that_stages_were_trained_on_is_not_replaced(tmp_path, fac
         assert len(file["age"]) == 2
 
 
+def test_a_run_folder_that_cannot_be_made_is_told(tmp_path, faces):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be made: Not a directory"):
+        prepared(faces, tmp_path / "file" / "run", Filters())
+
+
 def test_a_prepared_file_is_a_source_itself(tmp_path, faces):
     path = prepared(faces, tmp_path / "run", Filters())
     assert prepared(path, tmp_path / "other", Filters()) == path

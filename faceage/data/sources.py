@@ -12,6 +12,7 @@ from faceage.data.prepare import fingerprint, prepare
 from faceage.data.rows import Filters, Rows
 from faceage.data.utkface import NO_AGE, utkface_rows
 from faceage.errors import DataError, UsageError
+from faceage.files import make_folder
 from faceage.store.dataset import opened, rows_hash
 
 LAYOUTS = (
@@ -58,7 +59,7 @@ def prepared(
     """`source` itself if it is a prepared file, else run_folder/`PREPARED`, prepared from the folder `source`.
 
     A file prepared from the same rows is used again, one of other rows replaced. `progress` counts rows, done and in
-    all. Raises UsageError as `reusable` does, DataError as `read_rows` and `prepare` do.
+    all. Raises UsageError as `reusable` and `make_folder` do, DataError as `read_rows` and `prepare` do.
     """
     if source.is_file():
         with opened(source):
@@ -66,7 +67,7 @@ def prepared(
     rows = read_rows(source, filters)
     out = run_folder / PREPARED
     reusable(rows, out, in_use)
-    run_folder.mkdir(parents=True, exist_ok=True)
+    make_folder(run_folder)
     done = 0
 
     def count(more: int) -> None:

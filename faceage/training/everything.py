@@ -21,7 +21,7 @@ from faceage.training.overrides import overridden
 from faceage.training.photo import PhotoJob
 from faceage.training.presets import preset_options
 from faceage.training.recognizer import has_pairs, is_measured
-from faceage.training.run import Run, is_done, network_scores, stage_position, stage_state, train_stage
+from faceage.training.run import Run, is_done, network_scores, stage_position, stage_state, train_stage, writing_to
 from faceage.training.stage import StageOptions
 from faceage.training.watch import LAST
 
@@ -93,7 +93,8 @@ def train_all(options: Mapping[str, StageOptions], run: Run, data: Splits, resta
     jobs = _jobs(options)
     trained = [train_stage(job, options[job.NAME], run, data, restart) for job in jobs]
     if is_chief(run.devices) and (any(trained) or not (run.folder / "faces.png").exists()):
-        evaluate(run, data)
+        with writing_to(run.folder):
+            evaluate(run, data)
 
 
 def begun_stages(run: Run) -> set[str]:

@@ -13,7 +13,8 @@ RUN/<stage>/model/          the networks of a finished stage, and done.json, its
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +24,8 @@ import keras
 import numpy as np
 
 from faceage.backend import distribution, is_chief, own_folder
-from faceage.errors import UsageError
-from faceage.files import only_one, remove_partials, write_text
+from faceage.errors import TrainingError, UsageError
+from faceage.files import UNWRITABLE, make_folder, only_one, remove_partials, write_text
 from faceage.model import enter_networks, load_network, read_card, save_network, update_card
 from faceage.model_search import CARD
 from faceage.pictures.grid import draw_grid
@@ -67,7 +68,7 @@ class Run:
         """Add a line to log.txt and pass it to `say`. Of several workers, only the first one does."""
         if not is_chief(self.devices):
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         self._say(line)
@@ -119,6 +120,19 @@ def stage_state(options: StageOptions, sources: dict[str, Path], data: Splits) -
     }
 
 
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Raise TrainingError where the disk of `folder` takes no more in the block."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise TrainingError(
+            f"{folder} cannot be written to: {error.strerror}", "free some space, and the same command goes on"
+        ) from error
+
+
 def is_done(job: type[Job], run: Run, state: dict[str, Any]) -> bool:
     """Whether the stage has ended with these options, data and networks."""
     before = _read(run.folder / job.NAME / "model" / DONE)
@@ -134,9 +148,10 @@ def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, r
     """Train one stage to its end and copy its networks to RUN/model; False if it had ended before.
 
     Continues from the last checkpoint, or begins again with `restart`. Raises UsageError where the checkpoint is of
-    other options, other data or other networks of earlier stages.
+    other options, other data or other networks of earlier stages, TrainingError where the disk is full.
     """
     with (
+        writing_to(run.folder),
         distribution(run.devices, options.batch_size),
         own_folder(run.devices, run.folder / job.NAME) as folder,
         only_one(folder, "training"),
