@@ -96,8 +96,8 @@ class IdentityJob(Job):
             check_recognizer(
                 scores,
                 options.min_accuracy,
-                "train it for longer, measure it by train recognizer or train all with --people DIR, or use it all "
-                "the same: --set min_accuracy=0 (of train all: --set identity.min_accuracy=0)",
+                "--people DIR of train recognizer and train all measures it; train it for longer, or use it all the "
+                "same: --set min_accuracy=0 (of train all: --set identity.min_accuracy=0)",
             )
 
     def prepare(self) -> None:
