@@ -78,7 +78,7 @@ def _hash(key: str) -> float:
 def fingerprint(rows: Rows) -> str:
     """SHA-256 of everything that decides the file except pixels: version, root, rows, photo sizes and dropped rows.
 
-    In whichever order the rows are.
+    It does not depend on the order of the rows.
     """
     digest = hashlib.sha256(json.dumps([VERSION, str(rows.root.resolve())]).encode())
     for row in hash_order(rows.rows):

@@ -66,6 +66,7 @@ def prepared(
             return source
     rows = read_rows(source, filters)
     out = run_folder / PREPARED
+    # Refused before anything is written.
     reusable(rows, out, in_use)
     make_folder(run_folder)
     done = 0
