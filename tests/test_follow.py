@@ -64,6 +64,17 @@ def test_a_face_fades_in_and_out_within_a_shot_and_not_at_a_cut():
     assert place(trail(np.arange(30, 70)), shots, RATE).visible == pytest.approx(1)
 
 
+def test_a_face_is_aged_up_to_a_blank_frame_and_from_one_on():
+    """Blank frames belong to the shot before them."""
+    seen = Sighting(12, 0, Detection(np.zeros(4), TEMPLATE, 1.0), np.eye(2, 3))
+    shots = shots_of([Stretch([seen], cuts=[70], blanks=[0, 1, 12, 40, 41, 42, 43, 60, 61])], 100)
+    assert np.flatnonzero(shots < 0).tolist() == [0, 1, 40, 41, 42, 43, 60, 61]
+    placed = place(trail(np.r_[2:40, 44:60]), shots, RATE)
+    assert placed.visible[placed.frames < 40] == pytest.approx(1)
+    assert placed.visible[placed.frames >= 44] == pytest.approx(1)
+    assert (placed.visible[(placed.frames >= 40) & (placed.frames < 44)] == 0).all()
+
+
 def test_a_face_that_turns_away_or_is_hidden_is_not_aged():
     shots = np.zeros(40, int)
     assert place(trail(np.arange(40), nose=60), shots, RATE).visible.max() < 0.01

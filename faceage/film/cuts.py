@@ -21,12 +21,15 @@ class Cuts:
         self._last: np.ndarray | None = None
         self._usual = 1.0
         """How unlike each other the last two frames were; before two are known, as unlike as can be."""
+        self.blank = False
+        """Whether the last frame is of one colour: a flash, or the dark between two pictures."""
 
     def before(self, photo: np.ndarray) -> bool:
         """Whether a cut lies between the frame of before and this one."""
         picture = _picture(photo)
-        if self._last is not None and picture.std() < 1:
-            # A flash, or the dark between two pictures: what comes after it tells.
+        self.blank = bool(picture.std((0, 1)).max() < 1)
+        if self._last is not None and self.blank:
+            # What comes after it tells.
             return False
         last, self._last = self._last, picture
         if last is None:

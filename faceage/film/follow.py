@@ -59,11 +59,12 @@ class View:
 
 @dataclass
 class Stretch:
-    """What was seen in a stretch: `cuts` are the frames that begin a new shot."""
+    """What was seen in a stretch: `cuts` are the frames that begin a new shot, `blanks` those of one colour."""
 
     sightings: list[Sighting] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
+    blanks: list[int] = field(default_factory=list)
 
 
 class _Track:
@@ -135,6 +136,8 @@ class Follower:
                 stretch.cuts.append(number)
                 ended += tracks
                 tracks = []
+            if cuts.blank:
+                stretch.blanks.append(number)
             seen = self._detector.look_again(photo, [track.face for track in tracks])
             shown = [track for track, face in zip(tracks, seen, strict=True) if track.follow(photo, face)]
             covered = _covered(shown)

@@ -62,10 +62,13 @@ class Place:
 
 
 def shots_of(stretches: Sequence[Stretch], length: int) -> np.ndarray:
-    """(length,) the number of the shot that each frame of the film belongs to."""
+    """(length,) the number of the shot that each frame of the film belongs to, -1 of blank ones that show nobody."""
     starts = np.zeros(length, int)
     starts[[cut for stretch in stretches for cut in stretch.cuts]] = 1
-    return starts.cumsum()
+    shots = starts.cumsum()
+    seen = {sighting.frame for stretch in stretches for sighting in stretch.sightings}
+    shots[[frame for stretch in stretches for frame in stretch.blanks if frame not in seen]] = -1
+    return shots
 
 
 def join_stretches(stretches: Sequence[Stretch]) -> list[Trail]:
@@ -130,17 +133,21 @@ def place(trail: Trail, shots: np.ndarray, rate: float) -> Placed:
 
 
 def _faded(visible: np.ndarray, frames: np.ndarray, shots: np.ndarray, fade: int) -> np.ndarray:
-    """`visible` without jumps, but where a shot begins or ends."""
+    """`visible` without jumps, but where a shot begins or ends, or blank frames interrupt it."""
     if fade < 2:
         return visible
-    visible = ndimage.median_filter(visible, min(_MEDIAN, len(visible)), mode="nearest")
+    # Blank frames are left out of the time that a fade takes.
+    shown = shots[frames] >= 0
+    steady = ndimage.median_filter(visible[shown], min(_MEDIAN, np.count_nonzero(shown)), mode="nearest")
     shot = shots[frames[0]]
     cut_in = frames[0] == 0 or shots[frames[0] - 1] != shot
     cut_out = frames[-1] == len(shots) - 1 or shots[frames[-1] + 1] != shot
-    edges = visible[0] if cut_in else 0.0, visible[-1] if cut_out else 0.0
-    padded = np.concatenate([np.full(2 * fade, edges[0]), visible, np.full(2 * fade, edges[1])])
+    edges = steady[0] if cut_in else 0.0, steady[-1] if cut_out else 0.0
+    padded = np.concatenate([np.full(2 * fade, edges[0]), steady, np.full(2 * fade, edges[1])])
     slow = ndimage.uniform_filter1d(ndimage.minimum_filter1d(padded, fade), fade)
-    return slow[2 * fade : -2 * fade]
+    faded = np.zeros(len(frames))
+    faded[shown] = slow[2 * fade : -2 * fade]
+    return faded
 
 
 def _filled(frames: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.ndarray:

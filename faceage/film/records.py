@@ -25,6 +25,7 @@ def stretch_rows(stretch: Stretch, times: Sequence[int]) -> dict[str, dict[str, 
     return {
         "frames": {"pts": times},
         "cuts": {"frame": stretch.cuts},
+        "blanks": {"frame": stretch.blanks},
         "sightings": {
             **_columns(seen, ("frame", "track", "motion")),
             **_columns([sighting.face for sighting in seen], _FACE),
@@ -52,7 +53,8 @@ def stretch_of(rows: Mapping[str, Columns]) -> Stretch:
     sightings = [
         Sighting(int(row["frame"]), int(row["track"]), _face(row), row["motion"]) for row in each_row(rows["sightings"])
     ]
-    return Stretch(sightings, views, [int(frame) for frame in rows["cuts"]["frame"]])
+    cuts, blanks = ([int(frame) for frame in rows[table]["frame"]] for table in ("cuts", "blanks"))
+    return Stretch(sightings, views, cuts, blanks)
 
 
 def people_rows(people: "People", times: Sequence[int]) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ FILM = "film"
 _MARKS = "film.txt"
 """The file that says which film a folder is of."""
 
-_METHOD = 2
+_METHOD = 3
 """Version of how faces are followed and drawn, and films written."""
 
 Film = Clip | FrameFolder

@@ -21,6 +21,7 @@ Rows = Mapping[str, Mapping[str, Any]]
 STRETCH: Tables = {
     "frames": {"pts": ((), np.int64)},
     "cuts": {"frame": ((), np.int64)},
+    "blanks": {"frame": ((), np.int64)},
     "sightings": {
         "frame": ((), np.int64),
         "track": ((), np.int32),
@@ -40,7 +41,7 @@ STRETCH: Tables = {
         "portrait": ((), BYTES),
     },
 }
-"""Of a stretch of a film: the times of its frames, its cuts, and what was seen (`film.follow`)."""
+"""Of a stretch of a film: the times of its frames, its cuts and blank frames, and what was seen (`film.follow`)."""
 
 PEOPLE: Tables = {
     "frames": {"pts": ((), np.int64), "shot": ((), np.int32)},
