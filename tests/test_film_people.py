@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from commands import faceage
 from conftest import REPOSITORY
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 from shared import detector
 
 from faceage.film import task as film_task
@@ -101,10 +101,32 @@ def test_a_trail_parts_only_where_all_views_before_are_unlike_all_after():
     views = [View(frame) for frame in (5, 15, 22, 35)]
     trail = Trail(np.arange(count), np.zeros((count, 5, 2)), np.zeros((count, 2, 3)), confidence, views)  # type: ignore[arg-type]
     anna, ben = np.array([1.0, 0.0]), np.array([0.0, 1.0])
-    parts = split_trail(trail, np.stack([anna, anna, ben, ben]), 0.9)
+    parts = split_trail(trail, np.stack([anna, anna, ben, ben]), 0.9, lambda one, other: False)
     assert [(part.frames[0], part.frames[-1], len(part.views)) for part, _ in parts] == [(0, 16, 2), (17, 39, 2)]
     # As of a head that turns away and back.
-    assert len(split_trail(trail, np.stack([anna, ben, anna, anna]), 0.9)) == 1
+    assert len(split_trail(trail, np.stack([anna, ben, anna, anna]), 0.9, lambda one, other: False)) == 1
+    # As of a picture that goes out of focus.
+    asked: list[tuple[int, int]] = []
+
+    def alike(one: View, other: View) -> bool:
+        asked.append((one.frame, other.frame))
+        return True
+
+    assert len(split_trail(trail, np.stack([anna, anna, ben, ben]), 0.9, alike)) == 1  # type: ignore[arg-type]
+    assert asked == [(15, 22)]
+
+
+def test_who_goes_out_of_focus_in_other_light_is_still_one(heads, tmp_path):
+    still = Image.fromarray(scene(heads[:1], [(130, 30)]))
+    # Within the first stretch of frames that a view is taken of, and up to the end.
+    changes = [min(max(i - 40, 0) / 8, 1) for i in range(62)]
+    frames = [
+        np.asarray(still.filter(ImageFilter.GaussianBlur(2.2 * part))) * (1 - part * np.array([0.6, 0.5, 0.2]))
+        for part in changes
+    ]
+    film = write_frames(tmp_path / "focus", [frame.astype(np.uint8) for frame in frames])
+    summary = summary_of(film, tmp_path / "out")
+    assert (summary["shots"], summary["people"]) == (1, 1)
 
 
 @pytest.mark.parametrize(("light", "count"), [(255, 1), (0, 2)])

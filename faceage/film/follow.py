@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
-from scipy import ndimage
 
 from faceage.faces.align import align, face_transform, resized, side_in_photo
 from faceage.faces.detect import Detection, Detector
 from faceage.faces.masks import aligned_landmarks
 from faceage.faces.register import Register
+from faceage.film.compare import sharpness
 from faceage.film.cuts import Cuts
 from faceage.images import encode_portrait
 from faceage.sizes import PORTRAIT_SIZE
@@ -182,10 +182,9 @@ def turned(landmarks: np.ndarray) -> float:
 
 def _score(aligned: np.ndarray, transform: np.ndarray, face: Detection) -> float:
     """Large, sharp, sure and from the front."""
-    sharp = float(ndimage.laplace(aligned.mean(-1)).std())
     size = min(side_in_photo(transform), PORTRAIT_SIZE)
     front = max(1 - turned(aligned_landmarks(transform, face.landmarks)), 0.0)
-    return face.confidence * size * front * np.sqrt(sharp)
+    return face.confidence * size * front * np.sqrt(sharpness(aligned))
 
 
 def _covered(tracks: Sequence[_Track]) -> list[_Track]:

@@ -1,6 +1,6 @@
 """From what was seen in each stretch of a film to its shots, the faces of each, and where each lies, without jitter."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -169,17 +169,20 @@ def _rise(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return part * part * (3 - 2 * part)
 
 
-def split_trail(trail: Trail, embeddings: np.ndarray, threshold: float) -> list[tuple[Trail, np.ndarray]]:
+def split_trail(
+    trail: Trail, embeddings: np.ndarray, threshold: float, alike: Callable[[View, View], bool]
+) -> list[tuple[Trail, np.ndarray]]:
     """The parts of a trail, with their views' `embeddings`, that are of one person each.
 
     Where one picture dissolves into another, a face is followed into the next one. It parts where all views before are
-    unlike all views after, at the frame between that is least sure to show a face.
+    unlike all views after, and the nearest two not `alike` at a closer look, at the frame between that is least sure
+    to show a face.
     """
     # By the last view that each is near to.
-    near = _distances(embeddings, embeddings) < threshold
+    near = distances(embeddings, embeddings) < threshold
     reach = np.maximum.accumulate([int(np.flatnonzero(row)[-1]) for row in near])
     parts, start, at_view = [], 0, 0
-    for k in [k for k in range(1, len(reach)) if reach[k - 1] < k]:
+    for k in [k for k in range(1, len(reach)) if reach[k - 1] < k and not alike(*trail.views[k - 1 : k + 1])]:
         first, last = np.searchsorted(trail.frames, [trail.views[k - 1].frame + 1, trail.views[k].frame])
         end = first + int(trail.confidence[first : last + 1].argmin())
         parts.append((slice(start, end), slice(at_view, k)))
@@ -217,10 +220,10 @@ def one_person(trails: Sequence[Trail], embeddings: Sequence[np.ndarray], thresh
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:
     """Of the two most alike of two sets of embeddings."""
-    return float(_distances(one, other).min())
+    return float(distances(one, other).min())
 
 
-def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """(n, m) of (n, d) and (m, d) embeddings, which are of length 1."""
     return np.asarray(np.sqrt(np.maximum(2 - 2 * one @ other.T, 0)))
 

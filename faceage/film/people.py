@@ -9,8 +9,9 @@ import numpy as np
 
 from faceage.batch.options import FindOptions
 from faceage.faces.align import face_transform
+from faceage.film.compare import equally_clear
 from faceage.film.follow import Stretch, View
-from faceage.film.link import Placed, Trail, join_stretches, one_person, place, shots_of, split_trail
+from faceage.film.link import Placed, Trail, distances, join_stretches, one_person, place, shots_of, split_trail
 from faceage.model import Model, same_person_below
 from faceage.networks.predict import predict
 from faceage.people.optimise import LatentOptimiser, Latents
@@ -41,12 +42,18 @@ def find_people(
     shots = shots_of(stretches, length)
     shortest = min(ceil(_SHORTEST_SECONDS * rate), length)
     threshold = same_person_below(model.card) or _USUAL_THRESHOLD
+
+    def alike(one: View, other: View) -> bool:
+        """Whether two views may be of one person, but for the focus and the light."""
+        found = predict(model.recognizer, np.stack(equally_clear(one.aligned, other.aligned)))
+        return bool(distances(found[:1], found[1:]) < threshold)
+
     parts = [
         part
         for trail in join_stretches(stretches)
         # One that was hidden at every look has no view.
         if trail.views and len(trail.frames) >= shortest
-        for part in split_trail(trail, _embeddings(model, trail), threshold)
+        for part in split_trail(trail, _embeddings(model, trail), threshold, alike)
     ]
     trails, embeddings = [trail for trail, _ in parts], [found for _, found in parts]
     views, places = [], []
