@@ -143,6 +143,13 @@ def test_sound_that_no_container_of_films_holds_becomes_flac(ending, codec, rate
     assert (after == before).all()
 
 
+def test_sound_that_mp4_refuses_in_its_header_stays_as_it_is_in_another_container(frames, tmp_path):
+    clip = write(tmp_path / "slow.avi", frames, sound="libmp3lame", rate=11_025)
+    film = aged(clip, tmp_path / "out")
+    assert film.suffix == ".mkv"
+    assert heard(film)[0] == "mp3"
+
+
 def again(clip: Path, target: Path, change: Callable[[int, Any], bytes]) -> Path:
     """`clip` in another file, with what `change` makes of the n-th packet of sound."""
     with av.open(str(clip)) as source, av.open(str(target), "w") as container:

@@ -17,7 +17,7 @@ from faceage.errors import MissingExtraError
 from faceage.files import written_whole
 from faceage.film.av import import_av
 from faceage.film.clip import Clip, ClipFrame, exact_colours
-from faceage.film.sound import Sound
+from faceage.film.sound import Sound, holds
 
 ENCODER = "libx264"
 
@@ -35,7 +35,7 @@ _FORMATS = {_MP4: "mp4", _MATROSKA: "matroska"}
 """What everything plays, and what holds any sound."""
 
 _IN_MP4 = frozenset(["aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"])
-"""Sound that players expect in MP4."""
+"""Sound that players expect in MP4: FFmpeg writes more, which many of them pass over in silence."""
 
 _LIMITED_RANGE = 1
 _RGB, _BT709 = 0, 1
@@ -111,7 +111,9 @@ def _take_colours(target: Any, frame: Any) -> None:
 def ending_for(clip: Clip) -> str:
     """The ending of the file that holds the clip's sound as it is."""
     with clip.opened() as source:
-        plays = all(stream.codec.canonical_name in _IN_MP4 for stream in clip.sounds(source))
+        plays = all(
+            stream.codec.canonical_name in _IN_MP4 and holds(_FORMATS[_MP4], stream) for stream in clip.sounds(source)
+        )
     return _MP4 if plays else _MATROSKA
 
 

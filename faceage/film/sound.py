@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from io import BytesIO
 from typing import Any
 
 from faceage.film.av import import_av
@@ -81,11 +82,24 @@ class _Converted:
         yield from self._track.encode(None)
 
 
-def _track(stream: Any, target: Any, start: Fraction) -> _Copied | _Converted:
+def holds(kind: str, stream: Any) -> bool:
+    """Whether files of the format `kind` hold a sound track as it is: some are refused only in the files' header."""
+    av = import_av()
     try:
+        with av.open(BytesIO(), "w", format=kind) as container:
+            container.add_stream_from_template(stream)
+            container.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    return True
+
+
+def _track(stream: Any, target: Any, start: Fraction) -> _Copied | _Converted:
+    way: _Copied | _Converted
+    if holds(target.format.name, stream):
         track = target.add_stream_from_template(stream)
-        way: _Copied | _Converted = _Copied(track, int(start / stream.time_base))
-    except ValueError:
+        way = _Copied(track, int(start / stream.time_base))
+    else:
         track = target.add_stream("flac", rate=stream.rate, layout=stream.layout)
         way = _Converted(track, start)
     if stream.language:
