@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 av = pytest.importorskip("av", reason="the extra [video] is not installed")
 
 from faceage.film.clip import Clip  # noqa: E402
+from faceage.film.sound import Sound  # noqa: E402
 
 OPTIONS = ("--ages", "60+", "--steps", 2)
 SECONDS = 0.4
@@ -89,6 +91,13 @@ def heard(path: Path, track: int = 0) -> tuple[str, float, np.ndarray]:
         resampler = av.AudioResampler("s16", "mono", stream.rate)
         samples = np.concatenate([part.to_ndarray()[0] for frame in frames for part in resampler.resample(frame)])
         return stream.codec.canonical_name, float(frames[0].pts * frames[0].time_base), samples
+
+
+def sound_times(path: Path) -> list[float]:
+    """Seconds of a film's packets of sound."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.dts is not None]
+        return [float(packet.dts * packet.time_base) for packet in packets]
 
 
 def tracks_of(path: Path) -> int:
@@ -191,12 +200,39 @@ def test_packets_shorter_than_a_tick_are_not_stretched(frames, tmp_path):
         for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
             container.mux(packet)
 
-    def times(path: Path) -> list[float]:
-        with av.open(str(path)) as container:
-            packets = [packet for packet in container.demux(audio=0) if packet.dts is not None]
-            return [float(packet.dts * packet.time_base) for packet in packets]
+    assert sound_times(clip) == pytest.approx(sound_times(aged(clip, tmp_path / "out")), abs=1e-6)
 
-    assert times(clip) == pytest.approx(times(aged(clip, tmp_path / "out")), abs=1e-6)
+
+class Slipped:
+    """An opened clip whose tenth packet of sound comes `early`, in seconds before the one before it."""
+
+    def __init__(self, container: Any, early: Fraction) -> None:
+        self.streams = container.streams
+        self._container = container
+        self._early = early
+
+    def demux(self, streams: Any) -> Iterator[Any]:
+        last = None
+        for number, packet in enumerate(self._container.demux(streams)):
+            if number == 10 and last is not None:
+                packet.dts = last - round(self._early / packet.time_base)
+            last = packet.dts
+            yield packet
+
+
+@pytest.mark.parametrize("early", [Fraction(0), Fraction(1, 1000), Fraction(1, 10)])
+def test_a_packet_of_sound_that_slips_moves_no_other(early, frames, tmp_path):
+    clip = Clip(write(tmp_path / "clip.mp4", frames))
+    with clip.opened() as source, av.open(BytesIO(), "w", format="mp4") as target:
+        sound = Sound(clip, Slipped(source, early), target)
+        target.start_encoding()
+        times = []
+        for packet in sound.packets():
+            times.append(float(packet.dts * packet.time_base))
+            target.mux_one(packet)
+    expected = sound_times(clip.path)
+    expected[10] = expected[9]
+    assert times == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_sound_track_that_nothing_reads_is_left_out_and_said(frames, tmp_path):
@@ -220,6 +256,7 @@ def test_parts_of_a_recording_put_together_play_one_after_the_other(frames, tmp_
     film = aged(clip, tmp_path / "out")
     assert len(list(Clip(film).frames())) == 2 * len(frames)
     assert len(heard(film)[2]) == sum(len(heard(part)[2]) for part in parts)
+    assert np.diff(sound_times(film)) == pytest.approx(1024 / 48_000, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["broadcast.ts", "part_of_a_stream.mkv"])

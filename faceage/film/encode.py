@@ -92,6 +92,7 @@ class ClipWriter:
             video.time_base = self._clip.time_base
             source = stack.enter_context(self._clip.opened())
             sound = Sound(self._clip, source, container)
+            container.start_encoding()
             pictures = _pictures(segments, times, self._clip, video)
             # In the order of time: a container keeps in memory what is too early.
             order = merge(pictures, sound.packets(), key=lambda packet: packet.dts * packet.time_base)

@@ -8,6 +8,9 @@ from typing import Any
 from faceage.film.av import import_av
 from faceage.film.clip import Clip
 
+_RESTART_SECONDS = 0.25
+"""Where time goes back by more, another clip was put behind; by less, one packet has slipped."""
+
 
 class Sound:
     """The sound tracks of `source`, the opened `clip`, as tracks of `target`, an opened film."""
@@ -17,7 +20,7 @@ class Sound:
         self._tracks = {stream.index: _track(stream, target, clip.start) for stream in clip.sounds(source)}
 
     def packets(self) -> Iterator[Any]:
-        """What is to be written, in the clip's order; its time 0 is when the clip starts."""
+        """What is to be written once `target` has its header, in the clip's order; time 0 is when the clip starts."""
         if not self._tracks:
             return
         errors = import_av().FFmpegError
@@ -32,24 +35,31 @@ class Sound:
 
 
 class _Copied:
-    """A track whose packets stay as they are."""
+    """A track whose packets stay as they are, `least` ticks of its container apart."""
 
-    def __init__(self, track: Any, start: int) -> None:
+    def __init__(self, track: Any, start: Fraction, least: int) -> None:
         self._track = track
         self._shift = -start
+        self._least = least
         self._last: tuple[int, int] | None = None
-        """Time and duration of the last packet."""
+        """Time and duration of the last packet, in ticks."""
 
     def take(self, packet: Any) -> Iterator[Any]:
         if packet.dts is None:
             return
-        time = packet.dts + self._shift
-        if self._last is not None and time < self._last[0]:
-            # In a clip that was put together from several, each begins anew.
-            self._shift += sum(self._last) - time
-            time = sum(self._last)
-        self._last = time, max(packet.duration or 0, 1)
+        # Known since the container's header is written.
+        tick = self._track.time_base
+        time = round((packet.dts * packet.time_base + self._shift) / tick)
+        duration = round((packet.duration or 0) * packet.time_base / tick)
+        if self._last is not None:
+            if (self._last[0] - time) * tick > _RESTART_SECONDS:
+                # In a clip that was put together from several, each begins anew.
+                self._shift += (sum(self._last) - time) * tick
+                time = sum(self._last)
+            time = max(time, self._last[0] + self._least)
+        self._last = time, duration
         packet.pts = packet.dts = time
+        packet.duration, packet.time_base = duration, tick
         packet.stream = self._track
         yield packet
 
@@ -98,7 +108,8 @@ def _track(stream: Any, target: Any, start: Fraction) -> _Copied | _Converted:
     way: _Copied | _Converted
     if holds(target.format.name, stream):
         track = target.add_stream_from_template(stream)
-        way = _Copied(track, int(start / stream.time_base))
+        strict = not target.format.flags & import_av().format.Flags.ts_nonstrict.value
+        way = _Copied(track, start, int(strict))
     else:
         track = target.add_stream("flac", rate=stream.rate, layout=stream.layout)
         way = _Converted(track, start)
