@@ -350,6 +350,25 @@ def test_frames_half_drawn_at_other_settings_are_drawn_again(frames, tmp_path, m
     assert content() == at_one
 
 
+def test_frames_that_a_killed_run_has_drawn_go_where_theirs_have_gone(frames, tmp_path, monkeypatch):
+    folder, out = tmp_path / "shot", tmp_path / "out"
+    aged_folder = out / "shot_60+"
+    folder.mkdir()
+    aged_folder.mkdir(parents=True)
+    for number, picture in enumerate(frames[:3]):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    # Instead of a frame that cannot be read, the user has put one there.
+    (folder / "3.png").write_text("no picture")
+    (aged_folder / "3.png").write_text("mine")
+    with monkeypatch.context() as broken:
+        broken.setattr("faceage.film.make._Aged.finish", stopped)
+        assert faceage("video", folder, "--out", out, *OPTIONS).returncode == 130
+    (folder / "2.png").unlink()
+    faceage("video", folder, "--out", out, *OPTIONS)
+    assert sorted(path.name for path in aged_folder.iterdir()) == ["0.png", "1.png", "3.png"]
+    assert (aged_folder / "3.png").read_text() == "mine"
+
+
 def stopped(*_: object) -> None:
     raise KeyboardInterrupt
 

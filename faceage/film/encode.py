@@ -55,6 +55,8 @@ class ClipWriter:
 
     def __init__(self, clip: Clip, path: Path) -> None:
         self.path = path
+        self.files = [path]
+        """All that it may write."""
         self._clip = clip
         self._av = import_av()
 

@@ -57,6 +57,11 @@ class FrameFolder:
         """Changes where the frames do."""
         return film_stamp({file.name: file.path for file in self._files})
 
+    @property
+    def names(self) -> list[str]:
+        """Of all frames, be they readable or not."""
+        return [file.name for file in self._files]
+
     def frames(self) -> Iterator[FolderFrame]:
         """All frames that can be read, in order; `broken` says what could not."""
         self.broken = ""
@@ -74,8 +79,10 @@ class FolderWriter:
 
     ending = ".done"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, folder: FrameFolder, path: Path) -> None:
         self.path = path
+        self.files = [path / _written_as(name) for name in folder.names]
+        """All that it may write: frames that cannot be read are not there in the end."""
 
     @contextmanager
     def new_segment(self, segment: Path) -> Iterator[Callable[[FolderFrame, np.ndarray], None]]:
@@ -94,14 +101,19 @@ class FolderWriter:
 
     def _write(self, frame: FolderFrame, pixels: np.ndarray) -> str:
         """The name of the frame's file, below the folder."""
-        name, ending = frame.name, ending_for(PurePath(frame.name))
-        name = name if name.lower().endswith(ending) else name + ending
+        name = _written_as(frame.name)
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         picture = frame.original.copy()
         frame.encoding.repaint(picture, frame.pixels, pixels)
         save_like(as_image(picture), frame.encoding, path)
         return name
+
+
+def _written_as(name: str) -> str:
+    """The name of the file that a frame of this name is written to."""
+    ending = ending_for(PurePath(name))
+    return name if name.lower().endswith(ending) else name + ending
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

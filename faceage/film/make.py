@@ -49,8 +49,9 @@ class _Aged:
         write_text(self._mark, json.dumps([drawn, [str(path.relative_to(self._out)) for path in files]]))
 
     def begin(self) -> None:
-        """What there is of it is not whole from now on: frames of a folder are drawn into their places."""
-        self._make("", self._made[1])
+        """Its files are not whole from now on: a folder's frames, and new ones, are drawn into their places."""
+        new = [path for path in self.writer.files if not path.exists()]
+        self._make("", [*self._made[1], *new])
 
     def segment(self, number: int) -> Path:
         return self.segments / f"{number:05}{self.writer.ending}"
@@ -117,4 +118,4 @@ def _clear(work: Path, segments: set[Path]) -> None:
 def _writer(film: Film, out: Path, name: str, age: Age) -> ClipWriter | FolderWriter:
     if isinstance(film, Clip):
         return ClipWriter(film, picture_path(out, name, age.label, ending_for(film)))
-    return FolderWriter(picture_path(out, name, age.label, ""))
+    return FolderWriter(film, picture_path(out, name, age.label, ""))
