@@ -15,6 +15,8 @@ from faceage.film import task as film_task
 from faceage.film.cuts import Cuts
 from faceage.film.follow import Follower
 from faceage.film.link import Trail, split_trail
+from faceage.film.records import stretch_of, stretch_rows
+from faceage.store.film import STRETCH, read_tables, write_tables
 
 OPTIONS = ("--ages", "60+", "--steps", 2)
 
@@ -75,7 +77,7 @@ def test_two_people_who_cross_are_two_and_nobody_is_drawn_twice(stretch, heads, 
 
 def test_a_track_that_goes_over_to_another_ones_face_ends(heads):
     frames = [(i, scene(heads, [(10 + 12 * i, 30), (250 - 12 * i, 25)])) for i in range(21)]
-    stretch = Follower(detector())(frames, [], Cuts())
+    stretch = Follower(detector())(frames)
     for number in range(21):
         middles = [one.face.landmarks.mean(0) for one in stretch.sightings if one.frame == number]
         assert all(np.hypot(*(a - b)) > 20 for i, a in enumerate(middles) for b in middles[:i]), number
@@ -136,6 +138,31 @@ def test_a_flash_is_no_cut(light, count, heads):
     cuts = Cuts()
     assert [cuts.before(frame) for frame in frames] == [False] * len(frames)
     assert cuts.before(still[:, ::-1] // 3)
+    # Nor is what a film begins with.
+    assert not any(map(Cuts().before, frames[3:]))
+
+
+def test_a_flash_where_stretches_meet_is_no_cut(heads, tmp_path, monkeypatch):
+    monkeypatch.setattr(film_task, "STRETCH_FRAMES", 8)
+    monkeypatch.setattr("faceage.film.make.STRETCH_FRAMES", 8)
+    still = scene(heads[:1], [(130, 30)])
+    film = write_frames(tmp_path / "flash", [still] * 6 + [np.full_like(still, 255)] * 2 + [still] * 4)
+    summary = summary_of(film, tmp_path / "out")
+    assert (summary["shots"], summary["people"]) == (1, 1)
+
+
+@pytest.mark.parametrize("flash", [0, 2])
+def test_a_stretch_that_is_read_again_tells_where_the_next_one_cuts(flash, heads, tmp_path):
+    still = scene(heads[:1], [(130, 30)])
+    shots = [still] * 6 + [np.full_like(still, 255)] * flash + [still[:, ::-1] // 3] * 3
+    frames = list(enumerate(shots))
+    follower = Follower(detector())
+    first = follower(frames[: 6 + flash])
+    write_tables(tmp_path / "part.h5", STRETCH, stretch_rows(first, range(6 + flash)), "digest")
+    known = read_tables(tmp_path / "part.h5", STRETCH, "digest")
+    assert known is not None
+    second = follower(frames[5 + flash :], stretch_of(known[0]))
+    assert (first.cuts, first.blanks, second.cuts) == ([], list(range(6, 6 + flash)), [6 + flash])
 
 
 def test_slides_of_a_frame_each_are_looked_at(heads, tmp_path):

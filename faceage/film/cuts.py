@@ -1,5 +1,7 @@
 """Where a new shot begins in a film."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from PIL import Image
 
@@ -14,38 +16,39 @@ _JUMP, _STILL = 5.0, 0.01
 """Frames are never taken to be more alike than 1 - `_STILL`: noise is no movement."""
 
 
+@dataclass
 class Cuts:
     """Finds where new shots begin, in frames that are shown to it one after the other, by small pictures of them."""
 
-    def __init__(self) -> None:
-        self._last: np.ndarray | None = None
-        self._usual = 1.0
-        """How unlike each other the last two frames were; before two are known, as unlike as can be."""
-        self.blank = False
-        """Whether the last frame is of one colour: a flash, or the dark between two pictures."""
+    picture: np.ndarray | None = None
+    """(18, 32, 3) uint8: the last frame that is not blank."""
+    usual: float = 1.0
+    """How unlike each other the last two of them were; before two are known, as unlike as can be."""
+    blank: bool = False
+    """Whether the last frame is of one colour: a flash, or the dark between two pictures."""
 
     def before(self, photo: np.ndarray) -> bool:
         """Whether a cut lies between the frame of before and this one."""
         picture = _picture(photo)
         self.blank = bool(picture.std((0, 1)).max() < 1)
-        if self._last is not None and self.blank:
+        if self.blank:
             # What comes after it tells.
             return False
-        last, self._last = self._last, picture
+        last, self.picture = self.picture, picture
         if last is None:
             return False
-        alike = _likeness(last, self._last)
-        jump = 1 - alike > _JUMP * max(self._usual, _STILL)
-        self._usual = 1 - alike
+        alike = _likeness(last, picture)
+        jump = 1 - alike > _JUMP * max(self.usual, _STILL)
+        self.usual = 1 - alike
         return (
             alike < _UNLIKE
             or (alike < _SUDDEN and jump)
-            or (alike < _RATHER_UNLIKE and _colours_apart(last, self._last) > _OTHER_COLOURS)
+            or (alike < _RATHER_UNLIKE and _colours_apart(last, picture) > _OTHER_COLOURS)
         )
 
 
 def _picture(photo: np.ndarray) -> np.ndarray:
-    return np.asarray(Image.fromarray(photo).resize(_SHOT_SIZE, Image.Resampling.BOX, reducing_gap=2.0), np.float32)
+    return np.asarray(Image.fromarray(photo).resize(_SHOT_SIZE, Image.Resampling.BOX, reducing_gap=2.0))
 
 
 def _likeness(one: np.ndarray, other: np.ndarray) -> float:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from faceage.faces.detect import Detector
-from faceage.film.cuts import Cuts
 from faceage.film.follow import Follower, Stretch
 from faceage.film.people import find_people
 from faceage.film.records import people_rows, stretch_of, stretch_rows
@@ -34,8 +33,8 @@ class FilmSearch:
     def find(self) -> None:
         """Write `task.people`."""
         task = self._task
-        parts, last = [], Stretch()
-        for number, first, before, frames in in_stretches(task.frames(), 2):
+        parts, last = list[Path](), None
+        for number, first, before, frames in in_stretches(task.frames(), 1):
             part = self._folder / f"{number:05}.h5"
             if (known := read_tables(part, STRETCH, task.found)) is None:
                 last = self._follow(part, first, before, frames, last)
@@ -52,8 +51,10 @@ class FilmSearch:
         )
         shutil.rmtree(self._folder)
 
-    def _follow(self, part: Path, first: int, before: Sequence[Any], frames: Iterable[Any], last: Stretch) -> Stretch:
-        """Write what is seen in a stretch, after the `last` one, whose last frame is in `before`."""
+    def _follow(
+        self, part: Path, first: int, before: Sequence[Any], frames: Iterable[Any], last: Stretch | None
+    ) -> Stretch:
+        """Write what is seen in a stretch, after the `last` one, if any, whose last frame is in `before`."""
         times: list[int] = []
 
         def new() -> Iterator[tuple[int, np.ndarray]]:
@@ -62,11 +63,7 @@ class FilmSearch:
                 yield number, frame.pixels
                 self._task.progress("finding people", number + 1, self._task.film.length or None)
 
-        known = [sighting.face for sighting in last.sightings if sighting.frame == first - 1]
-        cuts = Cuts()
-        for frame in before[:-1]:
-            cuts.before(frame.pixels)
-        stretch = self._follower(chain(((first - 1, frame.pixels) for frame in before[-1:]), new()), known, cuts)
+        stretch = self._follower(chain(((first - 1, frame.pixels) for frame in before), new()), last)
         write_tables(part, STRETCH, stretch_rows(stretch, times), self._task.found)
         return stretch
 

@@ -65,6 +65,8 @@ class Stretch:
     views: list[View] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
     blanks: list[int] = field(default_factory=list)
+    after: Cuts = field(default_factory=Cuts)
+    """What has been shown its frames."""
 
 
 class _Track:
@@ -120,24 +122,27 @@ class Follower:
         self._detector = detector
         self._min_face = min_face
 
-    def __call__(self, frames: Iterable[tuple[int, np.ndarray]], known: Sequence[Detection], cuts: Cuts) -> Stretch:
+    def __call__(self, frames: Iterable[tuple[int, np.ndarray]], before: Stretch | None = None) -> Stretch:
         """The faces of (number, (h, w, 3) uint8) frames, one after the other.
 
-        The first frame is the last one of the stretch before, and `known` are that one's faces in it: they go on as
-        tracks 0, 1, ….
-        `cuts` has been shown the frames before them.
+        Where there is a stretch `before`, the first frame is its last one, whose faces go on as tracks 0, 1, ….
         """
         stretch, tracks, ended = Stretch(), list[_Track](), list[_Track]()
+        if before is not None:
+            stretch.after = replace(before.after)
         for place, (number, photo) in enumerate(frames):
-            if place == 0:
+            cut = False
+            if place == 0 and before is not None:
+                known = [sighting.face for sighting in before.sightings if sighting.frame == number]
                 tracks = [_Track(i, photo, face) for i, face in enumerate(known)]
-            # The first frame is the last one of the stretch before, which has told of a cut there.
-            if cut := cuts.before(photo) and place > 0:
+            else:
+                cut = stretch.after.before(photo)
+                if stretch.after.blank:
+                    stretch.blanks.append(number)
+            if cut:
                 stretch.cuts.append(number)
                 ended += tracks
                 tracks = []
-            if cuts.blank:
-                stretch.blanks.append(number)
             seen = self._detector.look_again(photo, [track.face for track in tracks])
             shown = [track for track, face in zip(tracks, seen, strict=True) if track.follow(photo, face)]
             covered = _covered(shown)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from faceage.faces.detect import Detection
+from faceage.film.cuts import Cuts
 from faceage.film.follow import Sighting, Stretch, View
 from faceage.film.link import Place
 from faceage.store.film import each_row
@@ -26,6 +27,7 @@ def stretch_rows(stretch: Stretch, times: Sequence[int]) -> dict[str, dict[str, 
         "frames": {"pts": times},
         "cuts": {"frame": stretch.cuts},
         "blanks": {"frame": stretch.blanks},
+        "after": _columns([] if stretch.after.picture is None else [stretch.after], ("picture", "usual")),
         "sightings": {
             **_columns(seen, ("frame", "track", "motion")),
             **_columns([sighting.face for sighting in seen], _FACE),
@@ -54,7 +56,8 @@ def stretch_of(rows: Mapping[str, Columns]) -> Stretch:
         Sighting(int(row["frame"]), int(row["track"]), _face(row), row["motion"]) for row in each_row(rows["sightings"])
     ]
     cuts, blanks = ([int(frame) for frame in rows[table]["frame"]] for table in ("cuts", "blanks"))
-    return Stretch(sightings, views, cuts, blanks)
+    after = [Cuts(row["picture"], float(row["usual"])) for row in each_row(rows["after"])]
+    return Stretch(sightings, views, cuts, blanks, *after)
 
 
 def people_rows(people: "People", times: Sequence[int]) -> dict[str, dict[str, Any]]:

@@ -22,6 +22,7 @@ STRETCH: Tables = {
     "frames": {"pts": ((), np.int64)},
     "cuts": {"frame": ((), np.int64)},
     "blanks": {"frame": ((), np.int64)},
+    "after": {"picture": ((18, 32, 3), np.uint8), "usual": ((), np.float64)},
     "sightings": {
         "frame": ((), np.int64),
         "track": ((), np.int32),
@@ -41,7 +42,8 @@ STRETCH: Tables = {
         "portrait": ((), BYTES),
     },
 }
-"""Of a stretch of a film: the times of its frames, its cuts and blank frames, and what was seen (`film.follow`)."""
+"""Of a stretch of a film: the times of its frames, its cuts and blank frames, what the next stretch's cuts are known by
+(`film.cuts`), and what was seen (`film.follow`)."""
 
 PEOPLE: Tables = {
     "frames": {"pts": ((), np.int64), "shot": ((), np.int32)},
