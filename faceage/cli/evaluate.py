@@ -206,14 +206,12 @@ def everything(
     """
     from faceage.evaluation.page import FIGURES, README
     from faceage.evaluation.plot import check_plots
+    from faceage.files import make_folder
 
     if (to / README).exists() and not (to / FIGURES).exists():
         raise UsageError(f"--out {to} holds a README.md of something else", "choose another folder")
     check_plots()
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out {to} cannot be made: {error.strerror}", "choose another folder") from error
+    make_folder(to)
     check_file("--out", to / README)
     start_backend()
     from faceage.data.dataset import load_faces
