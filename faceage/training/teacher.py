@@ -37,6 +37,8 @@ def teacher_embeddings(
             photo = decode(read_photo(Path(faces.root, faces.sources[i])))
             (embedding,) = teacher.embed([teacher.chip(photo, faces.landmarks[i])])
             file.write(embedding.astype(np.float32).tobytes())
+            # Each by itself; unlike a write without a buffer, it writes all of it or raises.
+            file.flush()
             progress(1)
     order = np.argsort(chosen)
     return chosen[order], _read(cache)[:limit][order]
@@ -55,7 +57,7 @@ def _appending(cache: Path, rows: int) -> Iterator[IO[bytes]]:
     Written, not mapped into memory: where a disk has no room for a mapped page, the system kills the process.
     """
     try:
-        with open(cache, "ab", buffering=0) as file:
+        with open(cache, "ab") as file:
             file.truncate(file.tell() // _ROW * _ROW)
             # Said now, and not after an hour of dlib.
             find_room(cache, rows * _ROW)
