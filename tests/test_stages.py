@@ -367,7 +367,7 @@ def test_what_is_kept_of_an_age_estimator_lies_between_its_beginning_and_its_end
     for old, new in zip(start, values(kept.weights), strict=True):
         np.testing.assert_allclose(new, old + 0.75, atol=1e-5)
     with pytest.raises(UsageError, match="to begin with"):
-        AgeJob(AgeOptions(start_share=0.25), Inputs(TinySplits(), tmp_path)).prepare()
+        AgeJob.check(AgeOptions(start_share=0.25), (), {})
 
 
 def test_encoder_sees_other_latents_in_each_step_and_zero_scores_one():
