@@ -146,9 +146,9 @@ def parse_card(content: bytes, path: str) -> dict[str, Any]:
             )
     if not isinstance(card.get("networks"), dict):
         raise WeightsError(f"{path} is damaged: it lists no networks")
-    entries = [entry for entry in card["networks"].values() if isinstance(entry, dict)]
-    if not all(isinstance(entry.get("bytes", 0), int) for entry in entries):
-        raise WeightsError(f"{path} is damaged: the size of a network is no number")
+    for entry in card["networks"].values():
+        if isinstance(entry, dict) and not isinstance(entry.get("bytes", 0), int):
+            raise WeightsError(f"{path} is damaged: a network has {entry['bytes']!r} bytes")
     if not isinstance(card.get("scores"), dict):
         raise WeightsError(f"{path} is damaged: it holds no scores")
     return card

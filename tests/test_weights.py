@@ -312,7 +312,10 @@ CARDS = {
     "other crop": (lambda f: edit_card(f, lambda c: c["crop"].update(size=128)), "version or geometry .crop: "),
     "other ages": (lambda f: edit_card(f, lambda c: c.update(age_classes=["0-99"])), "age_classes: "),
     "other range": (lambda f: edit_card(f, lambda c: c.update(value_range=[0, 1])), "value_range: "),
-    "no size": (lambda f: edit_card(f, lambda c: c["networks"]["encoder"].update(bytes="9")), "size .* is no number"),
+    "no size": (
+        lambda f: edit_card(f, lambda c: c["networks"]["encoder"].update(bytes="9")),
+        "a network has '9' bytes",
+    ),
     "no networks": (lambda f: edit_card(f, lambda c: c.pop("networks")), "lists no networks"),
 }
 
