@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
+from faceage.photos.provenance import EDITED
 from faceage.pictures.paper import PAPERS, Picture, Text, lines, printable, save_pdf, save_picture
 
 FACE = np.full((64, 64, 3), (200, 30, 30), np.uint8)
@@ -13,7 +14,7 @@ PAGE = [Text(20, 20, 12, "Anna, a guess"), Text(100, 30, 9, "0.62", centred=True
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_a_picture_of_a_page_has_300_pixels_an_inch(tmp_path, paper):
-    save_picture(PAGE, paper, tmp_path / "page.png")
+    save_picture(PAGE, paper, tmp_path / "page.png", EDITED)
     page = Image.open(tmp_path / "page.png")
     assert page.size == tuple(round(side / 25.4 * 300) for side in PAPERS[paper])
     assert page.getpixel((round(70 / 25.4 * 300), round(70 / 25.4 * 300))) == (200, 30, 30)
@@ -22,7 +23,7 @@ def test_a_picture_of_a_page_has_300_pixels_an_inch(tmp_path, paper):
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_a_pdf_is_one_page_whose_words_are_found(tmp_path, paper):
-    save_pdf(PAGE, paper, "A guess", tmp_path / "page.pdf")
+    save_pdf(PAGE, paper, "A guess", tmp_path / "page.pdf", EDITED)
     (page,) = PdfReader(tmp_path / "page.pdf").pages
     assert [float(side) for side in page.mediabox[2:]] == pytest.approx(
         [mm / 25.4 * 72 for mm in PAPERS[paper]], abs=0.1

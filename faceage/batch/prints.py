@@ -64,13 +64,9 @@ def make_prints(
     if not everybody:
         which = "" if chosen.faces == "all" else f" numbered {chosen.faces}"
         raise UsageError(f"{latents} holds no face{which}", "age some photos first: faceage batch")
-    years = [_years(row.age) for row in everybody]
-    rows = [row for row, old in zip(everybody, years, strict=True) if old < _GROWN_UP]
-    grown_up = [
-        f"{row.source}, face {row.face} ({old:.0f})"
-        for row, old in zip(everybody, years, strict=True)
-        if old >= _GROWN_UP
-    ]
+    years = [(row, _years(row.age)) for row in everybody]
+    rows = [row for row, old in years if old < _GROWN_UP]
+    grown_up = [f"{row.source}, face {row.face} ({old:.0f})" for row, old in years if old >= _GROWN_UP]
     if not rows:
         raise UsageError(f"nobody here is below {_GROWN_UP} years: {', '.join(grown_up[:5])}", _SAY_THE_AGE)
     threshold = same_person_below(model.card) or 1.0
@@ -86,9 +82,10 @@ def make_prints(
     spread = Spread(model, options.gender)
     done = 0
     for number, row in enumerate(rows, 1):
-        ages = tuple(age for age in options.ages if _years(age.weights) > _years(row.age))
+        old = _years(row.age)
+        ages = tuple(age for age in options.ages if _years(age.weights) > old)
         if past := [age.label for age in options.ages if age not in ages]:
-            warnings.append(f"{row.source}, face {row.face}, is {_years(row.age):.0f}: past are {', '.join(past)}")
+            warnings.append(f"{row.source}, face {row.face}, is {old:.0f}: past are {', '.join(past)}")
         if not ages:
             continue
         done += 1
@@ -97,7 +94,7 @@ def make_prints(
             raise UsageError(f"the source {row.source!r} is no path below a folder")
         if printable(row.source) != row.source:
             warnings.append(f"no font here has all letters of {row.source}: the others are printed as ?")
-        if _years(row.age) < _YOUNGEST:
+        if old < _YOUNGEST:
             warnings.append(f"{row.source}: adults drawn of a child below {_YOUNGEST} look wrong; take a later photo")
         adults = spread(row, ages, options.spread, options.strength)
         page = _page(row, adults, asked, bool(found.get("age")), of, threshold)

@@ -67,7 +67,9 @@ def prepared(
     rows = read_rows(source, filters)
     out = run_folder / PREPARED
     # Refused before anything is written.
-    reusable(rows, out, in_use)
+    if reusable(rows, out, in_use):
+        progress(len(rows.rows), len(rows.rows))
+        return out
     make_folder(run_folder)
     done = 0
 

@@ -73,7 +73,7 @@ def printable(words: str) -> str:
     return "".join(letter if ord(letter) in _letters() else "?" for letter in words)
 
 
-def save_pdf(page: Page, paper: str, title: str, path: Path, xmp: bytes = b"") -> None:
+def save_pdf(page: Page, paper: str, title: str, path: Path, xmp: bytes) -> None:
     """Write `page`, on one of `PAPERS`, as a PDF of this `title`; `xmp` is as of `pictures.save`."""
     from fpdf import FPDF
 
@@ -82,9 +82,8 @@ def save_pdf(page: Page, paper: str, title: str, path: Path, xmp: bytes = b"") -
     sheet = FPDF(unit="mm", format=PAPERS[paper])
     sheet.set_title(title)
     sheet.set_creator("faceage")
-    if xmp:
-        # It wraps the packet itself.
-        sheet.set_xmp_metadata("\n".join(xmp.decode().splitlines()[1:-1]))
+    # It wraps the packet itself.
+    sheet.set_xmp_metadata("\n".join(xmp.decode().splitlines()[1:-1]))
     sheet.set_auto_page_break(False)
     sheet.add_page()
     with TemporaryDirectory() as folder:
@@ -103,7 +102,7 @@ def save_pdf(page: Page, paper: str, title: str, path: Path, xmp: bytes = b"") -
         partial.write_bytes(bytes(sheet.output()))
 
 
-def save_picture(page: Page, paper: str, path: Path, xmp: bytes = b"") -> None:
+def save_picture(page: Page, paper: str, path: Path, xmp: bytes) -> None:
     """Write `page`, on one of `PAPERS`, as a PNG of 300 pixels an inch."""
     width, height = PAPERS[paper]
     sheet = Image.new("RGB", (round(width * _DOTS), round(height * _DOTS)), "white")

@@ -14,13 +14,13 @@ from faceage.errors import UsageError
 from faceage.files import written_whole
 from faceage.photos.provenance import gif_with_xmp, with_xmp
 
-LARGEST_WEBP = 16_383
+_LARGEST_WEBP = 16_383
 """Pixels of a side."""
 
 
 def check_webp(size: tuple[int, int], what: str) -> None:
     """Raise UsageError where `what`, pictures of this width and height, are larger than a WebP can be."""
-    if max(size) > LARGEST_WEBP:
+    if max(size) > _LARGEST_WEBP:
         width, height = size
         hint = "take another type of file, a smaller --scale or fewer --ages"
         raise UsageError(f"{what} of {width}×{height} pixels are larger than a WebP can be", hint)

@@ -47,8 +47,6 @@ class Inputs:
     """The stage's own folder, for checkpoints and pictures."""
     networks: dict[str, keras.Model] = field(default_factory=dict)
     """Frozen networks of earlier stages, by name."""
-    scores: dict[str, Any] = field(default_factory=dict)
-    """Those of `networks` that were measured, by their names."""
     people: Path | None = None
     """A folder of photos with a subfolder per person."""
     progress: Progress = lambda what, done, total: None

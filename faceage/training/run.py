@@ -162,14 +162,12 @@ def train_stage(job: type[Job], options: StageOptions, run: Run, data: Splits, r
             run.log(f"{job.NAME}: ended before with the same options, data and networks")
             _measure(job, folder, run)
             return False
-        scores = network_scores(sources)
-        job.check(options, sources, scores)
+        job.check(options, sources, network_scores(sources))
         _open(folder, state, run, restart)
         inputs = Inputs(
             data,
             folder,
             {name: _load(place, name, options.resolved(len(data.train)).dtype) for name, place in sources.items()},
-            scores,
             run.people,
             run.progress,
             lambda line: run.log(f"{job.NAME}: {line}"),
